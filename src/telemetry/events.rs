@@ -1,0 +1,92 @@
+//! Every log line we write, by the name in its `event` field.
+//!
+//! Write a line as `tracing::info!(event = events::DELIVERY_ACCEPTED, "website.id" = %website, …, "a sentence")`: the
+//! sentence stands alone for a reader, the fields carry what a machine needs.
+
+/// One kind of log line.
+#[derive(Debug, Clone, Copy)]
+pub struct LogEvent {
+    /// The value of the `event` field.
+    pub name: &'static str,
+    /// The level it is written at.
+    pub level: &'static str,
+    /// What happened, for the table in `docs/logging.md`.
+    pub meaning: &'static str,
+    /// The fields it may carry besides `timestamp`, `level`, `target`, `message` and `event`.
+    pub fields: &'static [&'static str],
+}
+
+macro_rules! events {
+    ($($constant:ident = $name:literal, $level:literal, $meaning:literal, [$($field:literal),* $(,)?];)*) => {
+        $(
+            #[doc = $meaning]
+            pub const $constant: &str = $name;
+        )*
+        /// Every kind, in the order of a delivery's life.
+        pub const ALL: &[LogEvent] = &[
+            $(LogEvent { name: $name, level: $level, meaning: $meaning, fields: &[$($field),*] },)*
+        ];
+    };
+}
+
+events! {
+    SERVICE_STARTED = "service.started", "INFO", "The service listens.",
+        ["listen.public", "listen.ops", "ledger", "users.engine", "mode", "definition.hash", "version"];
+    SERVICE_DRAINING = "service.draining", "INFO", "A signal arrived; nothing new is accepted.", ["signal", "deadline_ms"];
+    SERVICE_STOPPED = "service.stopped", "INFO", "The service ended.", ["outcome", "duration_ms"];
+    SERVICE_ABORTED = "service.aborted", "WARN", "The deadline passed or a second signal came; work in hand was dropped and its lease will expire.", ["reason"];
+    DELIVERY_ACCEPTED = "delivery.accepted", "INFO", "A webhook was verified and committed.",
+        ["website.id", "session.id", "people.id", "webhook.event", "webhook.origin", "attempt", "attempt_limit", "late", "duration_ms", "hook"];
+    DELIVERY_IGNORED = "delivery.ignored", "DEBUG", "A genuine webhook that asks for nothing; acknowledged, not stored.",
+        ["website.id", "webhook.event", "reason"];
+    DELIVERY_REFUSED = "delivery.refused", "WARN", "A request that is no genuine webhook, or one that cannot be read.",
+        ["reason", "status", "attempt", "attempt_limit", "hint"];
+    DELIVERY_UNAVAILABLE = "delivery.unavailable", "ERROR", "The ledger could not commit; the sender was asked to try again.",
+        ["website.id", "webhook.event", "error"];
+    CONVERSATION_REFRESHED = "conversation.refreshed", "INFO", "A conversation was looked at, and changed if it had to be.",
+        ["website.id", "session.id", "user.ref", "trigger", "trust", "outcome", "reason", "changed", "crisp.calls", "attempt", "duration_ms", "hook_to_context_ms"];
+    PERSON_REFRESHED = "person.refreshed", "INFO", "A contact was looked at, and changed if it had to be.",
+        ["website.id", "user.ref", "trigger", "outcome", "reason", "changed", "crisp.calls", "attempt", "duration_ms"];
+    PEOPLE_EVENT_DECIDED = "people_event.decided", "INFO", "A lifecycle event entered or changed its state in the outbox.",
+        ["website.id", "user.ref", "people_event.name", "people_event.ref", "state", "reason", "due_at"];
+    PEOPLE_EVENT_SENT = "people_event.sent", "INFO", "Crisp confirmed a lifecycle event.",
+        ["website.id", "user.ref", "people_event.name", "people_event.ref", "attempt", "duration_ms"];
+    WORK_RETRY = "work.retry", "WARN", "An attempt failed and will be made again.",
+        ["work.kind", "website.id", "session.id", "user.ref", "attempt", "retry_in_ms", "error", "hint"];
+    WORK_BURIED = "work.buried", "ERROR", "An attempt failed for good; the row is a dead letter until it is revived.",
+        ["work.kind", "website.id", "session.id", "user.ref", "attempt", "outcome", "error", "hint"];
+    WORK_LEASE_LOST = "work.lease_lost", "WARN", "The lease ran out before the result was settled; nothing was written.",
+        ["work.kind", "website.id", "session.id", "user.ref", "duration_ms"];
+    CRISP_PAUSED = "crisp.paused", "WARN", "Crisp refused; calls with this token or for this website wait.",
+        ["scope", "website.id", "reason", "until", "hint"];
+    CRISP_RESUMED = "crisp.resumed", "INFO", "A probe came through; calls go on.", ["scope", "website.id"];
+    CRISP_CALL = "crisp.call", "DEBUG", "One request to Crisp.",
+        ["purpose", "route", "status", "request.id", "duration_ms", "outcome"];
+    USERS_UNAVAILABLE = "users.unavailable", "WARN", "The app's database did not answer a look-up.", ["error", "hint", "duration_ms"];
+    LEDGER_CAUTIOUS = "ledger.cautious", "WARN", "The ledger saw a gap: every lifecycle event up to now needs a complete timeline before it is sent.",
+        ["reason", "until"];
+    LEDGER_ROW_QUARANTINED = "ledger.row_quarantined", "ERROR", "One row of a batch could not be committed and was set aside.", ["webhook.event", "error"];
+    WORKER_FAULT = "worker.fault", "ERROR", "The worker could not take or settle work; it tries again.", ["error", "hint"];
+    COMMAND_SERVED = "command.served", "INFO", "An operator's command came over the command socket.", ["command", "outcome", "duration_ms"];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_fields_are_dotted_words() {
+        let mut names: Vec<_> = ALL.iter().map(|event| event.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+        for field in ALL.iter().flat_map(|event| event.fields) {
+            assert!(
+                field
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || b"._".contains(&byte)),
+                "{field}"
+            );
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Every metric, registered once.
+//!
+//! Names follow `crisp_sync_<what>_<unit>_total`; label values come from closed sets, so that nobody outside can grow
+//! the number of series. One exception is bounded by the definition: the name of a lifecycle event.
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+use std::sync::Arc;
+
+/// Handles to every metric. Clones share the same series.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    /// Requests on the webhook route, by what became of them.
+    pub webhooks: Family<WebhookLabels, Counter>,
+    /// From a request's first byte to its commit.
+    pub accept_seconds: Histogram,
+    /// Requests to Crisp, by purpose and by class of answer.
+    pub crisp_calls: Family<CrispCallLabels, Counter>,
+    /// How long Crisp took to answer.
+    pub crisp_call_seconds: Histogram,
+    /// Look-ups in the app's database.
+    pub lookups: Family<OutcomeLabels, Counter>,
+    /// How long a look-up took that was not answered from the cache.
+    pub lookup_seconds: Histogram,
+    /// Work done, by kind and outcome.
+    pub work: Family<WorkLabels, Counter>,
+    /// From a webhook's arrival to the refreshed conversation.
+    pub hook_to_context_seconds: Histogram,
+    /// Lifecycle events by name and the state they entered.
+    pub people_events: Family<PeopleEventLabels, Counter>,
+    /// Rows that wait for the worker.
+    pub work_pending: Gauge,
+    /// Dead letters.
+    pub work_dead: Gauge,
+    /// 1 while calls to Crisp are paused, by scope.
+    pub paused: Family<ScopeLabels, Gauge>,
+}
+
+/// What became of a request on the webhook route.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct WebhookLabels {
+    /// `accepted`, `ignored`, `foreign`, `refused`, `malformed`, `too_large`, `unavailable`.
+    pub outcome: &'static str,
+    /// `plugin`, `website` or `none`.
+    pub hook: &'static str,
+}
+
+/// Which request to Crisp, and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CrispCallLabels {
+    /// Why it was made.
+    pub purpose: &'static str,
+    /// `2xx`, `4xx`, `5xx`, `throttled`, `no_answer` or `not_sent`.
+    pub answer: &'static str,
+}
+
+/// How something ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabels {
+    /// The outcome.
+    pub outcome: &'static str,
+}
+
+/// Which work, and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct WorkLabels {
+    /// The kind of work row.
+    pub kind: &'static str,
+    /// The outcome.
+    pub outcome: &'static str,
+}
+
+/// Which lifecycle event, and the state it entered.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PeopleEventLabels {
+    /// The event's name in the definition.
+    pub name: String,
+    /// The outbox state.
+    pub state: &'static str,
+}
+
+/// What is paused.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ScopeLabels {
+    /// `token` or `website`.
+    pub scope: &'static str,
+}
+
+/// Bounds that tell a millisecond from ten and a second from five.
+const SECONDS: [f64; 14] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+fn seconds() -> Histogram {
+    Histogram::new(SECONDS)
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("crisp_sync");
+        macro_rules! register {
+            ($metric:expr, $name:literal, $help:literal) => {{
+                let metric = $metric;
+                registry.register($name, $help, metric.clone());
+                metric
+            }};
+        }
+        let webhooks = register!(
+            Family::default(),
+            "webhooks",
+            "Requests on the webhook route"
+        );
+        let accept_seconds = register!(
+            seconds(),
+            "accept_seconds",
+            "From a webhook's arrival to its commit"
+        );
+        let crisp_calls = register!(Family::default(), "crisp_calls", "Requests to Crisp");
+        let crisp_call_seconds = register!(
+            seconds(),
+            "crisp_call_seconds",
+            "How long Crisp took to answer"
+        );
+        let lookups = register!(
+            Family::default(),
+            "lookups",
+            "Look-ups in the app's database"
+        );
+        let lookup_seconds = register!(
+            seconds(),
+            "lookup_seconds",
+            "How long the app's database took"
+        );
+        let work = register!(Family::default(), "work", "Work done");
+        let hook_to_context_seconds = register!(
+            seconds(),
+            "hook_to_context_seconds",
+            "From a webhook's arrival to the refreshed conversation"
+        );
+        let people_events = register!(
+            Family::default(),
+            "people_events",
+            "Lifecycle events by the state they entered"
+        );
+        let work_pending = register!(Gauge::default(), "work_pending", "Work rows that wait");
+        let work_dead = register!(Gauge::default(), "work_dead", "Dead letters");
+        let paused = register!(
+            Family::default(),
+            "paused",
+            "1 while calls to Crisp are paused"
+        );
+        Self {
+            registry: Arc::new(registry),
+            webhooks,
+            accept_seconds,
+            crisp_calls,
+            crisp_call_seconds,
+            lookups,
+            lookup_seconds,
+            work,
+            hook_to_context_seconds,
+            people_events,
+            work_pending,
+            work_dead,
+            paused,
+        }
+    }
+}
+
+impl Metrics {
+    /// The content type of [`Metrics::render`].
+    pub const CONTENT_TYPE: &'static str =
+        "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+    /// Every series in the `OpenMetrics` text format.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing to a string does not fail");
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counted_webhook_shows_under_its_name() {
+        let metrics = Metrics::default();
+        metrics
+            .webhooks
+            .get_or_create(&WebhookLabels {
+                outcome: "accepted",
+                hook: "plugin",
+            })
+            .inc();
+        let text = metrics.render();
+        assert!(
+            text.contains("crisp_sync_webhooks_total{outcome=\"accepted\",hook=\"plugin\"} 1"),
+            "{text}"
+        );
+        assert!(text.ends_with("# EOF\n"), "{text}");
+    }
+}

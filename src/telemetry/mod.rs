@@ -1,0 +1,82 @@
+//! Logs and metrics: their names, and how they leave the process.
+//!
+//! Both are interfaces that dashboards and alerts hang on, so every name stands in a table here ([`events::ALL`],
+//! [`metrics::Metrics`]), `docs/logging.md` is written from it, and a test holds each line of a real run against it.
+//! Neither ever carries an address, a token, a message or a body; people appear as a keyed hash
+//! ([`crate::pseudonym::UserRef`]).
+
+pub mod events;
+pub mod metrics;
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+pub use metrics::Metrics;
+
+/// How log lines look.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// Readable on a terminal, JSON lines elsewhere.
+    #[default]
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For eyes.
+    Text,
+}
+
+/// What is logged when nobody says otherwise: our own lines, and what others find alarming. sqlx is silent because its
+/// slow-query warning would repeat the SQL text of the app's own query.
+const DEFAULT_FILTER: &str = "warn,crisp_sync=info,sqlx=off";
+
+/// Starts logging to standard error. `filter` is a `tracing` directive list; `None` takes the default.
+///
+/// Calling it twice keeps the first subscriber: tests share a process.
+pub fn init(format: LogFormat, filter: Option<&str>) {
+    let filter = EnvFilter::try_new(filter.unwrap_or(DEFAULT_FILTER))
+        .unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    let terminal = std::io::stderr().is_terminal();
+    let json = match format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+    };
+    let registry = tracing_subscriber::registry().with(filter);
+    let started = if json {
+        registry
+            .with(
+                fmt::layer()
+                    .json()
+                    .flatten_event(true)
+                    .with_current_span(false)
+                    .with_span_list(false)
+                    .with_writer(std::io::stderr),
+            )
+            .try_init()
+    } else {
+        registry
+            .with(
+                fmt::layer()
+                    .compact()
+                    .with_ansi(terminal)
+                    .with_target(false)
+                    .with_writer(std::io::stderr),
+            )
+            .try_init()
+    };
+    // A second start is not a fault of the caller: the first subscriber stays.
+    drop(started);
+}
