@@ -14,8 +14,9 @@ use super::{
 };
 use crate::record::Value;
 
-/// How deep an expression may nest: far beyond what anybody reads, far below what the stack holds.
-const DEEPEST: usize = 64;
+/// How deep an expression may nest, and how long it may be: far beyond what anybody reads, far below what the stack holds.
+const DEEPEST: usize = 100;
+const LONGEST: usize = 2000;
 
 /// A part of an expression, and the bytes it was written in.
 #[derive(Debug, Clone)]
@@ -59,6 +60,13 @@ impl Node {
         columns
     }
 
+    /// How many parts stand inside one another.
+    fn depth(&self) -> usize {
+        let mut deepest = 0;
+        self.each_child(&mut |child| deepest = deepest.max(child.depth()));
+        deepest + 1
+    }
+
     /// Whether this part can make a link.
     pub(super) fn makes_links(&self) -> bool {
         let mut found = false;
@@ -70,31 +78,33 @@ impl Node {
 
     fn visit(&self, see: &mut dyn FnMut(&Self)) {
         see(self);
+        self.each_child(&mut |child| child.visit(see));
+    }
+
+    fn each_child(&self, see: &mut dyn FnMut(&Self)) {
         match &self.kind {
             Kind::Constant(_) | Kind::Path(_) => {}
-            Kind::Not(inner) | Kind::Negate(inner) | Kind::IsNull(inner) => inner.visit(see),
+            Kind::Not(inner) | Kind::Negate(inner) | Kind::IsNull(inner) => see(inner),
             Kind::Index(left, right)
             | Kind::And(left, right)
             | Kind::Or(left, right)
             | Kind::Binary(_, left, right)
             | Kind::In(left, right) => {
-                left.visit(see);
-                right.visit(see);
+                see(left);
+                see(right);
             }
             Kind::If {
                 test,
                 then,
                 otherwise,
             } => {
-                test.visit(see);
-                then.visit(see);
+                see(test);
+                see(then);
                 if let Some(otherwise) = otherwise {
-                    otherwise.visit(see);
+                    see(otherwise);
                 }
             }
-            Kind::List(items) | Kind::Call(_, items) => {
-                items.iter().for_each(|item| item.visit(see));
-            }
+            Kind::List(items) | Kind::Call(_, items) => items.iter().for_each(see),
         }
     }
 }
@@ -105,8 +115,12 @@ pub(super) fn parse(
     within: Range<usize>,
     maps: &Maps,
 ) -> Result<Node, ExpressionFault> {
+    let tokens = tokens(source, within.clone())?;
+    if tokens.len() > LONGEST {
+        return Err(too_big(within));
+    }
     let mut parser = Parser {
-        tokens: tokens(source, within.clone())?,
+        tokens,
         next: 0,
         depth: 0,
         maps,
@@ -116,9 +130,18 @@ pub(super) fn parse(
     }
     let node = parser.expression()?;
     match parser.peek() {
+        Token::End if node.depth() > DEEPEST => Err(too_big(within)),
         Token::End => Ok(node),
         _ => Err(parser.unexpected()),
     }
+}
+
+fn too_big(range: Range<usize>) -> ExpressionFault {
+    ExpressionFault::new(
+        range,
+        format!("the expression is longer than {LONGEST} words or nests more than {DEEPEST} deep"),
+    )
+    .hint("compute it in the query")
 }
 
 struct Parser<'a> {
@@ -195,10 +218,7 @@ impl Parser<'_> {
     fn expression(&mut self) -> Parsed {
         self.depth += 1;
         if self.depth > DEEPEST {
-            return Err(ExpressionFault::new(
-                self.range(),
-                format!("nested more than {DEEPEST} deep"),
-            ));
+            return Err(too_big(self.range()));
         }
         let then = self.or()?;
         let node = if self.takes("if") {
