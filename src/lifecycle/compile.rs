@@ -58,7 +58,7 @@ impl<'a> Compiler<'a> {
                     match_within,
                     after_ambiguous: source.after_ambiguous,
                     create_contacts: source.create_contacts,
-                    rules,
+                    list: rules,
                 })
             }
             _ => Err(self.faults),
@@ -103,7 +103,7 @@ impl<'a> Compiler<'a> {
             when,
             group: source.group.clone(),
             color: color?,
-            data: data?,
+            data,
             max_age: max_age?,
             min_gap,
             subject,
@@ -229,11 +229,7 @@ impl<'a> Compiler<'a> {
         color
     }
 
-    fn data(
-        &mut self,
-        index: &str,
-        source: &BTreeMap<String, String>,
-    ) -> Option<Vec<(String, Template)>> {
+    fn data(&mut self, index: &str, source: &BTreeMap<String, String>) -> Vec<(String, Template)> {
         let ours = limits::OUR_KEYS.len();
         if source.len() + ours > limits::KEYS {
             let message = format!(
@@ -266,7 +262,7 @@ impl<'a> Compiler<'a> {
                 data.push((key.clone(), template));
             }
         }
-        Some(data)
+        data
     }
 
     fn period(&mut self, path: Path<'_>, text: &str) -> Option<SignedDuration> {

@@ -76,6 +76,9 @@ pub(super) struct Look<'a> {
     pub(super) scope: Scope<'a>,
 }
 
+/// An edge to remember, with its subject.
+type Remember = (String, Edge);
+
 /// What a rule sees in a row.
 pub(super) enum Sight {
     /// Nothing happened.
@@ -92,7 +95,7 @@ impl Look<'_> {
         &self,
         edges: &Edges,
         gap: Option<Gap>,
-    ) -> Result<(Option<Occurrence>, Option<(String, Edge)>), RuleError> {
+    ) -> Result<(Option<Occurrence>, Option<Remember>), RuleError> {
         let value = match self.sight()? {
             Sight::Nothing => return Ok((None, None)),
             Sight::Dated(at) => {
@@ -238,7 +241,7 @@ impl Look<'_> {
         move |source| RuleError::Evaluate {
             event: event.clone(),
             part,
-            source,
+            source: Box::new(source),
         }
     }
 }

@@ -14,7 +14,7 @@ pub enum RuleError {
         part: &'static str,
         /// Why.
         #[source]
-        source: EvalError,
+        source: Box<EvalError>,
     },
     /// One of `require`, `exclude` and `after` has no value.
     #[error("could not evaluate `lifecycle.{part}`")]
@@ -23,7 +23,7 @@ pub enum RuleError {
         part: &'static str,
         /// Why.
         #[source]
-        source: EvalError,
+        source: Box<EvalError>,
     },
     /// `at` has to be an instant where a query or an `id` tells occurrences apart, and is never a list or a boolean.
     #[error(
@@ -44,8 +44,11 @@ pub enum RuleError {
 }
 
 impl RuleError {
-    pub(super) const fn guard(part: &'static str, source: EvalError) -> Self {
-        Self::Guard { part, source }
+    pub(super) fn guard(part: &'static str, source: EvalError) -> Self {
+        Self::Guard {
+            part,
+            source: Box::new(source),
+        }
     }
 
     /// The rule that failed; `None` for a guard, which all rules share.

@@ -27,7 +27,7 @@ pub struct Rules {
     pub(super) match_within: SignedDuration,
     pub(super) after_ambiguous: AfterAmbiguous,
     pub(super) create_contacts: bool,
-    pub(super) rules: Vec<Rule>,
+    pub(super) list: Vec<Rule>,
 }
 
 /// One compiled rule.
@@ -69,16 +69,16 @@ impl Rules {
 
     /// The rules, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
-        self.rules.iter()
+        self.list.iter()
     }
 
     /// The rule of that name, or the one that had it.
     pub fn rule(&self, event: &str) -> Option<&Rule> {
-        self.rules
+        self.list
             .iter()
             .find(|rule| rule.name == event)
             .or_else(|| {
-                self.rules
+                self.list
                     .iter()
                     .find(|rule| rule.former.as_deref() == Some(event))
             })
@@ -86,7 +86,7 @@ impl Rules {
 
     /// Whether there is nothing to tell Crisp.
     pub fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+        self.list.is_empty()
     }
 
     /// Whether the app tells Crisp too.
@@ -111,7 +111,7 @@ impl Rules {
 
     /// The longest age of all rules: what the daily rescan has to cover.
     pub fn longest_age(&self) -> SignedDuration {
-        self.rules
+        self.list
             .iter()
             .map(|rule| rule.max_age)
             .max()
@@ -124,7 +124,7 @@ impl Rules {
             .into_iter()
             .flatten()
             .flat_map(Expression::columns)
-            .chain(self.rules.iter().flat_map(Rule::columns))
+            .chain(self.list.iter().flat_map(Rule::columns))
             .collect()
     }
 

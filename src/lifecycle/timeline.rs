@@ -164,7 +164,8 @@ pub enum Clearance {
     Unsure,
 }
 
-/// Judges the pages read so far for one occurrence. `complete` says that nothing follows them.
+/// Judges the pages read so far for one occurrence. `complete` says that nothing follows them. Pages from a cache are not
+/// good enough for a row that was attempted, or that lies in a gap of the ledger: read those past it.
 pub fn clear(sought: &Sought, matches: &[Match], entries: &[Entry], complete: bool) -> Clearance {
     if let Some(found) = matches.iter().find(|found| found.key == sought.key) {
         Clearance::Has(found.kind.state())
@@ -417,6 +418,39 @@ mod tests {
         let mut renamed = sought("a", 0);
         renamed.texts = vec!["imported".to_owned(), "import:completed".to_owned()];
         assert_eq!(matches(&[renamed], &[entry(0, &json!({}))]).len(), 1);
+    }
+
+    #[test]
+    fn an_event_is_posted_only_past_a_list_that_would_show_it() {
+        let this = sought("a", 0);
+        let noise = |from: i64, count: i64| -> Vec<Entry> {
+            (from..from + count)
+                .map(|at| Entry {
+                    text: "clicked".to_owned(),
+                    ..entry(at, &json!({}))
+                })
+                .collect()
+        };
+        for (entries, complete, clearance) in [
+            (vec![], true, Clearance::Post),
+            (noise(1, 19), true, Clearance::Post),
+            (noise(1, 20), false, Clearance::ReadOn),
+            (noise(1, 20), true, Clearance::Unsure),
+            (noise(-13, 20), false, Clearance::Post),
+            (
+                vec![entry(0, &json!({}))],
+                false,
+                Clearance::Has(OutboxState::AlreadyInCrisp),
+            ),
+            (
+                vec![entry(0, &json!({"ref": "ref-a"}))],
+                false,
+                Clearance::Has(OutboxState::Sent),
+            ),
+        ] {
+            let matches = match_timeline(std::slice::from_ref(&this), &entries);
+            assert_eq!(clear(&this, &matches, &entries, complete), clearance);
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod decide;
 mod found;
 mod model;
 mod recheck;
+mod search;
 
 use std::collections::BTreeMap;
 
