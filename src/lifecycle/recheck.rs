@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{
     Color, Edges, Guards, Known, Memory, Occurrence, OutboxState, Rule, RuleError, Rules,
-    decide::LOOK_AGAIN,
+    memory::LOOK_AGAIN,
     due::{Look, Sight, looks, occurrences},
     later_events::LaterEvents,
     occurrence::{occurrence_key, payload},
