@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::{
-    Guards, Known, Memory, Occurrence, OccurrenceAt, OutboxState, Rule, Rules, later_events::LaterEvents,
+    Guards, Known, Memory, Occurrence, OccurrenceAt, OutboxState, Rule, Rules,
+    later_events::LaterEvents,
 };
 
 /// A row to write: a new one, or another state for one that is known.

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 
 use super::{
     Color, Edges, Guards, Known, Memory, Occurrence, OutboxState, Rule, RuleError, Rules,
-    memory::LOOK_AGAIN,
     due::{Look, Sight, looks, occurrences},
     later_events::LaterEvents,
+    memory::LOOK_AGAIN,
     occurrence::{occurrence_key, payload},
     period::later,
 };
