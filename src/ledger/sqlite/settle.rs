@@ -120,7 +120,7 @@ impl Store {
         let done = sqlx::query(
             "UPDATE outbox SET state = 'sending', attempts = attempts + 1, attempted_at = ?6, updated_at = ?6, \
                absent_reads = 0, first_absent_at = NULL \
-             WHERE website = ?2 AND user_key = ?3 AND key = ?5 AND state IN ('scheduled', 'due', 'parked') \
+             WHERE website = ?2 AND user_key = ?3 AND key = ?5 AND state = 'due' \
                AND ?1 = 'person' AND EXISTS (SELECT 1 FROM work WHERE kind = ?1 AND work.website = ?2 \
                  AND work.key = ?3 AND lease_token = ?4 AND lease_until > ?6)",
         )
