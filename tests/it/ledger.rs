@@ -1364,24 +1364,58 @@ async fn connect(path: &std::path::Path) -> sqlx::SqliteConnection {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_from_other_faults() {
-    let home = Home::new().await;
-    // A page limit is how SQLite itself runs out of room.
-    let path = home.folder.path().join("ledger.db");
-    let mut other = connect(&path).await;
-    sqlx::query("PRAGMA max_page_count = 1")
-        .execute(&mut other)
-        .await
-        .expect("a limit");
-    let error = sqlx::query("CREATE TABLE more (text TEXT)")
-        .execute(&mut other)
-        .await
-        .expect_err("no room");
-    // The limit is the connection's own; what matters is that the code we look for is the one that is given.
-    let sqlx::Error::Database(error) = error else {
-        panic!("{error:?}")
+async fn a_full_disk_is_told_at_once_and_loses_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = Ledger::open(
+        LedgerSettings {
+            size_limit: Some(400_000),
+            ..LedgerSettings::at(folder.path().join("ledger.db"))
+        },
+        at(0),
+    )
+    .await
+    .expect("a ledger");
+    let mut accepted = 0_usize;
+    let error = loop {
+        let all = (0..100).map(|_| ledger.accept(acceptance(Vec::new()), at(0)));
+        let answers = futures_util::future::join_all(all).await;
+        accepted += answers.iter().filter(|answer| answer.is_ok()).count();
+        if let Some(error) = answers.into_iter().find_map(Result::err) {
+            break error;
+        }
     };
-    assert_eq!(error.code().as_deref(), Some("13"));
+    assert!(matches!(error, LedgerError::Full { .. }), "{error:?}");
+    assert!(error.is_transient());
+    let kept = ledger
+        .deliveries(&DeliveryFilter {
+            limit: u32::MAX,
+            ..DeliveryFilter::default()
+        })
+        .await
+        .expect("a list");
+    assert_eq!(kept.len(), accepted);
+    assert_eq!(ledger.health(at(0)).await.expect("a read").quarantined, 0);
+    ledger.prune(Duration::ZERO, secs(1)).await.expect("pruned");
+    let answer = ledger.accept(acceptance(Vec::new()), secs(1)).await;
+    answer.expect("there is room again");
+}
+
+#[tokio::test]
+async fn a_power_loss_leaves_what_was_acknowledged() {
+    let home = Home::new().await;
+    for number in 0..20 {
+        home.enqueue(message(&number.to_string(), at(0)), at(0))
+            .await;
+    }
+    // What is on the disk now, without the shared memory that only lives in processes.
+    let after = tempfile::tempdir().expect("a folder");
+    for name in ["ledger.db", "ledger.db-wal"] {
+        let (from, to) = (home.folder.path().join(name), after.path().join(name));
+        std::fs::copy(from, to).expect("a copy");
+    }
+    let ledger = open(&after, secs(1)).await.expect("the ledger");
+    let health = ledger.health(secs(1)).await.expect("a read");
+    assert_eq!(health.pending, 20);
 }
 
 #[tokio::test]
@@ -1445,7 +1479,12 @@ async fn somebody_elses_database_is_no_ledger() {
         .execute(&mut theirs)
         .await
         .expect("a table");
+    sqlx::Connection::close(theirs).await.expect("closed");
+    let before = std::fs::read(&path).expect("bytes");
+    let mode = path.metadata().expect("metadata").permissions();
     let error = open(&folder, at(0)).await.expect_err("not ours");
+    assert_eq!(std::fs::read(&path).expect("bytes"), before, "untouched");
+    assert_eq!(path.metadata().expect("metadata").permissions(), mode);
     assert!(matches!(error, LedgerError::Foreign { .. }), "{error:?}");
 }
 
