@@ -19,7 +19,7 @@ use crisp_sync::{
 use jiff::Timestamp;
 use serde_json::json;
 
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_mins(1);
 
 /// Milliseconds after the start of the story.
 fn at(milliseconds: i64) -> Timestamp {
@@ -77,7 +77,7 @@ fn conversation(name: &str, trigger: Trigger, urgency: Urgency, now: Timestamp) 
 }
 
 const FRESH: Urgency = Urgency::Normal {
-    fresh_for: Duration::from_secs(60),
+    fresh_for: Duration::from_mins(1),
 };
 
 fn message(name: &str, now: Timestamp) -> Enqueue {
