@@ -863,6 +863,18 @@ async fn a_clock_set_back_pulls_what_it_had_planned() {
 }
 
 #[tokio::test]
+async fn a_lease_longer_than_any_was_given_by_a_wrong_clock() {
+    let home = Home::new().await;
+    home.enqueue(message("a", at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    let extended = home.ledger.extend(&claim, LEASE, secs(7_200)).await;
+    assert!(extended.expect("an answer"));
+    let due = home.ledger.next_due(secs(61)).await.expect("a read");
+    assert_eq!(due, Some(secs(61)));
+    assert_eq!(home.claim(secs(61)).await.crashes, 1);
+}
+
+#[tokio::test]
 async fn a_clock_set_back_between_two_starts_is_noticed_by_the_heartbeat() {
     let home = Home::new().await;
     let beat = home.ledger.heartbeat(secs(7_200)).await;

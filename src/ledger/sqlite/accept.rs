@@ -1,5 +1,7 @@
 //! One batch of acceptances: one transaction, one statement per table for what is frequent.
 
+use std::sync::atomic::Ordering;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::SqliteConnection;
@@ -79,6 +81,7 @@ impl Store {
             .map(|(_, now)| ms(*now))
             .max()
             .unwrap_or_default();
+        self.seen_at.fetch_max(now, Ordering::SeqCst);
         let receipts: Vec<_> = batch
             .iter()
             .map(|(acceptance, now)| Receipt::of(acceptance, *now))

@@ -5,6 +5,7 @@
 
 mod accept;
 mod cells;
+mod claim;
 mod deliveries;
 mod files;
 mod held;
@@ -125,8 +126,9 @@ impl Store {
 
     /// Remembers `now` and returns by how much the clock went back, if it did.
     fn watch_clock(&self, now: i64) -> Option<i64> {
-        // A little disorder between callers is no step.
-        const TOLERANCE: i64 = 2_000;
+        // Callers take their time before they get here, and so come in some disorder; a smaller step delays nothing by
+        // more than that.
+        const TOLERANCE: i64 = 60_000;
         let seen = self.seen_at.fetch_max(now, Ordering::SeqCst);
         let back = seen - now;
         (back > TOLERANCE).then(|| {

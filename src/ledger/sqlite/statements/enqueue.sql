@@ -37,7 +37,6 @@ met AS (
 ),
 timed AS (
     SELECT met.*,
-           in_window AND urgent_count >= ?3 AS exhausted,
            min(coalesce(CASE WHEN in_window AND urgent_count >= ?3
                              THEN max(urgent_at + wait, urgent_since + ?4)
                              ELSE urgent_at + wait END, 9223372036854775807),
@@ -47,7 +46,7 @@ timed AS (
 ),
 judged AS (
     SELECT timed.*,
-           urgent_at IS NOT NULL AND NOT exhausted AND NOT (planned AND old_run_at <= next_run) AS spends,
+           urgent_at IS NOT NULL AND NOT (planned AND old_run_at <= next_run) AS spends,
            NOT planned OR next_run < old_run_at OR priority < old_priority AS leads,
            CASE WHEN urgent_at IS NULL AND normal_at IS NULL THEN max(timer_at, ?2) ELSE ?2 END AS first,
            CASE WHEN urgent_at IS NULL AND timer_at IS NULL THEN fresh ELSE 0 END AS asked_fresh
