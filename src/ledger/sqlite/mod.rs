@@ -14,6 +14,8 @@ mod outbox;
 mod pauses;
 mod schema;
 mod settle;
+mod totals;
+mod traces;
 mod upkeep;
 mod work;
 

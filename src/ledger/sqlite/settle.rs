@@ -5,19 +5,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
-use crate::ids::SessionId;
+use crate::ids::{SessionId, WebsiteId};
 
 use super::{
     super::{
         mirror::Write,
-        work::{Claim, Outcome, Settled, Settlement, Trace, TraceRow, Trigger, WorkKind, priority},
+        work::{Claim, Outcome, Settled, Settlement, Trigger, WorkKind, priority},
     },
     LedgerError, Store, begin,
-    cells::{Cells, failed, json, ms, span},
-    held, mirror, outbox, pauses, upkeep,
+    cells::{failed, ms, span},
+    held, mirror, outbox, pauses, totals, traces,
     work::Fold,
 };
-use crate::ids::WebsiteId;
 
 const WHAT: &str = "settle an attempt";
 
@@ -74,9 +73,9 @@ impl Store {
         }
         fold.write(&mut tx, &self.settings, now_ms).await?;
         if let Some(trace) = &settlement.trace {
-            keep_trace(&mut tx, claim, trace, self.settings.traces_per_key, now_ms).await?;
+            traces::keep(&mut tx, claim, trace, self.settings.traces_per_key, now_ms).await?;
         }
-        upkeep::count_calls(&mut tx, &settlement.calls, now).await?;
+        totals::count_calls(&mut tx, &settlement.calls, now).await?;
         settle_pauses(&mut tx, claim, settlement, now_ms).await?;
         tx.commit().await.map_err(failed(WHAT))?;
         Ok(Settled::Written)
@@ -149,38 +148,6 @@ impl Store {
         .await
         .map_err(failed("note that an event is on its way"))?;
         Ok(done.rows_affected() > 0)
-    }
-
-    pub(in super::super) async fn traces(
-        &self,
-        kind: WorkKind,
-        website: &WebsiteId,
-        key: &str,
-    ) -> Result<Vec<TraceRow>, LedgerError> {
-        sqlx::query(
-            "SELECT at, trigger, attempt, outcome, detail FROM traces \
-             WHERE kind = ?1 AND website = ?2 AND key = ?3 ORDER BY id DESC",
-        )
-        .bind(kind.as_str())
-        .bind(website.as_str())
-        .bind(key)
-        .fetch_all(&self.readers)
-        .await
-        .map_err(failed("read traces"))?
-        .iter()
-        .map(|row| {
-            let cells = Cells::of(row, "a trace");
-            Ok(TraceRow {
-                at: cells.instant("at")?,
-                trigger: cells.parsed("trigger", Trigger::parse)?,
-                attempt: cells.count("attempt")?,
-                trace: Trace {
-                    outcome: cells.text("outcome")?,
-                    detail: cells.json("detail")?,
-                },
-            })
-        })
-        .collect()
     }
 }
 
@@ -335,43 +302,6 @@ async fn write(
             }
         }
     }
-    Ok(())
-}
-
-async fn keep_trace(
-    tx: &mut SqliteConnection,
-    claim: &Claim,
-    trace: &Trace,
-    keep: u32,
-    now: i64,
-) -> Result<(), LedgerError> {
-    const WHAT: &str = "keep a trace";
-    sqlx::query(
-        "INSERT INTO traces (kind, website, key, at, trigger, attempt, outcome, detail) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )
-    .bind(claim.kind.as_str())
-    .bind(claim.website.as_str())
-    .bind(&claim.key)
-    .bind(now)
-    .bind(claim.trigger.as_str())
-    .bind(i64::from(claim.attempt))
-    .bind(&trace.outcome)
-    .bind(json(&trace.detail))
-    .execute(&mut *tx)
-    .await
-    .map_err(failed(WHAT))?;
-    sqlx::query(
-        "DELETE FROM traces WHERE kind = ?1 AND website = ?2 AND key = ?3 AND id <= \
-           (SELECT id FROM traces WHERE kind = ?1 AND website = ?2 AND key = ?3 ORDER BY id DESC LIMIT 1 OFFSET ?4)",
-    )
-    .bind(claim.kind.as_str())
-    .bind(claim.website.as_str())
-    .bind(&claim.key)
-    .bind(i64::from(keep))
-    .execute(tx)
-    .await
-    .map_err(failed(WHAT))?;
     Ok(())
 }
 
