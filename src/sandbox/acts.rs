@@ -1,0 +1,611 @@
+//! What visitors and agents do, and the webhooks Crisp sends about it, in its order.
+//!
+//! The order of an opening: `message:send`, `session:set_email`, `session:update_verify`, then what Crisp makes of it:
+//! `people:profile:created` for a new address, `people:bind:session`. A browser's own data and segments come last.
+
+use serde::Deserialize;
+use serde_json::{Map, Value as Json, json};
+use uuid::Uuid;
+
+use super::state::{
+    Author, Contact, Conversation, Labels, Message, Opening, Seen, State, TimelineEvent,
+    Verification,
+};
+
+/// Somebody opens a chat, anew or again.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OpenChat {
+    /// The website; the first one when left out.
+    pub website: Option<String>,
+    /// An existing conversation that is taken up again.
+    pub session_id: Option<String>,
+    /// The address the page or the visitor gives.
+    pub email: Option<String>,
+    /// The visitor's name.
+    pub nickname: Option<String>,
+    /// Whether the page signed the address.
+    pub verified: bool,
+    /// `chat` (the default) or `email`.
+    pub channel: Option<String>,
+    /// The first message; a greeting when left out.
+    pub text: Option<String>,
+    /// Session data the browser sets.
+    pub data: Map<String, Json>,
+    /// Segments the browser sets.
+    pub segments: Vec<String>,
+}
+
+impl OpenChat {
+    /// A chat in the website's widget.
+    pub fn by(email: &str) -> Self {
+        Self {
+            email: Some(email.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    /// With a signed address.
+    #[must_use]
+    pub fn proven(mut self) -> Self {
+        self.verified = true;
+        self
+    }
+
+    /// By e-mail instead.
+    #[must_use]
+    pub fn by_email_channel(mut self) -> Self {
+        self.channel = Some("email".to_owned());
+        self
+    }
+
+    /// In a conversation that exists.
+    #[must_use]
+    pub fn again_in(mut self, session_id: &str) -> Self {
+        self.session_id = Some(session_id.to_owned());
+        self
+    }
+}
+
+/// A change of data and segments by hand.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LabelEdit {
+    /// Keys to set.
+    pub data: Map<String, Json>,
+    /// Keys to take away.
+    pub remove_data: Vec<String>,
+    /// Segments to add.
+    pub segments: Vec<String>,
+    /// Segments to take away.
+    pub remove_segments: Vec<String>,
+}
+
+impl Labels {
+    pub(super) fn set_data(&mut self, data: Map<String, Json>, author: Author) {
+        for (key, value) in data {
+            if self.data.get(&key) != Some(&value) || !self.data_authors.contains_key(&key) {
+                self.data_authors.insert(key.clone(), author);
+            }
+            self.data.insert(key, value);
+        }
+    }
+
+    pub(super) fn replace_data(&mut self, data: Map<String, Json>, author: Author) {
+        self.data.retain(|key, _| data.contains_key(key));
+        self.data_authors.retain(|key, _| data.contains_key(key));
+        self.set_data(data, author);
+    }
+
+    pub(super) fn add_segments(&mut self, segments: Vec<String>, author: Author) {
+        for segment in segments {
+            if !self.segments.contains(&segment) {
+                self.segment_authors.insert(segment.clone(), author);
+                self.segments.push(segment);
+            }
+        }
+    }
+
+    pub(super) fn replace_segments(&mut self, segments: Vec<String>, author: Author) {
+        self.segment_authors
+            .retain(|segment, _| segments.contains(segment));
+        self.segments.retain(|segment| segments.contains(segment));
+        self.add_segments(segments.clone(), author);
+        self.segments
+            .sort_by_key(|segment| segments.iter().position(|other| other == segment));
+    }
+
+    /// Returns whether data, and whether segments changed.
+    fn edit(&mut self, edit: LabelEdit, author: Author) -> (bool, bool) {
+        let before = (self.data.clone(), self.segments.clone());
+        for key in edit.remove_data {
+            self.data.remove(&key);
+            self.data_authors.remove(&key);
+        }
+        self.set_data(edit.data, author);
+        self.segments
+            .retain(|segment| !edit.remove_segments.contains(segment));
+        self.add_segments(edit.segments, author);
+        let segments = &self.segments;
+        self.segment_authors
+            .retain(|segment, _| segments.contains(segment));
+        (before.0 != self.data, before.1 != self.segments)
+    }
+}
+
+impl State {
+    pub(super) fn open_chat(&mut self, open: OpenChat, now: i64) -> String {
+        let again = open
+            .session_id
+            .filter(|session| self.conversation(session).is_some());
+        let session = again.unwrap_or_else(|| {
+            let website = open.website.unwrap_or_else(|| self.website_of(None, None));
+            let origin = open.channel.unwrap_or_else(|| "chat".to_owned());
+            self.new_conversation(website, origin, now)
+        });
+        self.mark_opening(&session, now);
+        let text = open
+            .text
+            .unwrap_or_else(|| "Hello, I have a question about my account.".to_owned());
+        if let (Some(nickname), Some(conversation)) =
+            (open.nickname, self.conversation_mut(&session))
+        {
+            conversation.nickname = Some(nickname);
+        }
+        let origin_email = open.email.clone();
+        self.visitor_message_as(&session, text, origin_email.as_deref(), now);
+        if let Some(email) = open.email {
+            self.set_email(&session, Some(email), Author::Visitor, now);
+            self.set_verified(&session, open.verified, now);
+            self.bind(&session, now);
+        }
+        if !open.data.is_empty() || !open.segments.is_empty() {
+            self.edit_session(
+                &session,
+                LabelEdit {
+                    data: open.data,
+                    segments: open.segments,
+                    ..LabelEdit::default()
+                },
+                Author::Visitor,
+                now,
+            );
+        }
+        session
+    }
+
+    pub(super) fn new_conversation(&mut self, website: String, origin: String, now: i64) -> String {
+        let session_id = format!("session_{}", Uuid::new_v4());
+        self.conversations.push(Conversation {
+            website,
+            session_id: session_id.clone(),
+            people_id: None,
+            origin,
+            state: "pending".to_owned(),
+            nickname: None,
+            email: None,
+            is_verified: false,
+            verifications: Vec::new(),
+            labels: Labels::default(),
+            metas: Map::new(),
+            messages: Vec::new(),
+            created_at: now,
+            updated_at: now,
+            opening: Opening::default(),
+        });
+        session_id
+    }
+
+    fn mark_opening(&mut self, session: &str, now: i64) {
+        let (call_marker, hook_marker) = (self.calls.marker(), self.hook_marker());
+        let Some(conversation) = self.conversation(session) else {
+            return;
+        };
+        let contact = conversation
+            .people_id
+            .as_deref()
+            .and_then(|people| self.contact(people));
+        let opening = Opening {
+            count: conversation.opening.count + 1,
+            at: now,
+            call_marker,
+            hook_marker,
+            before: Seen {
+                session: conversation.labels.clone(),
+                contact: contact.map_or_else(Labels::default, |contact| contact.labels.clone()),
+                events: contact.map_or(0, |contact| contact.events.len()),
+            },
+        };
+        if let Some(conversation) = self.conversation_mut(session) {
+            conversation.opening = opening;
+        }
+    }
+
+    pub(super) fn visitor_message(&mut self, session: &str, text: String, now: i64) -> bool {
+        let Some(conversation) = self.conversation(session) else {
+            return false;
+        };
+        let email = conversation.email.clone();
+        self.visitor_message_as(session, text, email.as_deref(), now);
+        true
+    }
+
+    /// A message from the visitor; it reopens what was resolved.
+    fn visitor_message_as(&mut self, session: &str, text: String, email: Option<&str>, now: i64) {
+        let Some(conversation) = self.conversation_mut(session) else {
+            return;
+        };
+        conversation.messages.push(Message {
+            from: "user",
+            text: text.clone(),
+            at: now,
+        });
+        conversation.updated_at = now;
+        let reopened = conversation.state == "resolved";
+        if reopened {
+            conversation.state = "unresolved".to_owned();
+        }
+        let by_email = conversation.origin == "email";
+        let extra = json!({
+            "type": "text",
+            "from": "user",
+            "origin": conversation.origin,
+            "content": text,
+            "fingerprint": now.saturating_mul(100).saturating_add(i64::try_from(conversation.messages.len()).unwrap_or(0)),
+            "timestamp": now,
+            "stamped": true,
+            "user": {
+                "type": "website",
+                "nickname": conversation.nickname.clone().unwrap_or_else(|| "Visitor".to_owned()),
+                // An e-mail conversation names its visitor by address.
+                "user_id": email.filter(|_| by_email).unwrap_or(session),
+            },
+        });
+        self.emit_session(session, "message:send", extra, Author::Visitor, now);
+        if reopened {
+            let extra = json!({"state": "unresolved"});
+            self.emit_session(session, "session:set_state", extra, Author::Visitor, now);
+        }
+    }
+
+    /// A changed address voids its proof and its contact.
+    pub(super) fn set_email(
+        &mut self,
+        session: &str,
+        email: Option<String>,
+        author: Author,
+        now: i64,
+    ) {
+        let Some(conversation) = self.conversation_mut(session) else {
+            return;
+        };
+        if conversation.email == email {
+            return;
+        }
+        conversation.email.clone_from(&email);
+        conversation.people_id = None;
+        conversation.updated_at = now;
+        let extra = json!({"email": email.unwrap_or_default()});
+        self.emit_session(session, "session:set_email", extra, author, now);
+        if self
+            .conversation(session)
+            .is_some_and(|conversation| conversation.is_verified)
+        {
+            self.set_verified(session, false, now);
+        }
+    }
+
+    pub(super) fn set_verified(&mut self, session: &str, verified: bool, now: i64) {
+        let Some(conversation) = self.conversation_mut(session) else {
+            return;
+        };
+        let verifications = match &conversation.email {
+            Some(email) if verified => vec![Verification {
+                identity: "email".to_owned(),
+                method: "signature".to_owned(),
+                annotation: email.clone(),
+            }],
+            _ => Vec::new(),
+        };
+        if conversation.is_verified == verified && conversation.verifications == verifications {
+            return;
+        }
+        conversation.is_verified = verified;
+        conversation.verifications = verifications;
+        let extra = json!({
+            "is_verified": verified,
+            "verifications": conversation.verifications,
+        });
+        self.emit_session(session, "session:update_verify", extra, Author::Crisp, now);
+    }
+
+    /// Ties a conversation to the contact with its address, which Crisp makes when there is none.
+    pub(super) fn bind(&mut self, session: &str, now: i64) {
+        let Some(conversation) = self.conversation(session) else {
+            return;
+        };
+        let (Some(email), None) = (conversation.email.clone(), &conversation.people_id) else {
+            return;
+        };
+        let (website, nickname) = (conversation.website.clone(), conversation.nickname.clone());
+        let known = self
+            .contact_of(&website, &email)
+            .map(|contact| contact.people_id.clone());
+        let people = match known {
+            Some(people) => people,
+            None if self.behaviour.creates_contacts => {
+                let name = nickname
+                    .or_else(|| email.split('@').next().map(str::to_owned))
+                    .unwrap_or_default();
+                let mut card = Map::new();
+                card.insert("person".to_owned(), json!({"nickname": name}));
+                self.new_contact(&website, Some(email), card, Author::Crisp, now)
+            }
+            None => return,
+        };
+        self.bind_to(session, &people, now);
+    }
+
+    fn bind_to(&mut self, session: &str, people: &str, now: i64) {
+        let Some(conversation) = self.conversation_mut(session) else {
+            return;
+        };
+        conversation.people_id = Some(people.to_owned());
+        let website = conversation.website.clone();
+        self.emit(
+            &website,
+            "people:bind:session",
+            Some(session),
+            Some(people),
+            Json::Null,
+            Author::Crisp,
+            now,
+        );
+    }
+
+    pub(super) fn new_contact(
+        &mut self,
+        website: &str,
+        email: Option<String>,
+        card: Map<String, Json>,
+        author: Author,
+        now: i64,
+    ) -> String {
+        let people_id = Uuid::new_v4().to_string();
+        self.contacts.push(Contact {
+            website: website.to_owned(),
+            people_id: people_id.clone(),
+            email: email.clone(),
+            card,
+            labels: Labels::default(),
+            events: Vec::new(),
+            created_at: now,
+            updated_at: now,
+        });
+        self.emit_contact(&people_id, "people:profile:created", None, author, now);
+        if author != Author::Crisp {
+            // A contact made by hand or by REST takes in the conversations that were waiting for it.
+            let waiting: Vec<String> = self
+                .conversations
+                .iter()
+                .filter(|conversation| {
+                    conversation.website == website
+                        && conversation.people_id.is_none()
+                        && email.is_some()
+                        && conversation.email == email
+                })
+                .map(|conversation| conversation.session_id.clone())
+                .collect();
+            for session in waiting {
+                self.bind_to(&session, &people_id, now);
+            }
+        }
+        people_id
+    }
+
+    /// A contact made by hand.
+    pub(super) fn make_contact(
+        &mut self,
+        website: Option<String>,
+        email: String,
+        nickname: &str,
+        now: i64,
+    ) -> String {
+        if let Some(known) = self.contact(&email) {
+            return known.people_id.clone();
+        }
+        let website = website.unwrap_or_else(|| self.website_of(None, None));
+        let mut card = Map::new();
+        card.insert("person".to_owned(), json!({"nickname": nickname}));
+        self.new_contact(&website, Some(email), card, Author::Agent, now)
+    }
+
+    /// The website of a conversation or contact; the first one otherwise.
+    pub(super) fn website_of(&self, session: Option<&str>, people: Option<&str>) -> String {
+        let of_session = session
+            .and_then(|session| self.conversation(session))
+            .map(|conversation| &conversation.website);
+        let of_people = people
+            .and_then(|people| self.contact(people))
+            .map(|contact| &contact.website);
+        of_session
+            .or(of_people)
+            .or(self.websites.first().map(|website| &website.website_id))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    pub(super) fn change_identity(
+        &mut self,
+        session: &str,
+        email: Option<String>,
+        verified: bool,
+        now: i64,
+    ) -> bool {
+        if self.conversation(session).is_none() {
+            return false;
+        }
+        self.set_email(session, email, Author::Visitor, now);
+        self.set_verified(session, verified, now);
+        self.bind(session, now);
+        true
+    }
+
+    pub(super) fn operator_opens(&mut self, session: &str, now: i64) -> bool {
+        let found = self.conversation(session).is_some();
+        let extra = json!({"operator": {"user_id": "6b1f0d52-3a5e-4c0c-9a51-0c8c3e7d2f10", "nickname": "Sam"}});
+        self.emit_session(session, "session:set_opened", extra, Author::Agent, now);
+        found
+    }
+
+    pub(super) fn operator_starts(&mut self, session: &str, now: i64) -> bool {
+        let found = self.conversation(session).is_some();
+        self.emit_session(
+            session,
+            "session:request:initiated",
+            Json::Null,
+            Author::Agent,
+            now,
+        );
+        found
+    }
+
+    pub(super) fn set_state(&mut self, session: &str, to: &str, author: Author, now: i64) -> bool {
+        let Some(conversation) = self.conversation_mut(session) else {
+            return false;
+        };
+        to.clone_into(&mut conversation.state);
+        conversation.updated_at = now;
+        self.emit_session(
+            session,
+            "session:set_state",
+            json!({"state": to}),
+            author,
+            now,
+        );
+        true
+    }
+
+    pub(super) fn edit_session(
+        &mut self,
+        session: &str,
+        edit: LabelEdit,
+        author: Author,
+        now: i64,
+    ) -> bool {
+        let Some(conversation) = self.conversation_mut(session) else {
+            return false;
+        };
+        let (data, segments) = conversation.labels.edit(edit, author);
+        self.tell_labels(session, data, segments, author, now);
+        true
+    }
+
+    /// The webhooks about changed labels, and the flow of session data into the contact where that is switched on.
+    pub(super) fn tell_labels(
+        &mut self,
+        session: &str,
+        data: bool,
+        segments: bool,
+        author: Author,
+        now: i64,
+    ) {
+        let Some(conversation) = self.conversation_mut(session) else {
+            return;
+        };
+        conversation.updated_at = now;
+        let (all_data, all_segments) = (
+            conversation.labels.data.clone(),
+            conversation.labels.segments.clone(),
+        );
+        let people = conversation.people_id.clone();
+        if data {
+            let extra = json!({"data": all_data});
+            self.emit_session(session, "session:set_data", extra, author, now);
+            if let Some(people) = people.filter(|_| self.behaviour.session_data_flows_into_contacts)
+                && let Some(contact) = self.contact_mut(&people)
+            {
+                contact.labels.set_data(all_data, author);
+            }
+        }
+        if segments {
+            let extra = json!({"segments": all_segments});
+            self.emit_session(session, "session:set_segments", extra, author, now);
+        }
+    }
+
+    pub(super) fn edit_contact(
+        &mut self,
+        contact: &str,
+        edit: LabelEdit,
+        author: Author,
+        now: i64,
+    ) -> bool {
+        let Some(contact) = self.contact_mut(contact) else {
+            return false;
+        };
+        let (_, segments) = contact.labels.edit(edit, author);
+        contact.updated_at = now;
+        let people = contact.people_id.clone();
+        let update = if segments {
+            json!({"segments": contact.labels.segments})
+        } else {
+            json!({})
+        };
+        self.emit_contact(&people, "people:profile:updated", Some(update), author, now);
+        true
+    }
+
+    pub(super) fn add_event(&mut self, contact: &str, event: TimelineEvent) -> bool {
+        let Some(contact) = self.contact_mut(contact) else {
+            return false;
+        };
+        contact.events.push(event);
+        true
+    }
+
+    pub(super) fn remove_conversation(&mut self, session: &str, author: Author, now: i64) -> bool {
+        let found = self.conversation(session).is_some();
+        self.emit_session(session, "session:removed", Json::Null, author, now);
+        self.conversations
+            .retain(|conversation| conversation.session_id != session);
+        found
+    }
+
+    pub(super) fn remove_contact(&mut self, contact: &str, author: Author, now: i64) -> bool {
+        let Some(people) = self.contact(contact).map(|found| found.people_id.clone()) else {
+            return false;
+        };
+        self.emit_contact(&people, "people:profile:removed", None, author, now);
+        self.contacts.retain(|contact| contact.people_id != people);
+        for conversation in &mut self.conversations {
+            if conversation.people_id.as_deref() == Some(&people) {
+                conversation.people_id = None;
+            }
+        }
+        true
+    }
+
+    pub(super) fn subscribe(&mut self, website: &str, bound: bool, now: i64) -> bool {
+        let Some(found) = self
+            .websites
+            .iter_mut()
+            .find(|known| known.website_id == website)
+        else {
+            return false;
+        };
+        found.subscribed = bound;
+        let extra =
+            json!({"plugin_id": super::rest::PLUGIN_ID, "bound": bound, "target": "website"});
+        self.emit(
+            website,
+            "plugin:subscription:updated",
+            None,
+            None,
+            extra,
+            Author::Crisp,
+            now,
+        );
+        true
+    }
+}
