@@ -5,5 +5,7 @@
 //! much of the day's allowance is left. Nothing here decides what a conversation should hold, and nothing retries.
 
 pub mod diagnosis;
+pub mod event;
+mod fields;
 pub mod model;
 pub mod signature;
