@@ -12,8 +12,8 @@ use super::{
     journal::{HookAttempt, HookState},
     settings::HookProof,
     state::State,
-    wire,
 };
+use crate::crisp::signature;
 
 /// How long a receiver may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -114,7 +114,7 @@ impl State {
                 HookProof::Secret(secret) => (
                     webhook.url.clone(),
                     "plugin/rtm 4f2a9c1be07d5e63 production",
-                    Some(wire::sign(secret, &timestamp, &hook.body)),
+                    Some(signature::sign(secret, &timestamp, hook.body.as_bytes())),
                 ),
                 HookProof::UrlKey(key) => {
                     let mark = if webhook.url.contains('?') { '&' } else { '?' };

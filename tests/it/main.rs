@@ -1,0 +1,3 @@
+//! Tests that need servers and sockets: one binary, a module per subject.
+
+mod sandbox;
