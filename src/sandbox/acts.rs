@@ -7,9 +7,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
-use super::state::{
-    Author, Contact, Conversation, Labels, Message, Opening, Seen, State, TimelineEvent,
-    Verification,
+use super::{
+    emit::Happening,
+    labels::LabelEdit,
+    state::{Author, Conversation, Labels, Message, Opening, Seen, State, Verification},
 };
 
 /// Somebody opens a chat, anew or again.
@@ -67,72 +68,6 @@ impl OpenChat {
     }
 }
 
-/// A change of data and segments by hand.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LabelEdit {
-    /// Keys to set.
-    pub data: Map<String, Json>,
-    /// Keys to take away.
-    pub remove_data: Vec<String>,
-    /// Segments to add.
-    pub segments: Vec<String>,
-    /// Segments to take away.
-    pub remove_segments: Vec<String>,
-}
-
-impl Labels {
-    pub(super) fn set_data(&mut self, data: Map<String, Json>, author: Author) {
-        for (key, value) in data {
-            if self.data.get(&key) != Some(&value) || !self.data_authors.contains_key(&key) {
-                self.data_authors.insert(key.clone(), author);
-            }
-            self.data.insert(key, value);
-        }
-    }
-
-    pub(super) fn replace_data(&mut self, data: Map<String, Json>, author: Author) {
-        self.data.retain(|key, _| data.contains_key(key));
-        self.data_authors.retain(|key, _| data.contains_key(key));
-        self.set_data(data, author);
-    }
-
-    pub(super) fn add_segments(&mut self, segments: Vec<String>, author: Author) {
-        for segment in segments {
-            if !self.segments.contains(&segment) {
-                self.segment_authors.insert(segment.clone(), author);
-                self.segments.push(segment);
-            }
-        }
-    }
-
-    pub(super) fn replace_segments(&mut self, segments: Vec<String>, author: Author) {
-        self.segment_authors
-            .retain(|segment, _| segments.contains(segment));
-        self.segments.retain(|segment| segments.contains(segment));
-        self.add_segments(segments.clone(), author);
-        self.segments
-            .sort_by_key(|segment| segments.iter().position(|other| other == segment));
-    }
-
-    /// Returns whether data, and whether segments changed.
-    fn edit(&mut self, edit: LabelEdit, author: Author) -> (bool, bool) {
-        let before = (self.data.clone(), self.segments.clone());
-        for key in edit.remove_data {
-            self.data.remove(&key);
-            self.data_authors.remove(&key);
-        }
-        self.set_data(edit.data, author);
-        self.segments
-            .retain(|segment| !edit.remove_segments.contains(segment));
-        self.add_segments(edit.segments, author);
-        let segments = &self.segments;
-        self.segment_authors
-            .retain(|segment, _| segments.contains(segment));
-        (before.0 != self.data, before.1 != self.segments)
-    }
-}
-
 impl State {
     pub(super) fn open_chat(&mut self, open: OpenChat, now: i64) -> String {
         let again = open
@@ -153,7 +88,7 @@ impl State {
             conversation.nickname = Some(nickname);
         }
         let origin_email = open.email.clone();
-        self.visitor_message_as(&session, text, origin_email.as_deref(), now);
+        self.visitor_message_as(&session, &text, origin_email.as_deref(), now);
         if let Some(email) = open.email {
             self.set_email(&session, Some(email), Author::Visitor, now);
             self.set_verified(&session, open.verified, now);
@@ -221,7 +156,7 @@ impl State {
         }
     }
 
-    pub(super) fn visitor_message(&mut self, session: &str, text: String, now: i64) -> bool {
+    pub(super) fn visitor_message(&mut self, session: &str, text: &str, now: i64) -> bool {
         let Some(conversation) = self.conversation(session) else {
             return false;
         };
@@ -231,19 +166,19 @@ impl State {
     }
 
     /// A message from the visitor; it reopens what was resolved.
-    fn visitor_message_as(&mut self, session: &str, text: String, email: Option<&str>, now: i64) {
+    fn visitor_message_as(&mut self, session: &str, text: &str, email: Option<&str>, now: i64) {
         let Some(conversation) = self.conversation_mut(session) else {
             return;
         };
         conversation.messages.push(Message {
             from: "user",
-            text: text.clone(),
+            text: text.to_owned(),
             at: now,
         });
         conversation.updated_at = now;
         let reopened = conversation.state == "resolved";
         if reopened {
-            conversation.state = "unresolved".to_owned();
+            "unresolved".clone_into(&mut conversation.state);
         }
         let by_email = conversation.origin == "email";
         let extra = json!({
@@ -317,107 +252,6 @@ impl State {
             "verifications": conversation.verifications,
         });
         self.emit_session(session, "session:update_verify", extra, Author::Crisp, now);
-    }
-
-    /// Ties a conversation to the contact with its address, which Crisp makes when there is none.
-    pub(super) fn bind(&mut self, session: &str, now: i64) {
-        let Some(conversation) = self.conversation(session) else {
-            return;
-        };
-        let (Some(email), None) = (conversation.email.clone(), &conversation.people_id) else {
-            return;
-        };
-        let (website, nickname) = (conversation.website.clone(), conversation.nickname.clone());
-        let known = self
-            .contact_of(&website, &email)
-            .map(|contact| contact.people_id.clone());
-        let people = match known {
-            Some(people) => people,
-            None if self.behaviour.creates_contacts => {
-                let name = nickname
-                    .or_else(|| email.split('@').next().map(str::to_owned))
-                    .unwrap_or_default();
-                let mut card = Map::new();
-                card.insert("person".to_owned(), json!({"nickname": name}));
-                self.new_contact(&website, Some(email), card, Author::Crisp, now)
-            }
-            None => return,
-        };
-        self.bind_to(session, &people, now);
-    }
-
-    fn bind_to(&mut self, session: &str, people: &str, now: i64) {
-        let Some(conversation) = self.conversation_mut(session) else {
-            return;
-        };
-        conversation.people_id = Some(people.to_owned());
-        let website = conversation.website.clone();
-        self.emit(
-            &website,
-            "people:bind:session",
-            Some(session),
-            Some(people),
-            Json::Null,
-            Author::Crisp,
-            now,
-        );
-    }
-
-    pub(super) fn new_contact(
-        &mut self,
-        website: &str,
-        email: Option<String>,
-        card: Map<String, Json>,
-        author: Author,
-        now: i64,
-    ) -> String {
-        let people_id = Uuid::new_v4().to_string();
-        self.contacts.push(Contact {
-            website: website.to_owned(),
-            people_id: people_id.clone(),
-            email: email.clone(),
-            card,
-            labels: Labels::default(),
-            events: Vec::new(),
-            created_at: now,
-            updated_at: now,
-        });
-        self.emit_contact(&people_id, "people:profile:created", None, author, now);
-        if author != Author::Crisp {
-            // A contact made by hand or by REST takes in the conversations that were waiting for it.
-            let waiting: Vec<String> = self
-                .conversations
-                .iter()
-                .filter(|conversation| {
-                    conversation.website == website
-                        && conversation.people_id.is_none()
-                        && email.is_some()
-                        && conversation.email == email
-                })
-                .map(|conversation| conversation.session_id.clone())
-                .collect();
-            for session in waiting {
-                self.bind_to(&session, &people_id, now);
-            }
-        }
-        people_id
-    }
-
-    /// A contact made by hand.
-    pub(super) fn make_contact(
-        &mut self,
-        website: Option<String>,
-        email: String,
-        nickname: &str,
-        now: i64,
-    ) -> String {
-        if let Some(known) = self.contact(&email) {
-            return known.people_id.clone();
-        }
-        let website = website.unwrap_or_else(|| self.website_of(None, None));
-        let mut card = Map::new();
-        card.insert("person".to_owned(), json!({"nickname": nickname}));
-        self.new_contact(&website, Some(email), card, Author::Agent, now)
     }
 
     /// The website of a conversation or contact; the first one otherwise.
@@ -534,56 +368,12 @@ impl State {
         }
     }
 
-    pub(super) fn edit_contact(
-        &mut self,
-        contact: &str,
-        edit: LabelEdit,
-        author: Author,
-        now: i64,
-    ) -> bool {
-        let Some(contact) = self.contact_mut(contact) else {
-            return false;
-        };
-        let (_, segments) = contact.labels.edit(edit, author);
-        contact.updated_at = now;
-        let people = contact.people_id.clone();
-        let update = if segments {
-            json!({"segments": contact.labels.segments})
-        } else {
-            json!({})
-        };
-        self.emit_contact(&people, "people:profile:updated", Some(update), author, now);
-        true
-    }
-
-    pub(super) fn add_event(&mut self, contact: &str, event: TimelineEvent) -> bool {
-        let Some(contact) = self.contact_mut(contact) else {
-            return false;
-        };
-        contact.events.push(event);
-        true
-    }
-
     pub(super) fn remove_conversation(&mut self, session: &str, author: Author, now: i64) -> bool {
         let found = self.conversation(session).is_some();
         self.emit_session(session, "session:removed", Json::Null, author, now);
         self.conversations
             .retain(|conversation| conversation.session_id != session);
         found
-    }
-
-    pub(super) fn remove_contact(&mut self, contact: &str, author: Author, now: i64) -> bool {
-        let Some(people) = self.contact(contact).map(|found| found.people_id.clone()) else {
-            return false;
-        };
-        self.emit_contact(&people, "people:profile:removed", None, author, now);
-        self.contacts.retain(|contact| contact.people_id != people);
-        for conversation in &mut self.conversations {
-            if conversation.people_id.as_deref() == Some(&people) {
-                conversation.people_id = None;
-            }
-        }
-        true
     }
 
     pub(super) fn subscribe(&mut self, website: &str, bound: bool, now: i64) -> bool {
@@ -598,12 +388,14 @@ impl State {
         let extra =
             json!({"plugin_id": super::rest::PLUGIN_ID, "bound": bound, "target": "website"});
         self.emit(
-            website,
-            "plugin:subscription:updated",
-            None,
-            None,
-            extra,
-            Author::Crisp,
+            Happening {
+                website,
+                event: "plugin:subscription:updated",
+                session: None,
+                people: None,
+                data: extra,
+                cause: Author::Crisp,
+            },
             now,
         );
         true

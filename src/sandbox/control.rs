@@ -9,8 +9,10 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{
     Shared,
-    acts::{LabelEdit, OpenChat},
+    acts::OpenChat,
+    emit::Happening,
     fault::Fault,
+    labels::LabelEdit,
     settings::{Behaviour, TokenSettings, WebhookSettings},
     state::{Author, State, TimelineEvent},
 };
@@ -188,7 +190,7 @@ async fn contact(shared: Data, id: web::Path<String>) -> HttpResponse {
 async fn new_contact(shared: Data, new: web::Json<NewContact>) -> HttpResponse {
     let new = new.into_inner();
     let people =
-        shared.act(|state, now| state.make_contact(new.website, new.email, &new.nickname, now));
+        shared.act(|state, now| state.make_contact(new.website, &new.email, &new.nickname, now));
     HttpResponse::Created().json(json!({"people_id": people}))
 }
 
@@ -244,16 +246,15 @@ async fn new_hook(shared: Data, new: web::Json<NewHook>) -> HttpResponse {
     on(&shared, |state, now| {
         let (session, people) = (new.session_id.as_deref(), new.people_id.as_deref());
         let website = state.website_of(session, people);
-        let data = Json::Object(new.data.clone());
-        state.emit(
-            &website,
-            &new.event,
+        let happening = Happening {
+            website: &website,
+            event: &new.event,
             session,
             people,
-            data,
-            Author::Crisp,
-            now,
-        );
+            data: Json::Object(new.data.clone()),
+            cause: Author::Crisp,
+        };
+        state.emit(happening, now);
         true
     })
 }
@@ -348,7 +349,7 @@ fn conversation_routes(config: &mut web::ServiceConfig) {
             web::post().to(
                 |shared: Data, id: web::Path<String>, body: web::Json<Text>| async move {
                     on(&shared, |state, now| {
-                        state.visitor_message(&id, body.into_inner().text, now)
+                        state.visitor_message(&id, &body.text, now)
                     })
                 },
             ),

@@ -42,11 +42,11 @@ pub(super) async fn run(shared: Shared) {
     };
     loop {
         let seen = shared.version();
-        let (parcel, pause) = shared.take(|state, now| state.next_parcel(now));
+        let (parcel, pause) = shared.take(State::next_parcel);
         let Some(parcel) = parcel else {
             tokio::select! {
                 () = shared.changed_since(seen) => {}
-                () = tokio::time::sleep(pause.unwrap_or(Duration::from_secs(3600))) => {}
+                () = tokio::time::sleep(pause.unwrap_or(Duration::from_hours(1))) => {}
             }
             continue;
         };

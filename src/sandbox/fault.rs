@@ -228,7 +228,7 @@ mod tests {
         assert!(Fault::status("x", 500).but_applied().applies_now());
         assert!(!Fault::reset("x", Reset::Before).applies_now());
         assert!(Fault::reset("x", Reset::After).applies_now());
-        let late = Fault::applied_late("x", std::time::Duration::from_secs(60));
+        let late = Fault::applied_late("x", std::time::Duration::from_mins(1));
         assert!(!late.applies_now() && late.cuts());
         assert!(
             Fault {

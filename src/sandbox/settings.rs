@@ -152,6 +152,10 @@ pub enum Semantics {
 /// The switches. Every one of them may be turned while the sandbox runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a board of independent switches"
+)]
 pub struct Behaviour {
     /// `PATCH meta` with `data`.
     pub session_data: Semantics,

@@ -1,19 +1,18 @@
 //! The little world a sandbox keeps: conversations and contacts, as Crisp would hold them.
 //!
 //! Everything that changes it runs under one lock ([`super::Shared::act`]) and is told what time it is, so the world is
-//! never seen half changed. What the world tells the outside leaves through [`State::emit`], in order.
+//! never seen half changed. What the world tells the outside leaves through [`State::emit`], in `emit`, in order.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 
 use super::{
     fault::Fault,
     journal::{CallJournal, Hook, HookState},
     rest::LateRequest,
     settings::{Behaviour, TokenSettings, WebhookSettings},
-    wire,
 };
 
 /// Who changed something.
@@ -321,101 +320,6 @@ impl State {
                     || (call.people.is_some() && call.people == conversation.people_id)
             })
             .collect()
-    }
-
-    /// Tells the receiver what happened. `ids` are the fields every event of its namespace carries.
-    pub(super) fn emit(
-        &mut self,
-        website: &str,
-        event: &str,
-        session: Option<&str>,
-        people: Option<&str>,
-        extra: Json,
-        cause: Author,
-        now: i64,
-    ) {
-        let mut data = Map::new();
-        data.insert("website_id".to_owned(), json!(website));
-        if let Some(session) = session {
-            data.insert("session_id".to_owned(), json!(session));
-            data.insert("inbox_id".to_owned(), Json::Null);
-        }
-        if let Some(people) = people {
-            data.insert("people_id".to_owned(), json!(people));
-        }
-        if let Json::Object(extra) = extra {
-            data.extend(extra);
-        }
-        self.hooks.push(Hook {
-            number: self.hook_marker() + 1,
-            event: event.to_owned(),
-            website: website.to_owned(),
-            session: session.map(str::to_owned),
-            people: people.map(str::to_owned),
-            cause,
-            body: wire::envelope(website, event, &Json::Object(data), now),
-            at: now,
-            state: if self.webhook.is_some() {
-                HookState::Queued
-            } else {
-                HookState::NoReceiver
-            },
-            attempts: Vec::new(),
-            not_before: None,
-        });
-    }
-
-    /// An event about a conversation.
-    pub(super) fn emit_session(
-        &mut self,
-        session_id: &str,
-        event: &str,
-        extra: Json,
-        cause: Author,
-        now: i64,
-    ) {
-        if cause == Author::Service && !self.behaviour.echoes {
-            return;
-        }
-        if let Some(conversation) = self.conversation(session_id) {
-            let website = conversation.website.clone();
-            self.emit(&website, event, Some(session_id), None, extra, cause, now);
-        }
-    }
-
-    /// An event about a contact.
-    pub(super) fn emit_contact(
-        &mut self,
-        people_id: &str,
-        event: &str,
-        update: Option<Json>,
-        cause: Author,
-        now: i64,
-    ) {
-        if cause == Author::Service && !self.behaviour.echoes {
-            return;
-        }
-        let Some(contact) = self.contact(people_id) else {
-            return;
-        };
-        let website = contact.website.clone();
-        let mut extra = Map::new();
-        if let Some(email) = &contact.email {
-            extra.insert("email".to_owned(), json!(email));
-        }
-        if let Some(Json::Object(mut update)) = update {
-            update.insert("updated_at".to_owned(), json!(now));
-            extra.insert("update".to_owned(), Json::Object(update));
-        }
-        self.emit(
-            &website,
-            event,
-            None,
-            Some(people_id),
-            Json::Object(extra),
-            cause,
-            now,
-        );
     }
 }
 

@@ -102,8 +102,16 @@ pub(super) fn email(value: &Json) -> Result<String, Refusal> {
         .ok_or_else(|| Refusal::invalid("`email` is not an address"))
 }
 
-/// A new event: text, data, colour.
-pub(super) fn event(body: &[u8]) -> Result<(String, Map<String, Json>, Option<String>), Refusal> {
+/// A new event.
+#[derive(Debug)]
+pub(super) struct NewEvent {
+    pub text: String,
+    pub data: Map<String, Json>,
+    pub color: Option<String>,
+}
+
+/// Reads a new event and holds it to Crisp's limits.
+pub(super) fn event(body: &[u8]) -> Result<NewEvent, Refusal> {
     let mut object = object(body, &["text", "data", "color"])?;
     let text = match object.remove("text") {
         Some(Json::String(text)) if !text.is_empty() && text.chars().count() <= 80 => text,
@@ -125,7 +133,7 @@ pub(super) fn event(body: &[u8]) -> Result<(String, Map<String, Json>, Option<St
         Some(Json::String(color)) if COLORS.contains(&color.as_str()) => Some(color),
         Some(_) => return Err(Refusal::invalid("`color` is none of the ten colours")),
     };
-    Ok((text, data, color))
+    Ok(NewEvent { text, data, color })
 }
 
 /// A profile card, whole or in part.
@@ -176,7 +184,7 @@ mod tests {
 
     #[test]
     fn events_are_held_to_crisps_limits() {
-        let many: String = (0..11).map(|n| format!("\"k{n}\":1,")).collect();
+        let many: Vec<String> = (0..11).map(|n| format!("\"k{n}\":1")).collect();
         for body in [
             "[]".to_owned(),
             "not json".to_owned(),
@@ -189,10 +197,7 @@ mod tests {
             r#"{"text":"a","data":{"a b":1}}"#.to_owned(),
             r#"{"text":"a","data":{"a":{"b":1}}}"#.to_owned(),
             format!(r#"{{"text":"a","data":{{"a":"{}"}}}}"#, "x".repeat(121)),
-            format!(
-                r#"{{"text":"a","data":{{{}}}}}"#,
-                many.trim_end_matches(',')
-            ),
+            format!(r#"{{"text":"a","data":{{{}}}}}"#, many.join(",")),
         ] {
             let refusal = event(body.as_bytes()).expect_err(&body);
             assert_eq!(
@@ -201,11 +206,10 @@ mod tests {
                 "{body}"
             );
         }
-        let (text, data, color) =
-            event(br#"{"text":"user:signup","data":{"plan":"pro"},"color":"green"}"#)
-                .expect("fine");
+        let new = event(br#"{"text":"user:signup","data":{"plan":"pro"},"color":"green"}"#)
+            .expect("fine");
         assert_eq!(
-            (text.as_str(), data.len(), color.as_deref()),
+            (new.text.as_str(), new.data.len(), new.color.as_deref()),
             ("user:signup", 1, Some("green"))
         );
     }

@@ -8,7 +8,7 @@ use super::{
     routes::Action,
 };
 use crate::sandbox::{
-    acts::LabelEdit,
+    labels::LabelEdit,
     settings::Semantics,
     state::{Author, Conversation, State},
 };
@@ -141,7 +141,7 @@ impl State {
                 Semantics::Merge => conversation.labels.add_segments(segments, Author::Service),
                 Semantics::Replace => conversation
                     .labels
-                    .replace_segments(segments, Author::Service),
+                    .replace_segments(&segments, Author::Service),
             }
         }
         self.tell_labels(session, has_data, has_segments, Author::Service, now);

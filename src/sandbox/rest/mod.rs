@@ -107,12 +107,12 @@ impl Answer {
         Self::good(200, "deleted", json!({}))
     }
 
-    fn refused(refusal: Refusal) -> Self {
+    fn refused(refusal: &Refusal) -> Self {
         Self {
             status: refusal.status,
             reason: refusal.reason.to_owned(),
             error: true,
-            data: json!({"message": refusal.message}),
+            data: json!({"message": &refusal.message}),
             bloom: "DIRECT",
         }
     }
@@ -300,7 +300,7 @@ impl State {
             });
         }
         let applied = outcome.is_ok();
-        let answer = outcome.unwrap_or_else(Answer::refused);
+        let answer = outcome.unwrap_or_else(|refusal| Answer::refused(&refusal));
         if let Some(call) = self.calls.entry(request.call) {
             call.applied = applied;
             call.status = Some(answer.status);

@@ -43,7 +43,7 @@ impl State {
         if self.contact_of(website, &email).is_some() {
             return Err(taken());
         }
-        let people = self.new_contact(website, Some(email), card.rest, Author::Service, now);
+        let people = self.new_contact(website, Some(&email), card.rest, Author::Service, now);
         if let (Some(segments), Some(contact)) = (card.segments, self.contact_mut(&people)) {
             contact.labels.add_segments(segments, Author::Service);
         }
@@ -102,11 +102,11 @@ impl State {
                 Ok(Answer::updated())
             }
             Action::EventAdd => {
-                let (text, data, color) = body::event(&request.body)?;
+                let new = body::event(&request.body)?;
                 let event = TimelineEvent {
-                    text,
-                    data,
-                    color,
+                    text: new.text,
+                    data: new.data,
+                    color: new.color,
                     timestamp: now,
                     author: Author::Service,
                 };
@@ -155,7 +155,7 @@ impl State {
             contact.card = card.rest;
             contact.email = card.email;
             let segments = card.segments.unwrap_or_default();
-            contact.labels.replace_segments(segments, Author::Service);
+            contact.labels.replace_segments(&segments, Author::Service);
         } else {
             merge(&mut contact.card, card.rest);
             if card.email.is_some() {
@@ -165,7 +165,7 @@ impl State {
                 match semantics {
                     Semantics::Merge => contact.labels.add_segments(segments, Author::Service),
                     Semantics::Replace => {
-                        contact.labels.replace_segments(segments, Author::Service);
+                        contact.labels.replace_segments(&segments, Author::Service);
                     }
                 }
                 update["segments"] = json!(contact.labels.segments);
