@@ -10,7 +10,9 @@ use uuid::Uuid;
 use super::{
     emit::Happening,
     labels::LabelEdit,
-    state::{Author, Conversation, Labels, Message, Opening, Seen, State, Verification},
+    state::{
+        Author, Conversation, Labels, Message, Opening, OpeningMark, Seen, State, Verification,
+    },
 };
 
 /// Somebody opens a chat, anew or again.
@@ -78,7 +80,7 @@ impl State {
             let origin = open.channel.unwrap_or_else(|| "chat".to_owned());
             self.new_conversation(website, origin, now)
         });
-        self.mark_opening(&session, now);
+        self.mark_opening(&session, Author::Visitor, now);
         let text = open
             .text
             .unwrap_or_else(|| "Hello, I have a question about my account.".to_owned());
@@ -127,11 +129,12 @@ impl State {
             created_at: now,
             updated_at: now,
             opening: Opening::default(),
+            openings: Vec::new(),
         });
         session_id
     }
 
-    fn mark_opening(&mut self, session: &str, now: i64) {
+    fn mark_opening(&mut self, session: &str, by: Author, now: i64) {
         let (call_marker, hook_marker) = (self.calls.marker(), self.hook_marker());
         let Some(conversation) = self.conversation(session) else {
             return;
@@ -152,6 +155,11 @@ impl State {
             },
         };
         if let Some(conversation) = self.conversation_mut(session) {
+            conversation.openings.push(OpeningMark {
+                at: now,
+                by,
+                call_marker,
+            });
             conversation.opening = opening;
         }
     }
@@ -287,6 +295,7 @@ impl State {
 
     pub(super) fn operator_opens(&mut self, session: &str, now: i64) -> bool {
         let found = self.conversation(session).is_some();
+        self.mark_opening(session, Author::Agent, now);
         let extra = json!({"operator": {"user_id": "6b1f0d52-3a5e-4c0c-9a51-0c8c3e7d2f10", "nickname": "Sam"}});
         self.emit_session(session, "session:set_opened", extra, Author::Agent, now);
         found

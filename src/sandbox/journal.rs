@@ -32,6 +32,9 @@ pub struct Call {
     pub session: Option<String>,
     /// The contact it concerns, as id, when there is one.
     pub people: Option<String>,
+    /// The address it names, in its path or as a new contact's.
+    #[serde(skip)]
+    pub(super) address: Option<String>,
     /// `Request-Id` of the answer.
     pub request_id: String,
 }

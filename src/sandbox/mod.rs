@@ -49,8 +49,8 @@ pub use self::{
         SandboxSettings, Semantics, TokenSettings, WebhookSettings,
     },
     state::{
-        Author, Contact, Conversation, Labels, Message, Opening, Seen, State, TimelineEvent,
-        Verification, Website,
+        Author, Contact, Conversation, Labels, Message, Opening, OpeningMark, Seen, State,
+        TimelineEvent, Verification, Website,
     },
     steer::{Missing, PATIENCE, Waited},
 };

@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     fault::Fault,
-    journal::{CallJournal, Hook, HookState},
+    journal::{Call, CallJournal, Hook, HookState},
     rest::LateRequest,
     settings::{Behaviour, TokenSettings, WebhookSettings},
 };
@@ -105,6 +105,17 @@ pub struct Opening {
     pub before: Seen,
 }
 
+/// One time that somebody opened it.
+#[derive(Debug, Clone, Serialize)]
+pub struct OpeningMark {
+    /// When, in milliseconds since the epoch.
+    pub at: i64,
+    /// The visitor, or an agent in the inbox.
+    pub by: Author,
+    /// The last call before it.
+    pub call_marker: u64,
+}
+
 /// A conversation.
 #[derive(Debug, Clone, Serialize)]
 pub struct Conversation {
@@ -139,6 +150,9 @@ pub struct Conversation {
     pub updated_at: i64,
     /// The last opening.
     pub opening: Opening,
+    /// Every opening, the first one first.
+    #[serde(skip)]
+    pub openings: Vec<OpeningMark>,
 }
 
 /// A contact: a profile in Crisp's CRM.
@@ -308,16 +322,34 @@ impl State {
     }
 
     /// The calls since a conversation was last opened that concern it or its contact.
-    pub fn calls_of_opening(&self, session_id: &str) -> Vec<&super::journal::Call> {
-        let Some(conversation) = self.conversation(session_id) else {
-            return Vec::new();
-        };
+    pub fn calls_of_opening(&self, session_id: &str) -> Vec<&Call> {
+        self.conversation(session_id)
+            .map(|conversation| {
+                self.calls_between(conversation, conversation.opening.call_marker, u64::MAX)
+            })
+            .unwrap_or_default()
+    }
+
+    /// The calls about a conversation or its contact: those after one marker, up to another.
+    pub(super) fn calls_between(
+        &self,
+        conversation: &Conversation,
+        after: u64,
+        until: u64,
+    ) -> Vec<&Call> {
         self.calls
-            .since(conversation.opening.call_marker)
+            .since(after)
             .iter()
+            .take_while(|call| call.number <= until)
             .filter(|call| {
-                call.session.as_deref() == Some(session_id)
+                call.session.as_deref() == Some(&conversation.session_id)
                     || (call.people.is_some() && call.people == conversation.people_id)
+                    || call.address.as_deref().is_some_and(|address| {
+                        conversation
+                            .email
+                            .as_deref()
+                            .is_some_and(|email| email.eq_ignore_ascii_case(address))
+                    })
             })
             .collect()
     }

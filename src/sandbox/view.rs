@@ -11,12 +11,15 @@ use super::{
 /// How many journal entries a look at the whole state shows; the journals have their own addresses.
 const RECENT: usize = 300;
 
+/// How many openings of a conversation are shown with their cost.
+const OPENINGS: usize = 6;
+
 /// Everything the page draws.
 #[derive(Debug, Serialize)]
 struct View<'a> {
     version: u64,
     now: i64,
-    conversations: &'a [Conversation],
+    conversations: Vec<Opened<'a>>,
     contacts: &'a [Contact],
     calls: &'a [Call],
     hooks: &'a [Hook],
@@ -29,13 +32,40 @@ struct View<'a> {
     unexpected: usize,
 }
 
+/// A conversation and what its last openings cost.
+#[derive(Debug, Serialize)]
+struct Opened<'a> {
+    #[serde(flatten)]
+    conversation: &'a Conversation,
+    openings: Vec<Json>,
+}
+
 impl State {
+    /// The last openings of a conversation, the newest first, with the calls that each one cost.
+    fn costs(&self, conversation: &Conversation) -> Vec<Json> {
+        let mut until = u64::MAX;
+        let mut costs = Vec::new();
+        for mark in conversation.openings.iter().rev().take(OPENINGS) {
+            let calls = self.calls_between(conversation, mark.call_marker, until);
+            costs.push(json!({"at": mark.at, "by": mark.by, "calls": calls}));
+            until = mark.call_marker;
+        }
+        costs
+    }
+
     /// The whole state; journals are cut to their end.
     pub(super) fn view(&self, now: i64) -> Json {
         let view = View {
             version: self.version,
             now,
-            conversations: &self.conversations,
+            conversations: self
+                .conversations
+                .iter()
+                .map(|conversation| Opened {
+                    conversation,
+                    openings: self.costs(conversation),
+                })
+                .collect(),
             contacts: &self.contacts,
             calls: tail(self.calls.all()),
             hooks: tail(&self.hooks),

@@ -1,4 +1,4 @@
-//! The inbox page: three files, no framework, nothing from elsewhere.
+//! The inbox page: a few files, no framework, nothing from elsewhere.
 
 use actix_web::{HttpResponse, web};
 
@@ -27,10 +27,15 @@ async fn script() -> HttpResponse {
     asset("text/javascript; charset=utf-8", include_str!("inbox.js"))
 }
 
+async fn icon() -> HttpResponse {
+    asset("image/svg+xml", include_str!("icon.svg"))
+}
+
 /// Mounts the page.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/", web::get().to(inbox))
+        .route("/icon.svg", web::get().to(icon))
         .route("/inbox.css", web::get().to(style))
         .route("/inbox.js", web::get().to(script));
 }

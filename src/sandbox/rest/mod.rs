@@ -241,6 +241,7 @@ impl State {
             people: self.concerned(&params),
             website: params.website,
             session: params.session,
+            address: params.people.filter(|people| people.contains('@')),
             request_id,
         });
         let fault = fault::strike(&mut self.faults, &request.method, name, template);
@@ -279,6 +280,12 @@ impl State {
     /// Does what a request asks for and notes how it went.
     fn perform(&mut self, request: &Request, now: i64) -> Answer {
         let outcome = self.execute(request, now);
+        let address = request
+            .route
+            .as_ref()
+            .filter(|(route, _)| route.action == Action::ProfileCreate)
+            .and_then(|_| serde_json::from_slice::<Json>(&request.body).ok())
+            .and_then(|card| card["email"].as_str().map(str::to_owned));
         let created = match &outcome {
             Ok(answer) => answer.data["people_id"]
                 .as_str()
@@ -307,6 +314,9 @@ impl State {
             call.reason.clone_from(&answer.reason);
             if created.is_some() {
                 call.people = created;
+            }
+            if address.is_some() {
+                call.address = address;
             }
         }
         answer
