@@ -50,12 +50,26 @@ struct StateChange {
     state: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
 struct Edit {
-    #[serde(default)]
     by: Editor,
-    #[serde(flatten)]
-    edit: LabelEdit,
+    data: Map<String, Json>,
+    remove_data: Vec<String>,
+    segments: Vec<String>,
+    remove_segments: Vec<String>,
+}
+
+impl Edit {
+    fn parts(self) -> (Author, LabelEdit) {
+        let edit = LabelEdit {
+            data: self.data,
+            remove_data: self.remove_data,
+            segments: self.segments,
+            remove_segments: self.remove_segments,
+        };
+        (self.by.into(), edit)
+    }
 }
 
 #[derive(Deserialize, Default, Clone, Copy)]
@@ -391,10 +405,8 @@ fn conversation_routes(config: &mut web::ServiceConfig) {
             "/conversations/{id}/labels",
             web::post().to(
                 |shared: Data, id: web::Path<String>, body: web::Json<Edit>| async move {
-                    let Edit { by, edit } = body.into_inner();
-                    on(&shared, |state, now| {
-                        state.edit_session(&id, edit, by.into(), now)
-                    })
+                    let (by, edit) = body.into_inner().parts();
+                    on(&shared, |state, now| state.edit_session(&id, edit, by, now))
                 },
             ),
         );
@@ -416,10 +428,8 @@ fn contact_routes(config: &mut web::ServiceConfig) {
             "/contacts/{id}/labels",
             web::post().to(
                 |shared: Data, id: web::Path<String>, body: web::Json<Edit>| async move {
-                    let Edit { by, edit } = body.into_inner();
-                    on(&shared, |state, now| {
-                        state.edit_contact(&id, edit, by.into(), now)
-                    })
+                    let (by, edit) = body.into_inner().parts();
+                    on(&shared, |state, now| state.edit_contact(&id, edit, by, now))
                 },
             ),
         )

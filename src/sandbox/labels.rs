@@ -1,13 +1,11 @@
 //! Data and segments: how a write changes them, and who is noted as their author.
 
-use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use super::state::{Author, Labels};
 
 /// A change of data and segments by hand.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Default)]
 pub struct LabelEdit {
     /// Keys to set.
     pub data: Map<String, Json>,

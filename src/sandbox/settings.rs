@@ -92,14 +92,34 @@ impl TokenSettings {
 }
 
 /// Where webhooks go and how the receiver knows that they are genuine.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Deserialize)]
+#[serde(try_from = "WrittenWebhook")]
 pub struct WebhookSettings {
     /// The receiver's address.
     pub url: String,
     /// Signed or not.
-    #[serde(flatten)]
     pub proof: HookProof,
+}
+
+/// A webhook as a script writes it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenWebhook {
+    url: String,
+    secret: Option<String>,
+    url_key: Option<String>,
+}
+
+impl TryFrom<WrittenWebhook> for WebhookSettings {
+    type Error = &'static str;
+
+    fn try_from(written: WrittenWebhook) -> Result<Self, Self::Error> {
+        match (written.secret, written.url_key) {
+            (Some(secret), None) => Ok(Self::signed(written.url, secret)),
+            (None, Some(key)) => Ok(Self::keyed(written.url, key)),
+            _ => Err("a webhook takes either `secret` or `url_key`"),
+        }
+    }
 }
 
 impl WebhookSettings {
@@ -129,8 +149,7 @@ impl std::fmt::Debug for WebhookSettings {
 }
 
 /// How a webhook shows that it is genuine.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone)]
 pub enum HookProof {
     /// Plugin hook: the signing secret.
     Secret(String),
