@@ -80,7 +80,7 @@ impl State {
             let origin = open.channel.unwrap_or_else(|| "chat".to_owned());
             self.new_conversation(website, origin, now)
         });
-        self.mark_opening(&session, Author::Visitor, now);
+        self.mark_opening(&session, Author::Visitor, open.email.as_deref(), now);
         let text = open
             .text
             .unwrap_or_else(|| "Hello, I have a question about my account.".to_owned());
@@ -134,7 +134,8 @@ impl State {
         session_id
     }
 
-    fn mark_opening(&mut self, session: &str, by: Author, now: i64) {
+    /// Notes what was there before an opening. A new conversation is not bound yet: its contact is found by address.
+    fn mark_opening(&mut self, session: &str, by: Author, email: Option<&str>, now: i64) {
         let (call_marker, hook_marker) = (self.calls.marker(), self.hook_marker());
         let Some(conversation) = self.conversation(session) else {
             return;
@@ -142,7 +143,8 @@ impl State {
         let contact = conversation
             .people_id
             .as_deref()
-            .and_then(|people| self.contact(people));
+            .or(email)
+            .and_then(|people| self.contact_of(&conversation.website, people));
         let opening = Opening {
             count: conversation.opening.count + 1,
             at: now,
@@ -295,7 +297,7 @@ impl State {
 
     pub(super) fn operator_opens(&mut self, session: &str, now: i64) -> bool {
         let found = self.conversation(session).is_some();
-        self.mark_opening(session, Author::Agent, now);
+        self.mark_opening(session, Author::Agent, None, now);
         let extra = json!({"operator": {"user_id": "6b1f0d52-3a5e-4c0c-9a51-0c8c3e7d2f10", "nickname": "Sam"}});
         self.emit_session(session, "session:set_opened", extra, Author::Agent, now);
         found

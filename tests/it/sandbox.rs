@@ -339,7 +339,7 @@ async fn rest_writes_come_back_as_webhooks() {
 }
 
 #[tokio::test]
-async fn contacts_over_rest() {
+async fn contacts_are_made_and_found() {
     let sandbox = start();
     let api = Api::of(&sandbox);
     // Nothing without a contact.
@@ -389,7 +389,13 @@ async fn contacts_over_rest() {
         .await
         .expect("an answer");
     assert_eq!(head.status(), StatusCode::OK);
+}
 
+#[tokio::test]
+async fn profiles_are_patched_and_saved() {
+    let sandbox = start();
+    let api = Api::of(&sandbox);
+    let id = sandbox.create_contact("ada+x@example.org", "Ada");
     // Partial and whole.
     api.patch(
         &format!("people/profile/{id}"),
@@ -421,7 +427,13 @@ async fn contacts_over_rest() {
         (&profile["company"], &profile["segments"]),
         (&Json::Null, &json!([]))
     );
+}
 
+#[tokio::test]
+async fn contact_data_merges_and_needs_its_wrapper() {
+    let sandbox = start();
+    let api = Api::of(&sandbox);
+    let id = sandbox.create_contact("ada+x@example.org", "Ada");
     // Data merges, nests twice, and needs its wrapper.
     api.patch(&format!("people/data/{id}"), json!({"data": {"a": 1}}))
         .await;
@@ -444,7 +456,13 @@ async fn contacts_over_rest() {
         sandbox.look(|state| state.contact(&id).map(|contact| contact.labels.data.len())),
         Some(1)
     );
+}
 
+#[tokio::test]
+async fn events_are_listed_and_held_to_limits() {
+    let sandbox = start();
+    let api = Api::of(&sandbox);
+    let id = sandbox.create_contact("ada+x@example.org", "Ada");
     // Events, newest first, and what Crisp refuses.
     let event = json!({"text": "user:signup", "data": {"plan": "pro"}, "color": "green"});
     assert_eq!(
@@ -729,7 +747,7 @@ async fn late_is_late_by_the_clock_or_on_demand() {
     let post = async || {
         sandbox.fault(Fault::applied_late(
             "people_event.add",
-            Duration::from_secs(60),
+            Duration::from_mins(1),
         ));
         api.request(
             Method::POST,
@@ -912,24 +930,24 @@ async fn a_changed_address_voids_its_proof() {
     );
 }
 
+async fn control(sandbox: &Sandbox, method: Method, path: &str, body: Json) -> (u16, Json) {
+    let answer = Api::of(sandbox)
+        .http
+        .request(method, format!("{}/sandbox/{path}", sandbox.url()))
+        .header("content-type", "application/json")
+        .body(body.to_string())
+        .send()
+        .await
+        .expect("an answer");
+    let status = answer.status().as_u16();
+    let text = answer.text().await.expect("a body");
+    (status, serde_json::from_str(&text).expect("JSON"))
+}
+
 #[tokio::test]
 async fn the_control_api_does_what_the_methods_do() {
     let sandbox = start();
-    let api = Api::of(&sandbox);
-    let control = async |method: Method, path: &str, body: Json| {
-        let answer = api
-            .http
-            .request(method, format!("{}/sandbox/{path}", sandbox.url()))
-            .header("content-type", "application/json")
-            .body(body.to_string())
-            .send()
-            .await
-            .expect("an answer");
-        let status = answer.status().as_u16();
-        let text = answer.text().await.expect("a body");
-        (status, serde_json::from_str::<Json>(&text).expect("JSON"))
-    };
-    let opened = control(
+    let opened = control(&sandbox,
         Method::POST,
         "conversations",
         json!({"email": "ada@example.org", "verified": true, "channel": "chat", "data": {"a": 1}, "segments": ["b"]}),
@@ -975,14 +993,51 @@ async fn the_control_api_does_what_the_methods_do() {
             json!({"website_id": DEFAULT_WEBSITE, "bound": true}),
         ),
     ] {
-        let answer = control(Method::POST, &path, body).await;
+        let answer = control(&sandbox, Method::POST, &path, body).await;
         assert_eq!(answer.0, 200, "{path}: {}", answer.1);
     }
-    let nobody = control(Method::POST, "conversations/session_x/opened", json!({})).await;
+    let seen = control(&sandbox, Method::GET, "state", json!({})).await.1;
+    assert_eq!(
+        seen["conversations"][0]["segments"],
+        json!(["b", "plan-enterprise"])
+    );
+    let journal = control(&sandbox, Method::GET, "hooks?after=0", json!({}))
+        .await
+        .1;
+    assert_eq!(journal["hooks"][0]["body"]["event"], "message:send");
+    assert_eq!(journal["hooks"][0]["state"], "no_receiver");
+    assert_eq!(
+        control(&sandbox, Method::GET, "calls?after=0", json!({}))
+            .await
+            .1["calls"],
+        json!([])
+    );
+    let one = control(
+        &sandbox,
+        Method::GET,
+        &format!("conversations/{session}"),
+        json!({}),
+    )
+    .await
+    .1;
+    assert_eq!(one["contact"]["email"], "grace@example.org");
+}
+
+#[tokio::test]
+async fn the_control_api_says_no() {
+    let sandbox = start();
+    let nobody = control(
+        &sandbox,
+        Method::POST,
+        "conversations/session_x/opened",
+        json!({}),
+    )
+    .await;
     assert_eq!(nobody.0, 404);
-    let typo = control(Method::POST, "faults", json!({"rout": "x"})).await;
+    let typo = control(&sandbox, Method::POST, "faults", json!({"rout": "x"})).await;
     assert_eq!(typo.0, 400);
     let settings = control(
+        &sandbox,
         Method::PATCH,
         "settings",
         json!({"behaviour": {"session_data": "merge"}}),
@@ -990,39 +1045,32 @@ async fn the_control_api_does_what_the_methods_do() {
     .await;
     assert_eq!(settings.1["behaviour"]["session_data"], "merge");
     assert_eq!(
-        control(Method::PATCH, "settings", json!({"behaviour": {"x": 1}}))
-            .await
-            .0,
+        control(
+            &sandbox,
+            Method::PATCH,
+            "settings",
+            json!({"behaviour": {"x": 1}})
+        )
+        .await
+        .0,
         400
     );
-    let late = control(Method::POST, "apply-late", json!({})).await;
+    let late = control(&sandbox, Method::POST, "apply-late", json!({})).await;
     assert_eq!(late.1["count"], 0);
-
-    let seen = control(Method::GET, "state", json!({})).await.1;
-    assert_eq!(
-        seen["conversations"][0]["segments"],
-        json!(["b", "plan-enterprise"])
-    );
-    let journal = control(Method::GET, "hooks?after=0", json!({})).await.1;
-    assert_eq!(journal["hooks"][0]["body"]["event"], "message:send");
-    assert_eq!(journal["hooks"][0]["state"], "no_receiver");
-    assert_eq!(
-        control(Method::GET, "calls?after=0", json!({})).await.1["calls"],
-        json!([])
-    );
-    let one = control(Method::GET, &format!("conversations/{session}"), json!({}))
-        .await
-        .1;
-    assert_eq!(one["contact"]["email"], "grace@example.org");
-
-    // The long poll answers at the next change, not before.
-    let version = seen["version"].as_u64().expect("a number");
-    let path = format!("state?after={version}&wait=20000");
-    let (news, ()) = tokio::join!(control(Method::GET, &path, json!({})), async {
-        sandbox.message(&session, "hello").expect("there");
-    });
-    assert!(news.1["version"].as_u64() > Some(version));
-    let plain = api
+    for webhook in [
+        json!({"url": "http://127.0.0.1:1/"}),
+        json!({"url": "x", "secret": "a", "url_key": "b"}),
+    ] {
+        let refused = control(
+            &sandbox,
+            Method::PATCH,
+            "settings",
+            json!({"webhook": webhook}),
+        )
+        .await;
+        assert_eq!(refused.0, 400);
+    }
+    let plain = Api::of(&sandbox)
         .http
         .post(format!("{}/sandbox/hooks/hold", sandbox.url()))
         .body(r#"{"held":true}"#)
@@ -1030,6 +1078,86 @@ async fn the_control_api_does_what_the_methods_do() {
         .await
         .expect("an answer");
     assert_eq!(plain.status(), 400, "a form of another site is not obeyed");
+}
+
+#[tokio::test]
+async fn the_long_poll_answers_at_the_next_change() {
+    let sandbox = start();
+    let session = sandbox.open_chat(OpenChat::by("ada@example.org"));
+    let seen = control(&sandbox, Method::GET, "state", json!({})).await.1;
+    let version = seen["version"].as_u64().expect("a number");
+    let path = format!("state?after={version}&wait=20000");
+    let (news, ()) = tokio::join!(control(&sandbox, Method::GET, &path, json!({})), async {
+        sandbox.message(&session, "hello").expect("there");
+    });
+    assert!(news.1["version"].as_u64() > Some(version));
+    assert_eq!(news.1["conversations"][0]["messages"][1]["text"], "hello");
+}
+
+#[tokio::test]
+async fn each_opening_has_its_cost() {
+    let sandbox = start();
+    sandbox.behave(|behaviour| behaviour.creates_contacts = false);
+    let api = Api::of(&sandbox);
+    let other = sandbox.open_chat(OpenChat::by("grace@example.org"));
+    let session = sandbox.open_chat(OpenChat::by("ada@example.org"));
+    api.get(&format!("conversation/{session}")).await;
+    api.patch(
+        "people/data/ada@example.org",
+        json!({"data": {"plan": "pro"}}),
+    )
+    .await;
+    api.post("people/profile", card("ada@example.org")).await;
+    api.patch(
+        "people/data/ada@example.org",
+        json!({"data": {"plan": "pro"}}),
+    )
+    .await;
+    api.get(&format!("conversation/{other}")).await;
+    let names = || {
+        sandbox.look(|state| {
+            state
+                .calls_of_opening(&session)
+                .iter()
+                .map(|call| call.name)
+                .collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(
+        names(),
+        [
+            "conversation.get",
+            "people_data.update",
+            "profile.create",
+            "people_data.update"
+        ],
+        "also what was refused, and nothing of others"
+    );
+    sandbox.operator_opens(&session).expect("there");
+    assert!(names().is_empty());
+    api.get(&format!("conversation/{session}")).await;
+    let seen = control(&sandbox, Method::GET, "state", json!({})).await.1;
+    let openings = &seen["conversations"][1]["openings"];
+    assert_eq!(
+        (&openings[0]["by"], &openings[1]["by"]),
+        (&json!("agent"), &json!("visitor"))
+    );
+    let counts = [0, 1].map(|place: usize| openings[place]["calls"].as_array().map(Vec::len));
+    assert_eq!(counts, [Some(1), Some(4)]);
+
+    // A new conversation of somebody known starts from what the agent knew.
+    let again = sandbox.open_chat(OpenChat::by("ada@example.org").by_email_channel());
+    let plan = sandbox.look(|state| {
+        state
+            .conversation(&again)
+            .expect("there")
+            .opening
+            .before
+            .contact
+            .data["plan"]
+            .clone()
+    });
+    assert_eq!(plan, "pro");
 }
 
 #[tokio::test]
