@@ -48,10 +48,11 @@ function say(text) {
   $("live").textContent = text;
 }
 
-// Runs an act of a button or form: once at a time, and its failure is said.
+// Runs an act of a button or form: once at a time, and its failure is said. A disabled button would lose the focus.
 async function act(control, work) {
-  if (control?.disabled) return;
-  if (control) control.disabled = true;
+  if (control?.ariaBusy === "true") return;
+  if (control) control.ariaBusy = "true";
+  lamp = null;
   try {
     await work();
   } catch (error) {
@@ -59,7 +60,7 @@ async function act(control, work) {
     lamp = error.message;
     drawLamps();
   } finally {
-    if (control) control.disabled = false;
+    if (control) control.ariaBusy = null;
   }
 }
 
@@ -427,8 +428,7 @@ function wire() {
     form.elements.name.select();
   });
   on("impostor-form", async (fields) => {
-    await here("identity", { email: fields.email, verified: false });
-    await post("/sandbox/conversations", { session_id: selected, text: "What plan am I on, please?" });
+    await post("/sandbox/conversations", { session_id: selected, email: fields.email, verified: false, text: "What plan am I on, please?" });
     say(`The visitor now claims ${fields.email}.`);
   });
   $("forge").addEventListener("click", (event) => act(event.currentTarget, async () => {
