@@ -250,7 +250,7 @@ impl Sandbox {
         self.shared.look(look)
     }
 
-    /// The number of the last call: see [`CallJournal::since`].
+    /// The number of the last call: see [`super::CallJournal::since`].
     pub fn call_marker(&self) -> u64 {
         self.look(|state| state.calls.marker())
     }

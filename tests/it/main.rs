@@ -1,3 +1,4 @@
-//! Tests that need servers and sockets: one binary, a module per subject.
+//! What needs sockets or servers: one binary, a module per subject.
 
+mod crisp_client;
 mod sandbox;
