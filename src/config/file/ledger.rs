@@ -11,42 +11,17 @@ use super::super::quantity::Interval;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LedgerFile {
-    /// The SQLite file. Its folder must exist, on a local disk.
+    /// The SQLite file. Its folder must exist, on a local disk. A relative path starts at the folder of the configuration file.
     pub path: PathBuf,
-    /// How long things are kept.
-    pub keep: KeepFile,
+    /// Age at which deliveries, traces and finished work are deleted. What was sent is remembered for ever.
+    pub keep: Interval,
 }
 
 impl Default for LedgerFile {
     fn default() -> Self {
         Self {
             path: PathBuf::from("crisp-sync.db"),
-            keep: KeepFile::default(),
-        }
-    }
-}
-
-/// `[ledger.keep]`: how long things are kept.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct KeepFile {
-    /// Receipts of webhooks.
-    pub deliveries: Interval,
-    /// What was decided and why, for `explain`.
-    pub traces: Interval,
-    /// Work that failed for good and was never revived.
-    pub dead: Interval,
-    /// What we last wrote to a conversation nobody came back to.
-    pub conversations: Interval,
-}
-
-impl Default for KeepFile {
-    fn default() -> Self {
-        Self {
-            deliveries: Interval::days(30),
-            traces: Interval::days(30),
-            dead: Interval::days(90),
-            conversations: Interval::days(365),
+            keep: Interval::days(30),
         }
     }
 }

@@ -15,9 +15,9 @@ pub mod work;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use crisp::{CrispFile, TierFile};
+pub use crisp::CrispFile;
 pub use identity::IdentityFile;
-pub use ledger::{KeepFile, LedgerFile};
+pub use ledger::LedgerFile;
 pub use server::{LogFile, ServerFile, WebhooksFile};
 pub use users::{CacheFile, MoreFile, UsersFile};
 pub use work::{BrakeFile, SweepFile, TriggerName, TriggersFile, WorkerFile};

@@ -1,0 +1,250 @@
+//! `[users]`, as meant.
+
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
+
+use jiff::tz::TimeZone;
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::{
+    super::{
+        environment,
+        faults::{Fault, Place},
+        file::{MoreFile, UsersFile},
+    },
+    Resolver, owned,
+};
+
+/// Most further look-ups: each is a connection at every refresh.
+const MORE_LIMIT: usize = 4;
+
+const URL_HINT: &str = "it takes `postgres://user@host/database`, `mysql://user@host/database` or `sqlite:///path/to/file`";
+
+/// The app's own database.
+#[derive(Debug, Clone)]
+pub struct UsersSettings {
+    /// Where it is.
+    pub url: SecretString,
+    /// Finds a user by e-mail.
+    pub query: String,
+    /// Column of the key.
+    pub key: String,
+    /// Column of the e-mail address.
+    pub email: String,
+    /// Finds a user by key.
+    pub query_by_key: Option<String>,
+    /// Longest time for one statement.
+    pub statement_timeout: Duration,
+    /// Most connections.
+    pub connections: NonZeroU32,
+    /// Whether a pooler in transaction mode stands between.
+    pub pooler: bool,
+    /// Zone of timestamps without one.
+    pub timezone: TimeZone,
+    /// Further look-ups, by name.
+    pub more: BTreeMap<String, MoreSettings>,
+    /// SQL of the lifecycle events that have their own, by event name.
+    pub events: BTreeMap<String, String>,
+    /// How long a user that was found is remembered.
+    pub found_for: Duration,
+    /// How long it is remembered that nobody was found.
+    pub not_found_for: Duration,
+    /// Most users remembered.
+    pub capacity: u64,
+}
+
+/// One further look-up.
+#[derive(Debug, Clone)]
+pub struct MoreSettings {
+    /// Another database; the main one when unset.
+    pub url: Option<SecretString>,
+    /// The query.
+    pub query: String,
+}
+
+impl Resolver<'_> {
+    pub(in super::super) fn users(
+        &mut self,
+        written: &UsersFile,
+        events: BTreeMap<String, String>,
+    ) -> UsersSettings {
+        let url = self.users_url(written);
+        let query = self.query(&["users", "query"], written.query.as_deref());
+        if let Some(query) = &written.query
+            && !query.contains(":email")
+        {
+            self.fault(
+                &["users", "query"],
+                "the query does not use `:email`, so it cannot find anybody",
+                "add a condition such as `WHERE email = :email`",
+            );
+        }
+        if let Some(query) = &written.query_by_key
+            && !query.contains(":key")
+        {
+            self.fault(
+                &["users", "query_by_key"],
+                "the query does not use `:key`",
+                "add a condition such as `WHERE id = :key`",
+            );
+        }
+        let timezone = TimeZone::get(&written.timezone).unwrap_or_else(|error| {
+            self.fault(
+                &["users", "timezone"],
+                format!("there is no such time zone: {error}"),
+                "it takes an IANA name such as `UTC` or `Europe/Paris`",
+            );
+            TimeZone::UTC
+        });
+        UsersSettings {
+            url,
+            query,
+            key: written.key.clone(),
+            email: written.email.clone(),
+            query_by_key: written.query_by_key.clone(),
+            statement_timeout: written.statement_timeout.get(),
+            connections: written.connections,
+            pooler: written.pooler,
+            timezone,
+            more: self.more(&written.more),
+            events,
+            found_for: written.cache.found.get(),
+            not_found_for: written.cache.not_found.get(),
+            capacity: written.cache.capacity.get(),
+        }
+    }
+
+    fn users_url(&mut self, written: &UsersFile) -> SecretString {
+        if written.url.is_some() && written.url_file.is_some() {
+            self.fault(
+                &["users", "url_file"],
+                "`users.url` is set as well",
+                "keep one of the two",
+            );
+        }
+        let before = self.faults.len();
+        let file = written
+            .url_file
+            .as_deref()
+            .map(|path| (path, &["users", "url_file"][..]));
+        if let Some(url) = self.secret(environment::DATABASE_URL, file) {
+            if !is_database(url.expose_secret()) {
+                let named = match self.environment.get(environment::DATABASE_URL.name) {
+                    Some(_) => Place::Named(
+                        self.environment
+                            .origin(environment::DATABASE_URL)
+                            .to_owned(),
+                    ),
+                    None => Place::Named(format!("{}_FILE", environment::DATABASE_URL.name)),
+                };
+                self.faults
+                    .push(Fault::new(named, "this is no database URL").hint(URL_HINT));
+            }
+            return url;
+        }
+        match &written.url {
+            Some(url) => self.written_url(&["users", "url"], url, environment::DATABASE_URL.name),
+            None => {
+                if self.faults.len() == before {
+                    self.missing(
+                        &["users", "url"],
+                        "set DATABASE_URL, or `users.url` without a password",
+                    );
+                }
+                SecretString::default()
+            }
+        }
+    }
+
+    /// A URL of the file: it may hold no password.
+    fn written_url(&mut self, path: &[&str], url: &str, variable: &str) -> SecretString {
+        let password = Url::parse(url).is_ok_and(|url| url.password().is_some());
+        if password || url.contains("password=") {
+            self.fault(
+                path,
+                format!("`{}` holds a password", path.join(".")),
+                &format!("set {variable} to the whole URL, or leave the password out of the file"),
+            );
+        } else if !is_database(url) {
+            self.fault(path, "this is no database URL", URL_HINT);
+        }
+        SecretString::from(url)
+    }
+
+    fn query(&mut self, path: &[&str], written: Option<&str>) -> String {
+        match written {
+            Some(query) if !query.trim().is_empty() => {}
+            _ => self.missing(
+                path,
+                "write the SELECT that finds a user, with `:email` in its condition",
+            ),
+        }
+        written.unwrap_or_default().to_owned()
+    }
+
+    fn more(&mut self, written: &BTreeMap<String, MoreFile>) -> BTreeMap<String, MoreSettings> {
+        if written.len() > MORE_LIMIT {
+            self.fault(
+                &["users", "more"],
+                format!("there are {} further look-ups", written.len()),
+                "at most 4 are made; join tables in one query instead",
+            );
+        }
+        let mut more = BTreeMap::new();
+        for (name, look_up) in written {
+            let identifier = name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+                && !name.as_bytes().first().is_none_or(u8::is_ascii_digit);
+            let taken = ["event", "accounts", "accounts_count", "ambiguous"].contains(&name.as_str());
+            if !identifier || taken {
+                let place = self
+                    .document
+                    .key_place(&owned(&["users", "more", name]));
+                let message = if taken {
+                    format!("`{name}` means something else in templates")
+                } else {
+                    format!("`{name}` cannot be a name in templates")
+                };
+                self.faults.push(
+                    Fault::new(place, message)
+                        .hint("take another name of letters, digits and `_`"),
+                );
+            }
+            let query = match &look_up.query {
+                Some(query) if !query.trim().is_empty() => query.clone(),
+                _ => {
+                    self.missing(
+                        &["users", "more", name, "query"],
+                        "write the SELECT; the first row's columns are its parameters, such as `:id`",
+                    );
+                    String::new()
+                }
+            };
+            let url = self.more_url(name, look_up);
+            more.insert(name.clone(), MoreSettings { url, query });
+        }
+        more
+    }
+
+    fn more_url(&mut self, name: &str, written: &MoreFile) -> Option<SecretString> {
+        let variable = format!("{}_{}", environment::DATABASE_URL.name, name.to_ascii_uppercase());
+        if let Some(url) = self.environment.get(&variable) {
+            let url = SecretString::from(url.trim());
+            if !is_database(url.expose_secret()) {
+                self.faults.push(
+                    Fault::new(Place::Named(variable), "this is no database URL").hint(URL_HINT),
+                );
+            }
+            return Some(url);
+        }
+        let url = written.url.as_deref()?;
+        Some(self.written_url(&["users", "more", name, "url"], url, &variable))
+    }
+}
+
+fn is_database(url: &str) -> bool {
+    ["postgres://", "postgresql://", "mysql://", "mariadb://", "sqlite:"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme))
+}
