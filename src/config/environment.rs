@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use crate::expression::nearest;
+
 /// One environment variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Variable {
@@ -112,7 +114,7 @@ impl Environment {
             .keys()
             .filter(|name| name.starts_with("CRISP_") && !known.contains(name))
             .filter_map(|name| {
-                let meant = super::faults::nearest(name, known.iter().map(String::as_str))?;
+                let meant = nearest(name, known.iter().map(String::as_str))?;
                 Some((name.as_str(), meant.to_owned()))
             })
             .collect()

@@ -7,10 +7,8 @@ use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 use toml::de::{DeValue, ValueDeserializer};
 
-use super::{
-    document::Document,
-    faults::{Fault, Place, nearest},
-};
+use super::{document::Document, faults::Fault};
+use crate::expression::nearest;
 
 /// Keys that people look for in vain, and where what they want is said instead.
 const MISPLACED: &[(&str, &str)] = &[
@@ -225,12 +223,3 @@ fn plain(expected: &str) -> &str {
     }
 }
 
-/// The fault of a value that must be there and is not.
-pub(super) fn missing(document: &Document<'_>, path: &[&str], hint: &str) -> Fault {
-    let steps: Vec<String> = path.iter().map(|step| (*step).to_owned()).collect();
-    let place = match document.place(&steps) {
-        Place::Span(span) if document.has(&path[..path.len() - 1]) => Place::Span(span),
-        _ => Place::File,
-    };
-    Fault::new(place, format!("`{}` is missing", path.join("."))).hint(hint)
-}

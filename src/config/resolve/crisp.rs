@@ -58,7 +58,7 @@ impl CrispSettings {
 
 impl Resolver<'_> {
     pub(in super::super) fn crisp(&mut self, written: &CrispFile) -> CrispSettings {
-        let tier = self.overridden(environment::TIER, written.tier, |text| word(text));
+        let tier = self.overridden(environment::TIER, written.tier, word);
         let base_url = self.overridden(environment::BASE_URL, written.base_url.clone(), |text| {
             WebAddress::parse(text).map_err(str::to_owned)
         });

@@ -17,8 +17,9 @@ use std::{
 use secrecy::SecretString;
 
 use super::{
+    Config, ConfigFile,
     document::Document,
-    environment::{Environment, Variable},
+    environment::{self, Environment, Variable},
     faults::{Fault, Place},
 };
 
@@ -36,6 +37,34 @@ pub(super) struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
+    /// Every section. What it returns counts only if no fault was noted.
+    pub(super) fn config(&mut self, written: &ConfigFile) -> Config {
+        for (found, meant) in self.environment.slips() {
+            let warning = Fault::new(Place::Named(found.to_owned()), "nothing reads this variable")
+                .hint(format!("did you mean {meant}?"));
+            self.warnings.push(warning);
+        }
+        let mode = self.overridden(environment::MODE, written.mode, server::word);
+        let crisp = self.crisp(&written.crisp);
+        let worker = self.worker(&written.worker, crisp.timeout);
+        Config {
+            mode,
+            server: self.server(&written.server),
+            webhooks: self.webhooks(&written.webhooks),
+            crisp,
+            ledger: self.ledger(written),
+            keep: written.ledger.keep.get(),
+            users: self.users(&written.users, std::collections::BTreeMap::new()),
+            triggers: self.triggers(&written.triggers),
+            worker,
+            sweep: self.sweep(&written.sweep),
+            brake: Self::brake(&written.brake),
+            log: self.log(&written.log),
+            warnings: std::mem::take(&mut self.warnings),
+            secret_files: std::mem::take(&mut self.secret_files),
+        }
+    }
+
     /// Notes a fault of the value at `path`.
     pub(super) fn fault(&mut self, path: &[&str], message: impl Into<String>, hint: &str) {
         let place = self.place(path);

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroUsize, path::Path, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, de::value};
+use serde::de::{DeserializeOwned, IntoDeserializer, value};
 use tracing_subscriber::EnvFilter;
 
 use super::{
@@ -68,8 +68,8 @@ pub struct LogSettings {
 }
 
 /// A word of the file tier, as an environment variable says it.
-pub(super) fn word<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, String> {
-    T::deserialize(value::BorrowedStrDeserializer::<value::Error>::new(text))
+pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    T::deserialize(IntoDeserializer::<value::Error>::into_deserializer(text))
         .map_err(|error| error.to_string().replace("unknown variant", "there is no"))
 }
 
@@ -253,7 +253,7 @@ impl Resolver<'_> {
     }
 
     pub(in super::super) fn log(&mut self, written: &LogFile) -> LogSettings {
-        let format = self.overridden(environment::LOG_FORMAT, written.format, |text| word(text));
+        let format = self.overridden(environment::LOG_FORMAT, written.format, word);
         if let Some(filter) = &written.filter
             && let Err(error) = EnvFilter::try_new(filter)
         {
