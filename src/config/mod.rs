@@ -117,3 +117,6 @@ impl Config {
         }
     }
 }
+
+/// A commented example of the file, to start from.
+pub const TEMPLATE: &str = include_str!("template.toml");

@@ -7,17 +7,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::super::quantity::{Interval, Percent, WebAddress};
-
-/// Which kind of token calls Crisp.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum TierFile {
-    /// A plugin's token: every website that installed the plugin.
-    #[default]
-    Plugin,
-    /// A website token: one workspace.
-    Website,
-}
+use crate::crisp::client::{BASE_URL, Tier};
 
 /// `[crisp]`: Crisp's REST API.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -26,7 +16,7 @@ pub struct CrispFile {
     /// Where the API answers.
     pub base_url: WebAddress,
     /// Kind of the token: `plugin` or `website`.
-    pub tier: TierFile,
+    pub tier: Tier,
     /// File with the token's identifier; or set `CRISP_TOKEN_IDENTIFIER`.
     pub token_identifier_file: Option<PathBuf>,
     /// File with the token's key; or set `CRISP_TOKEN_KEY`.
@@ -51,9 +41,9 @@ impl Default for CrispFile {
     fn default() -> Self {
         Self {
             base_url: WebAddress(
-                Url::parse("https://api.crisp.chat/v1/").expect("the literal is a URL"),
+                Url::parse(BASE_URL).expect("the constant is a URL"),
             ),
-            tier: TierFile::Plugin,
+            tier: Tier::Plugin,
             token_identifier_file: None,
             token_key_file: None,
             websites: Vec::new(),

@@ -22,6 +22,8 @@ pub use server::{LogFile, ServerFile, WebhooksFile};
 pub use users::{CacheFile, MoreFile, UsersFile};
 pub use work::{BrakeFile, SweepFile, TriggerName, TriggersFile, WorkerFile};
 
+use crate::lifecycle::LifecycleSource;
+
 /// Whether anything is written to Crisp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -55,6 +57,8 @@ pub struct ConfigFile {
     pub triggers: TriggersFile,
     /// How work is done and tried again.
     pub worker: WorkerFile,
+    /// Lifecycle events that Crisp may have missed.
+    pub lifecycle: LifecycleSource,
     /// Finding users that no conversation brings up.
     pub sweep: SweepFile,
     /// What stops a flood of lifecycle events.

@@ -50,7 +50,7 @@ impl Default for UsersFile {
             key: "id".to_owned(),
             email: "email".to_owned(),
             query_by_key: None,
-            statement_timeout: Interval::seconds(2),
+            statement_timeout: Interval::seconds(5),
             connections: NonZeroU32::new(4).expect("not zero"),
             pooler: false,
             timezone: "UTC".to_owned(),
@@ -85,8 +85,8 @@ pub struct CacheFile {
 impl Default for CacheFile {
     fn default() -> Self {
         Self {
-            found: Wait::seconds(60),
-            not_found: Wait::seconds(5),
+            found: Wait::seconds(30),
+            not_found: Wait::seconds(10),
             capacity: NonZeroU64::new(10_000).expect("not zero"),
         }
     }

@@ -1,21 +1,24 @@
 //! `[crisp]`, as meant.
 
-use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
+use std::{collections::BTreeSet, fmt, num::NonZeroU32, path::Path, time::Duration};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::{
     super::{
         environment::{self, Variable},
         faults::{Fault, Place},
-        file::{CrispFile, crisp::TierFile},
+        file::CrispFile,
         quantity::WebAddress,
     },
     Resolver, listed, owned,
     server::word,
 };
-use crate::ids::WebsiteId;
+use crate::{
+    crisp::client::{ApiToken, ClientSettings, Tier},
+    ids::WebsiteId,
+};
 
 /// Calls per day that Crisp grants a plugin's production token unless it was asked for more.
 const PLUGIN_QUOTA: NonZeroU32 = NonZeroU32::new(5_000).expect("not zero");
@@ -23,30 +26,31 @@ const PLUGIN_QUOTA: NonZeroU32 = NonZeroU32::new(5_000).expect("not zero");
 const WEBSITE_QUOTA: NonZeroU32 = NonZeroU32::new(10_000).expect("not zero");
 
 /// Crisp's REST API.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct CrispSettings {
-    /// Where the API answers; it ends in a slash.
-    pub base_url: Url,
-    /// Kind of the token.
-    pub tier: TierFile,
-    /// The token's identifier.
-    pub token_identifier: SecretString,
-    /// The token's key.
-    pub token_key: SecretString,
+    /// What the client is made from.
+    pub client: ClientSettings,
     /// The websites we act for; empty means every one that installed the plugin.
     pub websites: BTreeSet<WebsiteId>,
-    /// Longest wait for one answer.
-    pub timeout: Duration,
-    /// Longest wait for a connection.
-    pub connect_timeout: Duration,
-    /// Proxy for calls to Crisp; the URL may hold a password.
-    pub proxy: Option<SecretString>,
     /// Calls per day.
     pub daily_quota: NonZeroU32,
     /// Share of the quota, in percent, for conversations without a proven e-mail.
     pub unproven_share: u8,
     /// How long calls wait after a refusal that names no time.
     pub pause: Duration,
+}
+
+/// Without the proxy, whose URL may hold a password.
+impl fmt::Debug for CrispSettings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("CrispSettings")
+            .field("base_url", &self.client.base_url.as_str())
+            .field("token", &self.client.token)
+            .field("websites", &self.websites)
+            .field("daily_quota", &self.daily_quota)
+            .finish_non_exhaustive()
+    }
 }
 
 impl CrispSettings {
@@ -82,7 +86,7 @@ impl Resolver<'_> {
                 .map(|path| (path, &["crisp", "token_key_file"][..])),
         );
         let websites = self.websites(&written.websites);
-        if tier == TierFile::Website && websites.len() > 1 {
+        if tier == Tier::Website && websites.len() > 1 {
             self.fault(
                 &["crisp", "websites"],
                 "a website token speaks for one website; these are several",
@@ -97,17 +101,23 @@ impl Resolver<'_> {
             );
         }
         CrispSettings {
-            base_url,
-            tier,
-            token_identifier,
-            token_key,
+            client: ClientSettings {
+                timeout: written.timeout.get(),
+                connect_timeout: written.connect_timeout.get(),
+                proxy: self.proxy(written.proxy.as_ref()),
+                ..ClientSettings::new(
+                    base_url,
+                    ApiToken {
+                        identifier: token_identifier.expose_secret().to_owned(),
+                        key: token_key,
+                        tier,
+                    },
+                )
+            },
             websites,
-            timeout: written.timeout.get(),
-            connect_timeout: written.connect_timeout.get(),
-            proxy: self.proxy(written.proxy.as_ref()),
             daily_quota: written.daily_quota.unwrap_or(match tier {
-                TierFile::Plugin => PLUGIN_QUOTA,
-                TierFile::Website => WEBSITE_QUOTA,
+                Tier::Plugin => PLUGIN_QUOTA,
+                Tier::Website => WEBSITE_QUOTA,
             }),
             unproven_share: written.unproven_share.0,
             pause: written.pause.get(),
@@ -117,7 +127,7 @@ impl Resolver<'_> {
     fn token(
         &mut self,
         variable: Variable,
-        written: Option<(&std::path::Path, &[&str])>,
+        written: Option<(&Path, &[&str])>,
     ) -> SecretString {
         let before = self.faults.len();
         let secret = self.secret(variable, written);
@@ -161,14 +171,15 @@ impl Resolver<'_> {
         })
     }
 
-    fn proxy(&mut self, written: Option<&WebAddress>) -> Option<SecretString> {
+    fn proxy(&mut self, written: Option<&WebAddress>) -> Option<Url> {
         let variable = environment::PROXY;
         let Some(proxy) = self.secret(variable, None) else {
-            return written.map(|proxy| SecretString::from(proxy.0.as_str().to_owned()));
+            return written.map(|proxy| proxy.0.clone());
         };
-        let usable = Url::parse(secrecy::ExposeSecret::expose_secret(&proxy))
-            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some());
-        if !usable {
+        let proxy = Url::parse(proxy.expose_secret())
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some());
+        if proxy.is_none() {
             self.faults.push(
                 Fault::new(
                     Place::Named(variable.name.to_owned()),
@@ -177,6 +188,6 @@ impl Resolver<'_> {
                 .hint("it takes an `http` or `https` URL such as `http://user:password@proxy:3128`"),
             );
         }
-        Some(proxy)
+        proxy
     }
 }

@@ -46,7 +46,7 @@ impl Resolver<'_> {
         }
         let mode = self.overridden(environment::MODE, written.mode, server::word);
         let crisp = self.crisp(&written.crisp);
-        let worker = self.worker(&written.worker, crisp.timeout);
+        let worker = self.worker(&written.worker, crisp.client.timeout);
         Config {
             mode,
             server: self.server(&written.server),

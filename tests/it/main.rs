@@ -1,0 +1,3 @@
+//! One binary: the real app against the stateful sandbox.
+
+mod config;
