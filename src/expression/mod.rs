@@ -14,6 +14,7 @@
 mod error;
 mod evaluate;
 mod fault;
+pub mod limits;
 pub mod markdown;
 mod number;
 mod parse;

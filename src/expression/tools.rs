@@ -8,7 +8,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use super::{
     Maps,
     evaluate::{self, Datum},
-    markdown, number,
+    limits, markdown, number,
     scope::{self, from_json},
 };
 use crate::record::Value;
@@ -313,16 +313,7 @@ fn truncate(arguments: &[Datum], _: &Surroundings<'_>) -> Outcome {
         return Err("takes a length of 1 or more");
     };
     let longest = usize::try_from(longest).unwrap_or(usize::MAX);
-    null_or_text(&arguments[0], |text| cut(text, longest))
-}
-
-/// At most `longest` characters, the last of them `…` if something was cut.
-pub(super) fn cut(text: &str, longest: usize) -> String {
-    if text.chars().count() <= longest {
-        return text.to_owned();
-    }
-    let kept: String = text.chars().take(longest.saturating_sub(1)).collect();
-    format!("{}…", kept.trim_end())
+    null_or_text(&arguments[0], |text| limits::shorten(text, longest))
 }
 
 /// Characters of a text, items of a list; 0 for NULL.
