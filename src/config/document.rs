@@ -172,6 +172,36 @@ impl<'a> Document<'a> {
         }
     }
 
+    /// The path with an event's name replaced by its index: queries are known by the event they are for, and its own
+    /// section is where they stand. The sweep's query has a section of its own too.
+    pub(super) fn indexed(&self, path: Vec<String>) -> Vec<String> {
+        let words: Vec<&str> = path.iter().map(String::as_str).collect();
+        match words.as_slice() {
+            ["lifecycle", "query"] => vec!["sweep".to_owned(), "query".to_owned()],
+            ["lifecycle", "event", name, ..] if name.parse::<usize>().is_err() => {
+                let events = self.node(path.get(..2).unwrap_or_default());
+                let index = events
+                    .and_then(|node| node.value.get_ref().as_array())
+                    .and_then(|events| {
+                        events.iter().position(|event| {
+                            let named = event.get_ref().get("name");
+                            named.and_then(|named| named.get_ref().as_str()) == Some(name)
+                        })
+                    });
+                match (index, path.get(3..)) {
+                    (Some(index), Some(rest)) => {
+                        let mut indexed = path.get(..2).unwrap_or_default().to_vec();
+                        indexed.push(index.to_string());
+                        indexed.extend_from_slice(rest);
+                        indexed
+                    }
+                    _ => path,
+                }
+            }
+            _ => path,
+        }
+    }
+
     /// The node at `path` or, if there is none, at the longest beginning of it.
     fn around(&self, path: &[String]) -> Option<(usize, Node<'_, 'a>)> {
         (1..=path.len())

@@ -35,7 +35,7 @@ pub use resolve::{
     work::{BrakeSettings, SweepSettings, TriggerSettings, WorkerSettings},
 };
 
-use crate::ledger::LedgerSettings;
+use crate::{context::Definition, ledger::LedgerSettings, lifecycle::Rules};
 use document::Document;
 use resolve::Resolver;
 
@@ -56,6 +56,10 @@ pub struct Config {
     pub keep: Duration,
     /// The app's own database.
     pub users: resolve::users::UsersSettings,
+    /// What a conversation and a contact show.
+    pub definition: Definition,
+    /// Lifecycle events.
+    pub rules: Rules,
     /// What makes a conversation be refreshed.
     pub triggers: TriggerSettings,
     /// How work is done and tried again.

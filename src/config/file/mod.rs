@@ -5,6 +5,7 @@
 //! shape; what a key means together with others and with the environment is [`super::resolve`]'s business. Keys that
 //! must be set are optional here, so that a file without them still shows all its other faults.
 
+pub mod context;
 pub mod crisp;
 pub mod identity;
 pub mod ledger;
@@ -12,9 +13,12 @@ pub mod server;
 pub mod users;
 pub mod work;
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use context::ContextFile;
 pub use crisp::CrispFile;
 pub use identity::IdentityFile;
 pub use ledger::LedgerFile;
@@ -22,7 +26,7 @@ pub use server::{LogFile, ServerFile, WebhooksFile};
 pub use users::{CacheFile, MoreFile, UsersFile};
 pub use work::{BrakeFile, SweepFile, TriggerName, TriggersFile, WorkerFile};
 
-use crate::lifecycle::LifecycleSource;
+use crate::{context::ProfileSource, lifecycle::LifecycleSource};
 
 /// Whether anything is written to Crisp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -51,6 +55,12 @@ pub struct ConfigFile {
     pub ledger: LedgerFile,
     /// The app's own database, which is only read.
     pub users: UsersFile,
+    /// Words for codes, by map and code: `{{ plan | map('plan') }}`.
+    pub maps: BTreeMap<String, BTreeMap<String, String>>,
+    /// What a conversation and a contact show.
+    pub context: ContextFile,
+    /// What fills a contact's profile where Crisp has nothing.
+    pub profile: ProfileSource,
     /// Whom to believe about an e-mail address.
     pub identity: IdentityFile,
     /// What makes a conversation be refreshed, and how often.

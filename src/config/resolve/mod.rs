@@ -5,6 +5,7 @@
 //! noted.
 
 pub(super) mod crisp;
+pub(super) mod definition;
 pub(super) mod server;
 pub(super) mod users;
 pub(super) mod work;
@@ -54,7 +55,9 @@ impl Resolver<'_> {
             crisp,
             ledger: self.ledger(written),
             keep: written.ledger.keep.get(),
-            users: self.users(&written.users, std::collections::BTreeMap::new()),
+            users: self.users(&written.users, Self::event_queries(written)),
+            definition: self.definition(written),
+            rules: self.rules(written),
             triggers: self.triggers(&written.triggers),
             worker,
             sweep: self.sweep(&written.sweep),
