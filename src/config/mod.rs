@@ -35,7 +35,7 @@ pub use resolve::{
     work::{BrakeSettings, SweepSettings, TriggerSettings, WorkerSettings},
 };
 
-use crate::{context::Definition, ledger::LedgerSettings, lifecycle::Rules};
+use crate::{context::Definition, ledger::LedgerSettings, lifecycle::Rules, users::UsersSettings};
 use document::Document;
 use resolve::Resolver;
 
@@ -55,7 +55,7 @@ pub struct Config {
     /// Age at which deliveries, traces and finished work are deleted.
     pub keep: Duration,
     /// The app's own database.
-    pub users: resolve::users::UsersSettings,
+    pub users: UsersSettings,
     /// What a conversation and a contact show.
     pub definition: Definition,
     /// Lifecycle events.

@@ -1,3 +1,4 @@
 //! One binary: the real app against the stateful sandbox.
 
 mod config;
+mod engines;

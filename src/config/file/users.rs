@@ -29,7 +29,9 @@ pub struct UsersFile {
     pub query_by_key: Option<String>,
     /// Longest time the database may spend on one statement.
     pub statement_timeout: Interval,
-    /// Most connections.
+    /// Longest wait for a connection.
+    pub acquire_timeout: Interval,
+    /// Most connections to one database.
     pub connections: NonZeroU32,
     /// Whether a connection pooler in transaction mode (`PgBouncer`) stands between; statements are then not prepared.
     pub pooler: bool,
@@ -51,6 +53,7 @@ impl Default for UsersFile {
             email: "email".to_owned(),
             query_by_key: None,
             statement_timeout: Interval::seconds(5),
+            acquire_timeout: Interval::seconds(2),
             connections: NonZeroU32::new(4).expect("not zero"),
             pooler: false,
             timezone: "UTC".to_owned(),

@@ -55,7 +55,7 @@ impl Resolver<'_> {
             crisp,
             ledger: self.ledger(written),
             keep: written.ledger.keep.get(),
-            users: self.users(&written.users, Self::event_queries(written)),
+            users: self.users(&written.users, Self::event_queries(written), written.sweep.query.clone()),
             definition: self.definition(written),
             rules: self.rules(written),
             triggers: self.triggers(&written.triggers),

@@ -1,6 +1,6 @@
 //! `[users]`, as meant.
 
-use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
+use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret, SecretString};
@@ -14,79 +14,35 @@ use super::{
     },
     Resolver, owned,
 };
-
-/// Most further look-ups: each is a connection at every refresh.
-const MORE_LIMIT: usize = 4;
+use crate::{
+    expression::DefinitionFault,
+    users::{CacheSettings, MoreSettings, UsersSettings},
+};
 
 const URL_HINT: &str = "it takes `postgres://user@host/database`, `mysql://user@host/database` or `sqlite:///path/to/file`";
-
-/// The app's own database.
-#[derive(Debug, Clone)]
-pub struct UsersSettings {
-    /// Where it is.
-    pub url: SecretString,
-    /// Finds a user by e-mail.
-    pub query: String,
-    /// Column of the key.
-    pub key: String,
-    /// Column of the e-mail address.
-    pub email: String,
-    /// Finds a user by key.
-    pub query_by_key: Option<String>,
-    /// Longest time for one statement.
-    pub statement_timeout: Duration,
-    /// Most connections.
-    pub connections: NonZeroU32,
-    /// Whether a pooler in transaction mode stands between.
-    pub pooler: bool,
-    /// Zone of timestamps without one.
-    pub timezone: TimeZone,
-    /// Further look-ups, by name.
-    pub more: BTreeMap<String, MoreSettings>,
-    /// SQL of the lifecycle events that have their own, by event name.
-    pub events: BTreeMap<String, String>,
-    /// How long a user that was found is remembered.
-    pub found_for: Duration,
-    /// How long it is remembered that nobody was found.
-    pub not_found_for: Duration,
-    /// Most users remembered.
-    pub capacity: u64,
-}
-
-/// One further look-up.
-#[derive(Debug, Clone)]
-pub struct MoreSettings {
-    /// Another database; the main one when unset.
-    pub url: Option<SecretString>,
-    /// The query.
-    pub query: String,
-}
 
 impl Resolver<'_> {
     pub(in super::super) fn users(
         &mut self,
         written: &UsersFile,
         events: BTreeMap<String, String>,
+        sweep: Option<String>,
     ) -> UsersSettings {
         let url = self.users_url(written);
         let query = self.query(&["users", "query"], written.query.as_deref());
-        if let Some(query) = &written.query
-            && !query.contains(":email")
-        {
-            self.fault(
-                &["users", "query"],
-                "the query does not use `:email`, so it cannot find anybody",
-                "add a condition such as `WHERE email = :email`",
-            );
-        }
-        if let Some(query) = &written.query_by_key
-            && !query.contains(":key")
-        {
-            self.fault(
-                &["users", "query_by_key"],
-                "the query does not use `:key`",
-                "add a condition such as `WHERE id = :key`",
-            );
+        let key_hint = "add a condition such as `WHERE id = :key`";
+        let email_hint = "add a condition such as `WHERE lower(email) = :email`";
+        for (name, query, parameter, hint) in [
+            ("query", &written.query, ":email", email_hint),
+            ("query_by_key", &written.query_by_key, ":key", key_hint),
+        ] {
+            if query.as_ref().is_some_and(|query| !query.contains(parameter)) {
+                self.fault(
+                    &["users", name],
+                    format!("the query does not use `{parameter}`, so it cannot find anybody"),
+                    hint,
+                );
+            }
         }
         let timezone = TimeZone::get(&written.timezone).unwrap_or_else(|error| {
             self.fault(
@@ -96,22 +52,45 @@ impl Resolver<'_> {
             );
             TimeZone::UTC
         });
-        UsersSettings {
+        let settings = UsersSettings {
             url,
             query,
             key: written.key.clone(),
             email: written.email.clone(),
             query_by_key: written.query_by_key.clone(),
-            statement_timeout: written.statement_timeout.get(),
-            connections: written.connections,
-            pooler: written.pooler,
-            timezone,
             more: self.more(&written.more),
             events,
-            found_for: written.cache.found.get(),
-            not_found_for: written.cache.not_found.get(),
-            capacity: written.cache.capacity.get(),
+            sweep,
+            statement_timeout: written.statement_timeout.get(),
+            acquire_timeout: written.acquire_timeout.get(),
+            pool_size: written.connections,
+            pooler: written.pooler,
+            timezone,
+            cache: CacheSettings {
+                found: written.cache.found.get(),
+                not_found: written.cache.not_found.get(),
+                capacity: written.cache.capacity.get(),
+            },
+        };
+        self.sql(&settings);
+        settings
+    }
+
+    /// What the directory itself says of its settings. Without a URL nobody knows the dialect, and a fault of a URL has
+    /// been noted where it came from.
+    fn sql(&mut self, settings: &UsersSettings) {
+        if !is_database(settings.url.expose_secret()) {
+            return;
         }
+        let faults = settings.faults().into_iter().filter(|fault| {
+            let of_query = fault.path.last().is_some_and(|last| last.starts_with("query"));
+            let written = self.document.node(&self.document.indexed(fault.path.clone()));
+            fault.severity == Severity::Error
+                && (!of_query || written.is_some())
+                && fault.path.last().is_none_or(|last| last != "url")
+        });
+        let faults: Vec<DefinitionFault> = faults.map(Into::into).collect();
+        self.note(faults);
     }
 
     fn users_url(&mut self, written: &UsersFile) -> SecretString {
@@ -183,13 +162,6 @@ impl Resolver<'_> {
     }
 
     fn more(&mut self, written: &BTreeMap<String, MoreFile>) -> BTreeMap<String, MoreSettings> {
-        if written.len() > MORE_LIMIT {
-            self.fault(
-                &["users", "more"],
-                format!("there are {} further look-ups", written.len()),
-                "at most 4 are made; join tables in one query instead",
-            );
-        }
         let mut more = BTreeMap::new();
         for (name, look_up) in written {
             let identifier = name

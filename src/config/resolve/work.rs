@@ -47,8 +47,6 @@ pub struct WorkerSettings {
 /// Finding users that no conversation brings up.
 #[derive(Debug, Clone)]
 pub struct SweepSettings {
-    /// The query.
-    pub query: String,
     /// Website of the swept users, unless each row names its own.
     pub website: Option<WebsiteId>,
     /// Time between two sweeps.
@@ -160,7 +158,7 @@ impl Resolver<'_> {
                 None
             }
         };
-        let query = written.query.clone()?;
+        let query = written.query.as_deref()?;
         for parameter in [":since", ":limit"] {
             if !query.contains(parameter) {
                 self.fault(
@@ -171,7 +169,6 @@ impl Resolver<'_> {
             }
         }
         Some(SweepSettings {
-            query,
             website,
             every: written.every.get(),
             overlap: written.overlap.get(),
