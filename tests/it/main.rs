@@ -1,4 +1,5 @@
 //! One binary: the real app against the stateful sandbox.
 
 mod config;
+mod crisp_client;
 mod engines;
