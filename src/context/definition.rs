@@ -275,7 +275,7 @@ fn segments(
         }
     }
     for (name, segment) in &segments {
-        faults.extend(collision(name, segment, &segments).map(|fault| fault.on_key()));
+        faults.extend(collision(name, segment, &segments).map(Fault::on_key));
     }
     segments
 }

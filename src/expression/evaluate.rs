@@ -7,8 +7,8 @@ use std::cmp::Ordering;
 use super::{
     Maps,
     error::{EvalErrorKind, Failure},
+    node::{Kind, Node},
     number,
-    parse::{Kind, Node},
     scope::{self, Scope},
     tools::Surroundings,
 };
@@ -17,7 +17,7 @@ use crate::record::Value;
 /// What a part of an expression is worth.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Datum {
-    /// A value of a column, or one computed from such.
+    /// A value of a column, or one computed from such. JSON is a list or an object.
     Value(Value),
     /// Finished Markdown: what `link` makes.
     Markup(String),
@@ -46,7 +46,8 @@ impl Datum {
                 Value::Json(json) => match json {
                     serde_json::Value::Array(items) => !items.is_empty(),
                     serde_json::Value::Object(fields) => !fields.is_empty(),
-                    scalar => Self::Value(scope::from_json(scalar)).is_true(),
+                    // A scalar is never kept as JSON: `scope` types it.
+                    _ => true,
                 },
             },
         }
@@ -55,7 +56,6 @@ impl Datum {
     /// The value; finished Markdown is text, several values are a JSON list.
     pub(super) fn into_value(self) -> Value {
         match self {
-            Self::Value(Value::Json(json)) => scope::from_json(&json),
             Self::Value(value) => value,
             Self::Markup(text) => Value::Text(text),
             Self::List(values) => Value::Json(

@@ -16,6 +16,7 @@ mod evaluate;
 mod fault;
 pub mod limits;
 pub mod markdown;
+mod node;
 mod number;
 mod parse;
 mod scope;
@@ -36,7 +37,7 @@ pub use scope::Scope;
 pub use template::Template;
 
 use evaluate::evaluate;
-use parse::Node;
+use node::Node;
 
 /// Value maps by name: `[maps.plan] price_1NxYz = "pro"`.
 pub type Maps = BTreeMap<String, BTreeMap<String, String>>;

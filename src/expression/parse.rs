@@ -3,111 +3,20 @@
 //! Precedence, loosest first: `a if b else c` · `or` · `and` · `not` · comparisons, `in`, `is` · `~` · `+ -` · `* / // %` ·
 //! sign · `.`, `[…]`, `|`.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::ops::Range;
 
 use super::{
     Maps,
     fault::{ExpressionFault, nearest},
-    scope,
+    node::{Kind, Node},
     token::{Placed, Token, tokens},
-    tools::{self, Tool},
+    tools,
 };
 use crate::record::Value;
 
 /// How deep an expression may nest, and how long it may be: far beyond what anybody reads, far below what the stack holds.
 const DEEPEST: usize = 100;
 const LONGEST: usize = 2000;
-
-/// A part of an expression, and the bytes it was written in.
-#[derive(Debug, Clone)]
-pub(super) struct Node {
-    pub(super) range: Range<usize>,
-    pub(super) kind: Kind,
-}
-
-#[derive(Debug, Clone)]
-pub(super) enum Kind {
-    Constant(Value),
-    Path(Vec<String>),
-    List(Vec<Node>),
-    Index(Box<Node>, Box<Node>),
-    Not(Box<Node>),
-    Negate(Box<Node>),
-    And(Box<Node>, Box<Node>),
-    Or(Box<Node>, Box<Node>),
-    Binary(&'static str, Box<Node>, Box<Node>),
-    In(Box<Node>, Box<Node>),
-    IsNull(Box<Node>),
-    If {
-        test: Box<Node>,
-        then: Box<Node>,
-        otherwise: Option<Box<Node>>,
-    },
-    Call(&'static Tool, Vec<Node>),
-}
-
-impl Node {
-    /// The columns this part reads.
-    pub(super) fn columns(&self) -> BTreeSet<String> {
-        let mut columns = BTreeSet::new();
-        self.visit(&mut |node| {
-            if let Kind::Path(path) = &node.kind
-                && let Some(column) = scope::column_name(path)
-            {
-                columns.insert(column);
-            }
-        });
-        columns
-    }
-
-    /// How many parts stand inside one another.
-    fn depth(&self) -> usize {
-        let mut deepest = 0;
-        self.each_child(&mut |child| deepest = deepest.max(child.depth()));
-        deepest + 1
-    }
-
-    /// Whether this part can make a link.
-    pub(super) fn makes_links(&self) -> bool {
-        let mut found = false;
-        self.visit(&mut |node| {
-            found |= matches!(&node.kind, Kind::Call(tool, _) if tool.name == "link")
-        });
-        found
-    }
-
-    fn visit(&self, see: &mut dyn FnMut(&Self)) {
-        see(self);
-        self.each_child(&mut |child| child.visit(see));
-    }
-
-    fn each_child(&self, see: &mut dyn FnMut(&Self)) {
-        match &self.kind {
-            Kind::Constant(_) | Kind::Path(_) => {}
-            Kind::Not(inner) | Kind::Negate(inner) | Kind::IsNull(inner) => see(inner),
-            Kind::Index(left, right)
-            | Kind::And(left, right)
-            | Kind::Or(left, right)
-            | Kind::Binary(_, left, right)
-            | Kind::In(left, right) => {
-                see(left);
-                see(right);
-            }
-            Kind::If {
-                test,
-                then,
-                otherwise,
-            } => {
-                see(test);
-                see(then);
-                if let Some(otherwise) = otherwise {
-                    see(otherwise);
-                }
-            }
-            Kind::List(items) | Kind::Call(_, items) => items.iter().for_each(see),
-        }
-    }
-}
 
 /// Reads `source[within]` as one expression. Ranges are those of `source`.
 pub(super) fn parse(

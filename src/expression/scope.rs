@@ -79,7 +79,11 @@ fn field(
             nearest: nearest(column, record.iter().map(|(column, _)| column)).map(str::to_owned),
         })?;
     if rest.is_empty() {
-        return Ok(value.clone().into());
+        return Ok(match value {
+            Value::Json(json) => from_json(json),
+            other => other.clone(),
+        }
+        .into());
     }
     match value {
         Value::Null => Ok(Value::Null.into()),

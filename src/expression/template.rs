@@ -10,9 +10,10 @@ use super::{
     error::{EvalError, EvalErrorKind, Failure},
     evaluate::{Datum, evaluate},
     fault::ExpressionFault,
-    markdown, number,
-    parse::{self, Node},
-    scope::{self, Scope},
+    markdown,
+    node::Node,
+    number, parse,
+    scope::Scope,
 };
 use crate::{data::DataValue, record::Value};
 
@@ -220,9 +221,6 @@ fn data(datum: &Datum) -> Result<Option<DataValue>, EvalErrorKind> {
         Datum::Value(Value::Bool(value)) => Some(DataValue::Bool(*value)),
         Datum::Value(Value::Int(value)) => Some(number::integer_data(*value)),
         Datum::Value(Value::Decimal(text)) => Some(number::decimal_data(text)),
-        Datum::Value(Value::Json(json)) if !json.is_array() && !json.is_object() => {
-            return data(&scope::from_json(json).into());
-        }
         _ => {
             let text = printed(datum)?;
             (!text.is_empty()).then_some(DataValue::Text(text))
@@ -235,16 +233,15 @@ fn printed(datum: &Datum) -> Result<String, EvalErrorKind> {
     printable(datum)?;
     Ok(match datum {
         Datum::Value(Value::Text(text)) => markdown::escape(text),
-        Datum::Value(Value::Json(serde_json::Value::String(text))) => markdown::escape(text),
         _ => datum.text(),
     })
 }
 
 fn printable(datum: &Datum) -> Result<(), EvalErrorKind> {
     match datum {
-        Datum::Value(Value::Json(json)) if json.is_array() || json.is_object() => Err(
-            EvalErrorKind::Unfit("Crisp keeps no JSON lists or objects; take one field of it"),
-        ),
+        Datum::Value(Value::Json(_)) => Err(EvalErrorKind::Unfit(
+            "Crisp keeps no JSON lists or objects; take one field of it",
+        )),
         Datum::List(_) => Err(EvalErrorKind::Unfit(
             "Crisp keeps no lists; write `… | join(', ')`",
         )),

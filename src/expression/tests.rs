@@ -476,3 +476,36 @@ fn an_event_row_is_only_known_where_there_is_one() {
         EvalErrorKind::NoEventRow
     );
 }
+
+proptest::proptest! {
+    /// Whatever is written, it compiles or is a fault inside the text.
+    #[test]
+    fn no_source_breaks_the_compiler(source in "[a-z{}|().'\"\\\\ é=<~+*,\\[\\]0-9-]{0,40}") {
+        for fault in [
+            language().template(&source).err(),
+            language().expression(&source).err(),
+        ].into_iter().flatten() {
+            let range = fault.range.expect("a range");
+            proptest::prop_assert!(source.get(range).is_some(), "{fault}");
+        }
+    }
+
+    /// Text that is escaped holds no bracket, star or backtick that Markdown would act on.
+    #[test]
+    fn escaped_text_makes_no_link(text in "[a-c\\[\\]()!:\\\\*` /w.]{0,24}") {
+        let escaped = markdown::escape(&text);
+        let characters: Vec<char> = escaped.chars().collect();
+        let mut place = 0;
+        while place < characters.len() {
+            let next = characters.get(place + 1).copied();
+            match characters[place] {
+                '\\' if next.is_some_and(|next| next.is_ascii_punctuation()) => place += 1,
+                ']' => proptest::prop_assert!(!matches!(next, Some('(' | '[' | ':') | None), "{escaped}"),
+                '`' => proptest::prop_assert!(false, "{escaped}"),
+                ':' => proptest::prop_assert!(!escaped[..].contains("://"), "{escaped}"),
+                _ => {}
+            }
+            place += 1;
+        }
+    }
+}
