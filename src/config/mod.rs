@@ -31,11 +31,14 @@ use std::{
 pub use file::{ConfigFile, Mode, TriggerName};
 pub use resolve::{
     crisp::CrispSettings,
+    identity::IdentitySettings,
     server::{LogSettings, ServerSettings, WebhookSettings},
     work::{BrakeSettings, SweepSettings, TriggerSettings, WorkerSettings},
 };
 
-use crate::{context::Definition, ledger::LedgerSettings, lifecycle::Rules, users::UsersSettings};
+use crate::{
+    context::Definition, expression::DefinitionFault, ledger::LedgerSettings, lifecycle::Rules, users::UsersSettings,
+};
 use document::Document;
 use resolve::Resolver;
 
@@ -56,6 +59,8 @@ pub struct Config {
     pub keep: Duration,
     /// The app's own database.
     pub users: UsersSettings,
+    /// Whom to believe about an e-mail address.
+    pub identity: IdentitySettings,
     /// What a conversation and a contact show.
     pub definition: Definition,
     /// Lifecycle events.
@@ -91,6 +96,20 @@ impl Config {
                 Err(ConfigFaults::new(&name, String::new(), vec![fault]))
             }
         }
+    }
+
+    /// Draws faults that were found later, such as by the database, at their places in the same text.
+    pub fn pointed(
+        name: &str,
+        text: &str,
+        faults: impl IntoIterator<Item = DefinitionFault>,
+    ) -> ConfigFaults {
+        let placed = |fault: DefinitionFault| match Document::parse(text) {
+            Ok(document) => resolve::definition::placed(&document, fault),
+            Err(_) => Fault::new(Place::File, fault.to_string()),
+        };
+        let faults = faults.into_iter().map(placed).collect();
+        ConfigFaults::new(name, redact::redact(text), faults)
     }
 
     /// Reads a configuration from text. Relative paths in it start at the folder of `name`.

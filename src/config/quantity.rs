@@ -71,9 +71,9 @@ fn write_duration(duration: Duration, formatter: &mut fmt::Formatter<'_>) -> fmt
         ("m", 60_000),
         ("s", 1_000),
     ] {
-        // "24h" says more than "1d".
-        let one_day = unit == "d" && milliseconds < 2 * scale;
-        if milliseconds > 0 && milliseconds.is_multiple_of(scale) && !one_day {
+        // "24h" and "60s" say more than "1d" and "1m".
+        let single = matches!(unit, "d" | "m") && milliseconds < 2 * scale;
+        if milliseconds > 0 && milliseconds.is_multiple_of(scale) && !single {
             return write!(formatter, "{}{unit}", milliseconds / scale);
         }
     }

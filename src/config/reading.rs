@@ -124,10 +124,7 @@ fn describe(document: &Document<'_>, path: &[String], message: &str) -> Fault {
     let place = document.place(path);
     if let Some(written) = quoted_after(message, "unknown variant `") {
         let allowed = listed(message);
-        let fault = Fault::new(
-            place,
-            format!("`{}` does not take this value", path.join(".")),
-        );
+        let fault = Fault::new(place, format!("`{}` does not take this value", shown(path)));
         return match nearest(written, allowed.iter().copied()) {
             Some(meant) => fault.hint(format!("did you mean `{meant}`?")),
             None => fault.hint(format!("it takes {}", alternatives(&allowed))),
@@ -154,20 +151,39 @@ fn describe(document: &Document<'_>, path: &[String], message: &str) -> Fault {
             place,
             format!(
                 "`{}` takes {}; this is {found}",
-                path.join("."),
+                shown(path),
                 plain(expected)
             ),
         );
     }
-    Fault::new(place, format!("`{}`: {message}", path.join(".")))
+    Fault::new(place, format!("`{}`: {message}", shown(path)))
 }
 
-/// `" in `[section]`"` for a key that stands in one.
+/// "in `[section]`", for a key that stands in one.
 fn section(path: &[String]) -> String {
-    match path.split_last() {
-        Some((_, parents)) if !parents.is_empty() => format!(" in `[{}]`", parents.join(".")),
-        _ => String::new(),
+    let Some((_, parents)) = path.split_last() else {
+        return String::new();
+    };
+    let in_list = parents.last().is_some_and(|step| is_index(step));
+    match (shown(parents), in_list) {
+        (parents, _) if parents.is_empty() => parents,
+        (parents, true) => format!(" in `[[{parents}]]`"),
+        (parents, false) => format!(" in `[{parents}]`"),
     }
+}
+
+/// The path as a person would write it: which element of a list it is, the caret shows.
+fn shown(path: &[String]) -> String {
+    let steps: Vec<&str> = path
+        .iter()
+        .map(String::as_str)
+        .filter(|step| !is_index(step))
+        .collect();
+    steps.join(".")
+}
+
+fn is_index(step: &str) -> bool {
+    step.parse::<usize>().is_ok()
 }
 
 fn quoted_after<'m>(message: &'m str, prefix: &str) -> Option<&'m str> {
@@ -175,7 +191,7 @@ fn quoted_after<'m>(message: &'m str, prefix: &str) -> Option<&'m str> {
 }
 
 /// What serde lists after `expected`.
-fn listed(message: &str) -> Vec<&str> {
+pub(super) fn listed(message: &str) -> Vec<&str> {
     message
         .rsplit_once("expected ")
         .map(|(_, list)| list.split('`').skip(1).step_by(2).collect())
@@ -222,4 +238,3 @@ fn plain(expected: &str) -> &str {
         text => text,
     }
 }
-

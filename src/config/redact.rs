@@ -9,20 +9,13 @@ use std::ops::Range;
 /// Sections whose keys are the user's own words.
 const SPARED: &[&str] = &["context", "lifecycle", "maps", "profile", "triggers", "log"];
 
-const TELLING: &[&str] = &[
-    "secret",
-    "password",
-    "passwd",
-    "token",
-    "credential",
-    "api_key",
-    "_key",
-    "keys",
-];
+/// Words that tell of a secret wherever they stand in a key.
+const TELLING: &[&str] = &["secret", "password", "passwd", "token", "credential"];
 
 /// `text` with its secrets replaced by asterisks.
 pub(super) fn redact(text: &str) -> String {
     let mut hidden: Vec<Range<usize>> = url_passwords(text);
+    hidden.extend(query_passwords(text));
     hidden.extend(telling_values(text));
     let mut bytes = text.as_bytes().to_vec();
     for range in hidden {
@@ -48,6 +41,22 @@ fn url_passwords(text: &str) -> Vec<Range<usize>> {
             let user = address.rfind('@').map(|at| &address[..at])?;
             let colon = user.find(':')?;
             Some(start + colon + 1..start + user.len())
+        })
+        .collect()
+}
+
+/// The password of each `…?password=…`, as some drivers take it.
+fn query_passwords(text: &str) -> Vec<Range<usize>> {
+    let lower = text.to_ascii_lowercase();
+    ["password=", "passwd="]
+        .iter()
+        .flat_map(|mark| lower.match_indices(mark).map(|(at, mark)| at + mark.len()))
+        .map(|start| {
+            let rest = &lower[start..];
+            let end = rest.find(|character: char| {
+                character.is_whitespace() || matches!(character, '"' | '\'' | '&')
+            });
+            start..start + end.unwrap_or(rest.len())
         })
         .collect()
 }
@@ -110,8 +119,10 @@ fn is_telling(section: &str, key: &str) -> bool {
     if SPARED.contains(&first) || last.ends_with("_file") || last.ends_with("_files") {
         return false;
     }
-    let bare_key = last == "key" && first != "users";
-    bare_key || TELLING.iter().any(|word| full.contains(word)) && !full.contains("_file")
+    // In `users`, a key is a column and `query_by_key` a query.
+    let is_key = first != "users"
+        && (last == "key" || last == "keys" || last.ends_with("_key") || last.ends_with("_keys"));
+    is_key || TELLING.iter().any(|word| full.contains(word))
 }
 
 /// The parts of a range that are not blank, quote or bracket: what is left shows that *something* is written there.
@@ -151,6 +162,10 @@ mod tests {
                 "url = \"postgres://app:p@ss/w@db\"",
                 "url = \"postgres://app:******@db\"",
             ),
+            (
+                "url = 'mysql://db/app?password=hunter2&x=1'",
+                "url = 'mysql://db/app?password=*******&x=1'",
+            ),
             ("[crisp]\ntoken_key = \"abc", "[crisp]\ntoken_key = \"***"),
             ("[crisp]\nkey = 'é1'\n", "[crisp]\nkey = '***'\n"),
             (
@@ -166,7 +181,7 @@ mod tests {
     fn what_is_no_secret_stays_readable() {
         for text in [
             "[crisp]\ntoken_key_file = \"/run/key\"\n",
-            "[users]\nkey = \"id\"\n",
+            "[users]\nkey = \"id\"\nquery_by_key = \"SELECT 1\"\n",
             "[context.data]\ntokens_left = \"{{ tokens }}\"\n",
             "url = \"postgres://db/app\"\n",
             "[[lifecycle.event]]\nname = \"secret:told\"\n",

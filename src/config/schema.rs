@@ -35,7 +35,7 @@ pub fn reference() -> String {
         schema: &schema,
         page: &mut page,
     };
-    tables.table("", &schema);
+    tables.table("", None, &schema);
     page.push_str("\n## Environment\n\n");
     page.push_str(
         "A variable that holds a secret also has a `_FILE` form that names a file with it.\n\n",
@@ -44,7 +44,11 @@ pub fn reference() -> String {
     for variable in environment::ALL {
         let file = if variable.secret { "yes" } else { "" };
         // A page that cannot be written to is a String: it always can.
-        let _ = writeln!(page, "| `{}` | {file} | {} |", variable.name, variable.meaning);
+        let _ = writeln!(
+            page,
+            "| `{}` | {file} | {} |",
+            variable.name, variable.meaning
+        );
     }
     page
 }
@@ -55,14 +59,14 @@ struct Tables<'a> {
 }
 
 impl<'a> Tables<'a> {
-    /// Writes the table of one section, then those of the sections in it.
-    fn table(&mut self, path: &str, section: &'a Json) {
+    /// Writes the table of one section, with what the section above says it is for, then those of the sections in it.
+    fn table(&mut self, path: &str, meaning_here: Option<&str>, section: &'a Json) {
         let section = self.resolved(section);
         let Some(properties) = section.get("properties").and_then(Json::as_object) else {
             return;
         };
         let mut rows = String::new();
-        let mut inner: Vec<(String, &Json)> = Vec::new();
+        let mut inner: Vec<(String, Option<&str>, &Json)> = Vec::new();
         for (key, property) in properties {
             let full = if path.is_empty() {
                 key.clone()
@@ -70,9 +74,9 @@ impl<'a> Tables<'a> {
                 format!("{path}.{key}")
             };
             match self.section(property) {
-                Some(Inner::Table(table)) => inner.push((full, table)),
-                Some(Inner::Named(table)) => inner.push((format!("{full}.<name>"), table)),
-                Some(Inner::List(table)) => inner.push((format!("[{full}]"), table)),
+                Some(Inner::Table(table)) => inner.push((full, description(property), table)),
+                Some(Inner::Named(table)) => inner.push((format!("{full}.<name>"), None, table)),
+                Some(Inner::List(table)) => inner.push((format!("[{full}]"), None, table)),
                 None => {
                     let _ = writeln!(
                         rows,
@@ -88,7 +92,7 @@ impl<'a> Tables<'a> {
             self.page.push_str("\n## Top level\n");
         } else {
             let _ = write!(self.page, "\n## `[{path}]`\n");
-            if let Some(text) = section.get("description").and_then(Json::as_str) {
+            if let Some(text) = meaning_here.or_else(|| description(section)) {
                 let text = text.split_once("]`: ").map_or(text, |(_, text)| text);
                 let _ = write!(self.page, "\n{}\n", capitalised(&one_line(text)));
             }
@@ -98,8 +102,8 @@ impl<'a> Tables<'a> {
                 .push_str("\n| key | type | default | meaning |\n|---|---|---|---|\n");
             self.page.push_str(&rows);
         }
-        for (path, table) in inner {
-            self.table(&path, table);
+        for (path, meaning, table) in inner {
+            self.table(&path, meaning, table);
         }
     }
 
@@ -178,7 +182,13 @@ enum Inner<'a> {
 /// The words of an enumeration.
 fn words(schema: &Json) -> Option<Vec<String>> {
     if let Some(words) = schema.get("enum").and_then(Json::as_array) {
-        return Some(words.iter().filter(|word| !word.is_null()).map(code).collect());
+        return Some(
+            words
+                .iter()
+                .filter(|word| !word.is_null())
+                .map(code)
+                .collect(),
+        );
     }
     schema
         .get("oneOf")?
@@ -205,10 +215,12 @@ fn default(property: &Json) -> String {
     }
 }
 
+fn description(schema: &Json) -> Option<&str> {
+    schema.get("description").and_then(Json::as_str)
+}
+
 fn meaning(property: &Json) -> String {
-    property
-        .get("description")
-        .and_then(Json::as_str)
+    description(property)
         .map(one_line)
         .unwrap_or_default()
         .replace('|', "\\|")

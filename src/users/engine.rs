@@ -118,11 +118,14 @@ impl AppDatabase {
                 )
             }
             Dialect::MySql => Engine::MySql(
-                mysql::guard(pool::<_, MySqlPoolOptions>(settings), settings.statement_timeout)
-                    .connect_lazy_with(mysql::options(
-                        parse::<MySqlConnectOptions>(text)?,
-                        settings.pooler,
-                    )),
+                mysql::guard(
+                    pool::<_, MySqlPoolOptions>(settings),
+                    settings.statement_timeout,
+                )
+                .connect_lazy_with(mysql::options(
+                    parse::<MySqlConnectOptions>(text)?,
+                    settings.pooler,
+                )),
             ),
         };
         Ok(Self {
@@ -346,9 +349,11 @@ fn grants_writing(grant: &str) -> bool {
         return false;
     };
     privileges.split(", ").any(|privilege| {
-        ["ALL", "INSERT", "UPDATE", "DELETE", "DROP", "ALTER", "CREATE"]
-            .iter()
-            .any(|word| privilege.starts_with(word))
+        [
+            "ALL", "INSERT", "UPDATE", "DELETE", "DROP", "ALTER", "CREATE",
+        ]
+        .iter()
+        .any(|word| privilege.starts_with(word))
     })
 }
 
@@ -363,7 +368,10 @@ mod tests {
             ("GRANT SELECT ON `app`.* TO `app`@`%`", false),
             ("GRANT SELECT, UPDATE ON `app`.* TO `app`@`%`", true),
             ("GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost`", true),
-            ("GRANT SELECT (email), INSERT (email) ON `a`.`b` TO `c`", true),
+            (
+                "GRANT SELECT (email), INSERT (email) ON `a`.`b` TO `c`",
+                true,
+            ),
         ] {
             assert_eq!(grants_writing(grant), writes, "{grant}");
         }

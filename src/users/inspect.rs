@@ -76,8 +76,14 @@ impl UserDirectory {
         let mut survey = Survey::default();
         let inner = &self.inner;
         let naming = [
-            (&inner.naming.key, "select a stable key of the user, or name its column in `users.key`"),
-            (&inner.naming.email, "select the address of the user; without it no row can be told to be theirs"),
+            (
+                &inner.naming.key,
+                "select a stable key of the user, or name its column in `users.key`",
+            ),
+            (
+                &inner.naming.email,
+                "select the address of the user; without it no row can be told to be theirs",
+            ),
         ];
         survey.prepare(&inner.main, &inner.by_email).await;
         survey.demand(&inner.by_email.name, &naming);

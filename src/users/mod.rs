@@ -184,8 +184,8 @@ impl UserDirectory {
         since: Timestamp,
     ) -> Result<BTreeMap<String, Vec<Record>>, UsersError> {
         let this = Arc::clone(&self.inner);
-        let parameters = parameters_of(&user.key, &user.email, &user.record)
-            .with_instant("since", since);
+        let parameters =
+            parameters_of(&user.key, &user.email, &user.record).with_instant("since", since);
         uncancelled(async move {
             let asked = this.events.iter().map(|(name, statement)| {
                 let (this, parameters) = (&this, &parameters);
@@ -206,7 +206,10 @@ impl UserDirectory {
             let Some(statement) = &this.sweep else {
                 return Ok(Vec::new());
             };
-            let after = page.after.as_ref().map(|key| Value::Text(key.as_str().to_owned()));
+            let after = page
+                .after
+                .as_ref()
+                .map(|key| Value::Text(key.as_str().to_owned()));
             let parameters = Parameters::default()
                 .with_instant("since", page.since)
                 .with_instant("until", page.until)
@@ -260,7 +263,8 @@ impl Inner {
                 Ok(Lookup::NotFound)
             } else {
                 Err(UsersError::Config {
-                    message: "a user is looked for by key, and no address of theirs is known".to_owned(),
+                    message: "a user is looked for by key, and no address of theirs is known"
+                        .to_owned(),
                     hint: Some("write `users.query_by_key`"),
                 })
             };
@@ -320,9 +324,7 @@ impl Inner {
     async fn ask_uncounted(&self, email: &Email) -> Result<Lookup, UsersError> {
         let parameters = Parameters::default().with_text("email", email.as_str());
         let rows = self.main.rows(&self.by_email, &parameters).await?;
-        let accounts = self
-            .naming
-            .accounts_of(&self.by_email.name, rows, email)?;
+        let accounts = self.naming.accounts_of(&self.by_email.name, rows, email)?;
         let all = accounts.iter().map(|account| account.row.clone()).collect();
         match accounts.into_iter().next() {
             Some(first) => self.user(first, all).await,

@@ -286,7 +286,9 @@ impl Scanner<'_> {
         let rest = &self.bytes[self.at..];
         let dashes = rest.starts_with(b"--")
             && (self.dialect != Dialect::MySql
-                || rest.get(2).is_none_or(|byte| *byte <= b' ' || *byte == 0x7f));
+                || rest
+                    .get(2)
+                    .is_none_or(|byte| *byte <= b' ' || *byte == 0x7f));
         if dashes || (self.dialect == Dialect::MySql && rest.starts_with(b"#")) {
             let length = rest
                 .iter()
@@ -394,10 +396,16 @@ mod tests {
             (Dialect::Postgres, "SELECT $$ :a $$ || $t$ :b $$ $t$"),
             (Dialect::Postgres, "SELECT a$b$ FROM t -- :a"),
             (Dialect::Postgres, "SELECT /* :a /* :b */ :c */ 1"),
-            (Dialect::Postgres, "SELECT list[1:2], list[a:b], list[:b], x::int"),
+            (
+                Dialect::Postgres,
+                "SELECT list[1:2], list[a:b], list[:b], x::int",
+            ),
             (Dialect::Postgres, "SELECT data ? 'k', data ?| '{a}' FROM t"),
             (Dialect::Postgres, "SELECT \":a\" FROM t"),
-            (Dialect::MySql, r#"SELECT 'it\':a', ":b\":c", `:d`, @x := 1"#),
+            (
+                Dialect::MySql,
+                r#"SELECT 'it\':a', ":b\":c", `:d`, @x := 1"#,
+            ),
             (Dialect::MySql, "SELECT 1 # :a\n -- :b\n"),
             (Dialect::Sqlite, "SELECT [:a], `:b`, \":c\" -- :d"),
         ] {

@@ -6,12 +6,11 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::{
-    Column as _, Executor, Row, SqliteConnection, Statement as _, TypeInfo, ValueRef,
-    sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow},
-    Arguments,
-};
 use futures_util::TryStreamExt;
+use sqlx::{
+    Arguments, Column as _, Executor, Row, SqliteConnection, Statement as _, TypeInfo, ValueRef,
+    sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow},
+};
 
 use crate::{
     clock::millis,
@@ -62,8 +61,7 @@ pub(super) async fn fetch(
     for value in arguments {
         bind(&mut bound, value, wall).map_err(sqlx::Error::Encode)?;
     }
-    let mut rows =
-        sqlx::query_with(audited(statement.text.sql.clone()), bound).fetch(connection);
+    let mut rows = sqlx::query_with(audited(statement.text.sql.clone()), bound).fetch(connection);
     let mut records = Vec::new();
     while let Some(row) = rows.try_next().await? {
         records.push(record(&row, &description, wall)?);
@@ -93,18 +91,17 @@ async fn probe(
         .await?;
     let mut columns = Vec::with_capacity(prepared.columns().len());
     for column in prepared.columns() {
-        let declared = match column.origin().table_column() {
-            Some(origin) => {
-                sqlx::query_scalar::<_, String>(
+        let declared =
+            match column.origin().table_column() {
+                Some(origin) => sqlx::query_scalar::<_, String>(
                     "SELECT upper(type) FROM pragma_table_info(?1) WHERE name = ?2 COLLATE NOCASE",
                 )
                 .bind(origin.table.as_ref())
                 .bind(origin.name.as_ref())
                 .fetch_optional(&mut *connection)
-                .await?
-            }
-            None => None,
-        };
+                .await?,
+                None => None,
+            };
         columns.push(Column {
             name: column.name().to_owned(),
             type_name: declared.unwrap_or_default(),
@@ -126,18 +123,16 @@ fn bind(
         Value::Bool(flag) => bound.add(*flag),
         Value::Int(number) => bound.add(*number),
         // The form that SQLite's own date functions write, on the wall clock of the database: texts compare by letters.
-        Value::Instant(instant) => {
-            bound.add(wall.local(*instant).strftime("%Y-%m-%d %H:%M:%S").to_string())
-        }
+        Value::Instant(instant) => bound.add(
+            wall.local(*instant)
+                .strftime("%Y-%m-%d %H:%M:%S")
+                .to_string(),
+        ),
         other => bound.add(text_of(other)),
     }
 }
 
-fn record(
-    row: &SqliteRow,
-    description: &Description,
-    wall: &WallClock,
-) -> Result<Record, Failure> {
+fn record(row: &SqliteRow, description: &Description, wall: &WallClock) -> Result<Record, Failure> {
     row.columns()
         .iter()
         .enumerate()
@@ -167,9 +162,7 @@ fn value(
         _ if raw.is_null() => Value::Null,
         "INTEGER" => Value::Int(row.try_get_unchecked(index)?),
         "REAL" => Value::Decimal(row.try_get_unchecked::<f64, _>(index)?.to_string()),
-        "BLOB" => Value::Text(text_of_bytes(
-            &row.try_get_unchecked::<Vec<u8>, _>(index)?,
-        )),
+        "BLOB" => Value::Text(text_of_bytes(&row.try_get_unchecked::<Vec<u8>, _>(index)?)),
         _ => Value::Text(row.try_get_unchecked(index)?),
     };
     Ok(declared_as(stored, declared, wall))
@@ -181,12 +174,11 @@ fn declared_as(stored: Value, declared: &str, wall: &WallClock) -> Value {
     const SECONDS_BELOW: i64 = 100_000_000_000;
     let date_time = declared.starts_with("DATETIME") || declared.starts_with("TIMESTAMP");
     match &stored {
-        Value::Int(0 | 1) if declared.starts_with("BOOL") => {
-            Value::Bool(stored == Value::Int(1))
-        }
-        Value::Text(text) if declared.starts_with("BOOL") => {
-            text.to_ascii_lowercase().parse().map_or(stored, Value::Bool)
-        }
+        Value::Int(0 | 1) if declared.starts_with("BOOL") => Value::Bool(stored == Value::Int(1)),
+        Value::Text(text) if declared.starts_with("BOOL") => text
+            .to_ascii_lowercase()
+            .parse()
+            .map_or(stored, Value::Bool),
         Value::Int(unix) if date_time => {
             let in_millis = if unix.abs() < SECONDS_BELOW {
                 unix * 1_000
@@ -197,7 +189,9 @@ fn declared_as(stored: Value, declared: &str, wall: &WallClock) -> Value {
         }
         // A day without a time is a day, whatever its column is called.
         Value::Text(text) if date_time || declared == "DATE" => {
-            let day = (text.trim().len() <= 10).then(|| parse_date(text)).flatten();
+            let day = (text.trim().len() <= 10)
+                .then(|| parse_date(text))
+                .flatten();
             day.map(Value::Date)
                 .or_else(|| wall.parse(text).map(Value::Instant))
                 .unwrap_or(stored)
@@ -228,14 +222,42 @@ mod tests {
             (Value::Int(2), "BOOLEAN", Value::Int(2)),
             (text("False"), "BOOL", Value::Bool(false)),
             (Value::Int(1), "INTEGER", Value::Int(1)),
-            (text("2026-07-01 10:00:00"), "DATETIME", instant("2026-07-01T08:00:00Z")),
-            (text("2026-07-01T10:00:00Z"), "TIMESTAMP WITH TIME ZONE", instant("2026-07-01T10:00:00Z")),
-            (Value::Int(1_782_900_000), "DATETIME(6)", instant("2026-07-01T10:00:00Z")),
-            (Value::Int(1_782_900_000_500), "TIMESTAMP", instant("2026-07-01T10:00:00.5Z")),
-            (text("2026-07-01"), "DATE", Value::Date(jiff::civil::date(2026, 7, 1))),
+            (
+                text("2026-07-01 10:00:00"),
+                "DATETIME",
+                instant("2026-07-01T08:00:00Z"),
+            ),
+            (
+                text("2026-07-01T10:00:00Z"),
+                "TIMESTAMP WITH TIME ZONE",
+                instant("2026-07-01T10:00:00Z"),
+            ),
+            (
+                Value::Int(1_782_900_000),
+                "DATETIME(6)",
+                instant("2026-07-01T10:00:00Z"),
+            ),
+            (
+                Value::Int(1_782_900_000_500),
+                "TIMESTAMP",
+                instant("2026-07-01T10:00:00.5Z"),
+            ),
+            (
+                text("2026-07-01"),
+                "DATE",
+                Value::Date(jiff::civil::date(2026, 7, 1)),
+            ),
             (text("soon"), "DATETIME", text("soon")),
-            (text("2026-07-01 10:00:00"), "TEXT", text("2026-07-01 10:00:00")),
-            (text("{\"a\":1}"), "JSON", Value::Json(serde_json::json!({"a": 1}))),
+            (
+                text("2026-07-01 10:00:00"),
+                "TEXT",
+                text("2026-07-01 10:00:00"),
+            ),
+            (
+                text("{\"a\":1}"),
+                "JSON",
+                Value::Json(serde_json::json!({"a": 1})),
+            ),
             (text("{\"a\":1}"), "TEXT", text("{\"a\":1}")),
             (text("{"), "JSON", text("{")),
             (Value::Null, "DATE", Value::Null),

@@ -79,12 +79,126 @@ name = "user:subscription:canceled"
 at = "canceled_at"
 colour = "orange"
 "#;
-    assert_snapshot!(faults(text), @"");
+    assert_snapshot!(faults(text), @r#"
+    error: `mode` does not take this value
+     --> crisp-sync.toml:1:8
+      |
+    1 | mode = "lvie"
+      |        ^^^^^^
+      |
+      = hint: it takes `observe` or `live`
+
+    error: unknown key `lisen` in `[server]`
+     --> crisp-sync.toml:4:1
+      |
+    4 | lisen = "0.0.0.0:8080"
+      | ^^^^^
+      |
+      = hint: did you mean `listen`?
+
+    error: `server.max_body`: it takes a size such as `512KiB` or `1MiB`
+     --> crisp-sync.toml:5:12
+      |
+    5 | max_body = "1 mile"
+      |            ^^^^^^^^
+
+    error: this is not a path
+     --> crisp-sync.toml:6:15
+      |
+    6 | path_prefix = "sync"
+      |               ^^^^^^
+      |
+      = hint: it takes a path such as `/crisp-sync`: letters, digits, `-`, `_`, `.`, `~`
+
+    error: `crisp.timeout` takes a duration in quotes, such as "10s", "15m" or "3d"; this is a whole number
+     --> crisp-sync.toml:9:11
+      |
+    9 | timeout = 10
+      |           ^^
+
+    error: `crisp.base_url`: it takes a URL such as `https://host/path`
+      --> crisp-sync.toml:10:12
+       |
+    10 | base_url = "api.crisp.chat"
+       |            ^^^^^^^^^^^^^^^^
+
+    error: the value is not a website id: it takes 1 to 64 letters, digits, `-` or `_`
+      --> crisp-sync.toml:11:21
+       |
+    11 | websites = ["ok-1", "not ok"]
+       |                     ^^^^^^^^
+       |
+       = hint: it stands in the address of the Crisp app: `/website/<id>/`
+
+    error: unknown key `token_key` in `[crisp]`
+      --> crisp-sync.toml:12:1
+       |
+    12 | token_key = "*******"
+       | ^^^^^^^^^
+       |
+       = hint: secrets never stand in the file: set CRISP_TOKEN_KEY, or name a file in `crisp.token_key_file`
+
+    error: `users.query` is missing
+      --> crisp-sync.toml:14:1
+       |
+    14 | [users]
+       | ^^^^^^^
+       |
+       = hint: write the SELECT that finds a user, with `:email` in its condition
+
+    error: there is no such time zone: failed to find time zone `Europe/Pari` in time zone database
+      --> crisp-sync.toml:16:12
+       |
+    16 | timezone = "Europe/Pari"
+       |            ^^^^^^^^^^^^^
+       |
+       = hint: it takes an IANA name such as `UTC` or `Europe/Paris`
+
+    error: the longest wait is shorter than the first
+      --> crisp-sync.toml:18:1
+       |
+    18 | [worker]
+       | ^^^^^^^^
+       |
+       = hint: make it at least `worker.backoff_min`
+
+    error: `worker.attempts` takes a whole number, 1 or more; this is 0
+      --> crisp-sync.toml:19:12
+       |
+    19 | attempts = 0
+       |            ^
+
+    error: `triggers.on` does not take this value
+      --> crisp-sync.toml:23:7
+       |
+    23 | on = ["message:sent", "session:set_email"]
+       |       ^^^^^^^^^^^^^^
+       |
+       = hint: did you mean `message:send`?
+
+    error: unknown key `colour` in `[[lifecycle.event]]`
+      --> crisp-sync.toml:28:1
+       |
+    28 | colour = "orange"
+       | ^^^^^^
+       |
+       = hint: did you mean `color`?
+
+    error: 14 faults in the configuration `crisp-sync.toml`
+    "#);
 }
 
 #[test]
 fn what_is_not_toml_is_drawn_once_and_without_its_secrets() {
-    assert_snapshot!(faults("[crisp]\ntoken_key = \"hunter2\n[users]\n"), @"");
+    assert_snapshot!(faults("[crisp]\ntoken_key = \"hunter2\n[users]\n"), @r#"
+    error: this is not TOML: invalid basic string, expected `"`
+     --> crisp-sync.toml:2:21
+      |
+    2 | token_key = "*******
+      |                     ^
+
+    error: 1 fault in the configuration `crisp-sync.toml`
+    "#);
 }
 
 #[test]
@@ -107,12 +221,64 @@ at = """\
     created_at \
     | no_such_filter"""
 "#;
-    assert_snapshot!(faults(text), @"");
+    assert_snapshot!(faults(text), @r#"
+    error: the query does not use `:email`, so it cannot find anybody
+     --> crisp-sync.toml:3:9
+      |
+    3 |   query = '''
+      |  _________^
+    4 | |   SELECT id, email
+    5 | |   FROM users
+    6 | |   WHERE email = :mail'''
+      | |________________________^
+      |
+      = hint: add a condition such as `WHERE lower(email) = :email`
+
+    error: there is no parameter `:mail` here
+     --> crisp-sync.toml:6:17
+      |
+    6 |   WHERE email = :mail'''
+      |                 ^^^^^
+      |
+      = hint: `:email` is the address looked for
+
+    error: there is no parameter `:id` here
+     --> crisp-sync.toml:7:65
+      |
+    7 | query_by_key = "SELECT id, \"e\u006dail\" FROM users WHERE id = :id AND 1 = :key"
+      |                                                                 ^^^
+      |
+      = hint: `:key` is the key looked for
+
+    error: 3 faults in the configuration `crisp-sync.toml`
+    "#);
 }
 
 #[test]
 fn what_must_be_set_is_asked_for() {
-    assert_snapshot!(faults_in("mode = \"live\"\n", &Environment::default()), @"");
+    assert_snapshot!(faults_in("mode = \"live\"\n", &Environment::default()), @r#"
+    error: `users.url` is missing
+    --> crisp-sync.toml
+     = hint: set DATABASE_URL, or `users.url` without a password
+
+    error: `users.query` is missing
+    --> crisp-sync.toml
+     = hint: write the SELECT that finds a user, with `:email` in its condition
+
+    error: CRISP_TOKEN_IDENTIFIER: it is not set, and Crisp's API answers nobody without it
+     |
+     = hint: make a token in the Crisp Marketplace; set CRISP_TOKEN_IDENTIFIER, or CRISP_TOKEN_IDENTIFIER_FILE to the path of a file
+
+    error: CRISP_TOKEN_KEY: it is not set, and Crisp's API answers nobody without it
+     |
+     = hint: make a token in the Crisp Marketplace; set CRISP_TOKEN_KEY, or CRISP_TOKEN_KEY_FILE to the path of a file
+
+    error: CRISP_SIGNING_SECRETS: no signing secret is set, so no webhook could be verified
+     |
+     = hint: copy it from the plugin's Web Hooks page in the Crisp Marketplace
+
+    error: 5 faults in the configuration `crisp-sync.toml`
+    "#);
 }
 
 #[test]
@@ -136,7 +302,89 @@ query = "SELECT id, email FROM users WHERE email = :email"
 query = "SELECT 1"
 [users.more.two-words]
 "#;
-    assert_snapshot!(faults(text), @"");
+    assert_snapshot!(faults(text), @r#"
+    error: both listeners have the same address
+     --> crisp-sync.toml:4:14
+      |
+    4 | ops_listen = "0.0.0.0:9090"
+      |              ^^^^^^^^^^^^^^
+      |
+      = hint: give the ops listener a port of its own
+
+    error: the ops listener is open to other machines and asks for no token
+     --> crisp-sync.toml:4:14
+      |
+    4 | ops_listen = "0.0.0.0:9090"
+      |              ^^^^^^^^^^^^^^
+      |
+      = hint: set CRISP_SYNC_OPS_READ_TOKEN, or listen on 127.0.0.1
+
+    error: a website token speaks for one website; these are several
+     --> crisp-sync.toml:7:12
+      |
+    7 | websites = ["one", "two"]
+      |            ^^^^^^^^^^^^^^
+      |
+      = hint: use a plugin token (`tier = "plugin"`), or run one crisp-sync per website
+
+    error: connecting may not take longer than the whole call
+     --> crisp-sync.toml:9:19
+      |
+    9 | connect_timeout = "90s"
+      |                   ^^^^^
+      |
+      = hint: make it at most `crisp.timeout`
+
+    error: the lease is shorter than three calls to Crisp may take
+      --> crisp-sync.toml:10:1
+       |
+    10 | [worker]
+       | ^^^^^^^^
+       |
+       = hint: an attempt must end before its lease does: lengthen it, or shorten `crisp.timeout`
+
+    error: the longest wait is shorter than the first
+      --> crisp-sync.toml:11:15
+       |
+    11 | backoff_max = "1s"
+       |               ^^^^
+       |
+       = hint: make it at least `worker.backoff_min`
+
+    error: no webhook asks for a refresh, so no conversation would ever get its context
+      --> crisp-sync.toml:13:6
+       |
+    13 | on = []
+       |      ^^
+       |
+       = hint: name at least `session:set_email`, or leave the key out for all of them
+
+    error: `event` means something else in templates
+      --> crisp-sync.toml:16:13
+       |
+    16 | [users.more.event]
+       |             ^^^^^
+       |
+       = hint: take another name of letters, digits and `_`
+
+    error: `users.more.two-words.query` is missing
+      --> crisp-sync.toml:18:1
+       |
+    18 | [users.more.two-words]
+       | ^^^^^^^^^^^^^^^^^^^^^^
+       |
+       = hint: write the SELECT; the first row's columns are its parameters, such as `:id`
+
+    error: `two-words` cannot be a name in templates
+      --> crisp-sync.toml:18:13
+       |
+    18 | [users.more.two-words]
+       |             ^^^^^^^^^
+       |
+       = hint: take another name of letters, digits and `_`
+
+    error: 10 faults in the configuration `crisp-sync.toml`
+    "#);
 }
 
 #[test]
@@ -149,14 +397,27 @@ fn the_environment_stands_over_the_file_and_a_flag_over_both() {
         let own = environment();
         let mut all: Vec<(String, String)> = environment::ALL
             .iter()
-            .filter_map(|variable| Some((variable.name.to_owned(), own.get(variable.name)?.to_owned())))
+            .filter_map(|variable| {
+                Some((variable.name.to_owned(), own.get(variable.name)?.to_owned()))
+            })
             .collect();
-        all.extend(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        all.extend(
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
         Environment::from_iter(all)
     };
     let port = with(&[("PORT", "2000")]);
-    assert_eq!(read_in(&text, &port).server.listen.to_string(), "127.0.0.1:2000");
-    let both = with(&[("PORT", "2000"), ("CRISP_SYNC_LISTEN", "[::]:3000"), ("CRISP_SYNC_MODE", "live")]);
+    assert_eq!(
+        read_in(&text, &port).server.listen.to_string(),
+        "127.0.0.1:2000"
+    );
+    let both = with(&[
+        ("PORT", "2000"),
+        ("CRISP_SYNC_LISTEN", "[::]:3000"),
+        ("CRISP_SYNC_MODE", "live"),
+    ]);
     let config = read_in(&text, &both);
     assert_eq!(config.server.listen.to_string(), "[::]:3000");
     assert_eq!(config.mode, Mode::Live);
@@ -164,7 +425,17 @@ fn the_environment_stands_over_the_file_and_a_flag_over_both() {
     assert_eq!(read_in(&text, &flag).mode, Mode::Observe);
 
     let wrong = with(&[("PORT", "http")]).with_flag(environment::MODE, "--mode", "dead");
-    assert_snapshot!(faults_in(&text, &wrong), @"");
+    assert_snapshot!(faults_in(&text, &wrong), @r#"
+    error: --mode: the value cannot be used
+     |
+     = hint: it takes `observe` or `live`
+
+    error: PORT: the value cannot be used
+     |
+     = hint: it takes a port, 1 to 65535: invalid digit found in string
+
+    error: 2 faults in the configuration `crisp-sync.toml`
+    "#);
 }
 
 #[test]
@@ -185,8 +456,14 @@ fn a_secret_comes_from_its_variable_or_from_a_file_and_never_shows() {
     ]);
     let config = Config::from_text(name.to_str().expect("a path"), &text, &environment)
         .unwrap_or_else(|faults| panic!("{faults}"));
-    assert_eq!(config.crisp.client.token.key.expose_secret(), "key-hunter2-of-a-file");
-    assert_eq!(config.users.url.expose_secret(), "postgres://app:db-hunter2@db/app");
+    assert_eq!(
+        config.crisp.client.token.key.expose_secret(),
+        "key-hunter2-of-a-file"
+    );
+    assert_eq!(
+        config.users.url.expose_secret(),
+        "postgres://app:db-hunter2@db/app"
+    );
     assert!(!config.webhooks.signing_secrets.is_empty());
     assert_eq!(config.webhooks.website_keys.len(), 1);
     assert_eq!(config.secret_files, [key, folder.path().join("secret")]);
@@ -203,7 +480,25 @@ fn a_secret_that_cannot_be_read_is_a_fault_at_the_place_that_named_it() {
         ("CRISP_TOKEN_IDENTIFIER_FILE", "/nowhere/id"),
         ("CRISP_SIGNING_SECRETS", "whsec"),
     ]);
-    assert_snapshot!(faults_in(&text, &environment), @"");
+    assert_snapshot!(faults_in(&text, &environment), @r#"
+    error: could not read the secret file `/nowhere/key`: No such file or directory (os error 2)
+     --> crisp-sync.toml:2:18
+      |
+    2 | token_key_file = "/nowhere/key"
+      |                  ^^^^^^^^^^^^^^
+      |
+      = hint: the file holds the secret alone and must be readable by this user
+
+    error: CRISP_TOKEN_IDENTIFIER_FILE: could not read the secret file `/nowhere/id`: No such file or directory (os error 2)
+     |
+     = hint: the file holds the secret alone and must be readable by this user
+
+    error: DATABASE_URL: it is set together with DATABASE_URL_FILE
+     |
+     = hint: keep one of the two
+
+    error: 3 faults in the configuration `crisp-sync.toml`
+    "#);
 }
 
 #[test]
@@ -251,7 +546,13 @@ fn colours_are_for_terminals() {
 fn a_file_that_is_not_there_is_said_so() {
     let faults = Config::load(Path::new("/nowhere/crisp-sync.toml"), &environment())
         .expect_err("there is no such file");
-    assert_snapshot!(faults, @"");
+    assert_snapshot!(faults, @r#"
+    error: /nowhere/crisp-sync.toml: could not read the configuration: No such file or directory (os error 2)
+     |
+     = hint: `crisp-sync init` prints one to start from; `--config` names another
+
+    error: 1 fault in the configuration `/nowhere/crisp-sync.toml`
+    "#);
 }
 
 #[test]
@@ -292,7 +593,9 @@ fn the_template_states_the_defaults() {
     let stated: String = TEMPLATE
         .lines()
         .filter_map(|line| match line.strip_prefix('#') {
-            Some(setting) if setting.starts_with(|next: char| next.is_ascii_lowercase()) => Some(setting),
+            Some(setting) if setting.starts_with(|next: char| next.is_ascii_lowercase()) => {
+                Some(setting)
+            }
             Some(_) => None,
             None => line.starts_with('[').then_some(line),
         })

@@ -40,9 +40,7 @@ pub struct CrispFile {
 impl Default for CrispFile {
     fn default() -> Self {
         Self {
-            base_url: WebAddress(
-                Url::parse(BASE_URL).expect("the constant is a URL"),
-            ),
+            base_url: WebAddress(Url::parse(BASE_URL).expect("the constant is a URL")),
             tier: Tier::Plugin,
             token_identifier_file: None,
             token_key_file: None,

@@ -124,11 +124,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn token(
-        &mut self,
-        variable: Variable,
-        written: Option<(&Path, &[&str])>,
-    ) -> SecretString {
+    fn token(&mut self, variable: Variable, written: Option<(&Path, &[&str])>) -> SecretString {
         let before = self.faults.len();
         let secret = self.secret(variable, written);
         if secret.is_none() && self.faults.len() == before {
@@ -154,9 +150,9 @@ impl Resolver<'_> {
                     websites.insert(website);
                 }
                 Err(error) => {
-                    let place = self
-                        .document
-                        .place(&owned(&["crisp", "websites", &index.to_string()]));
+                    let place =
+                        self.document
+                            .place(&owned(&["crisp", "websites", &index.to_string()]));
                     self.faults.push(
                         Fault::new(place, error.to_string())
                             .hint("it stands in the address of the Crisp app: `/website/<id>/`"),
@@ -185,7 +181,9 @@ impl Resolver<'_> {
                     Place::Named(variable.name.to_owned()),
                     "the value cannot be used",
                 )
-                .hint("it takes an `http` or `https` URL such as `http://user:password@proxy:3128`"),
+                .hint(
+                    "it takes an `http` or `https` URL such as `http://user:password@proxy:3128`",
+                ),
             );
         }
         proxy

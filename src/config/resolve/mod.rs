@@ -6,6 +6,7 @@
 
 pub(super) mod crisp;
 pub(super) mod definition;
+pub(super) mod identity;
 pub(super) mod server;
 pub(super) mod users;
 pub(super) mod work;
@@ -41,8 +42,11 @@ impl Resolver<'_> {
     /// Every section. What it returns counts only if no fault was noted.
     pub(super) fn config(&mut self, written: &ConfigFile) -> Config {
         for (found, meant) in self.environment.slips() {
-            let warning = Fault::new(Place::Named(found.to_owned()), "nothing reads this variable")
-                .hint(format!("did you mean {meant}?"));
+            let warning = Fault::new(
+                Place::Named(found.to_owned()),
+                "nothing reads this variable",
+            )
+            .hint(format!("did you mean {meant}?"));
             self.warnings.push(warning);
         }
         let mode = self.overridden(environment::MODE, written.mode, server::word);
@@ -55,7 +59,12 @@ impl Resolver<'_> {
             crisp,
             ledger: self.ledger(written),
             keep: written.ledger.keep.get(),
-            users: self.users(&written.users, Self::event_queries(written), written.sweep.query.clone()),
+            users: self.users(
+                &written.users,
+                Self::event_queries(written),
+                written.sweep.query.clone(),
+            ),
+            identity: self.identity(&written.identity),
             definition: self.definition(written),
             rules: self.rules(written),
             triggers: self.triggers(&written.triggers),
@@ -83,9 +92,8 @@ impl Resolver<'_> {
             }
             _ => Place::File,
         };
-        self.faults.push(
-            Fault::new(place, format!("`{}` is missing", path.join("."))).hint(hint),
-        );
+        self.faults
+            .push(Fault::new(place, format!("`{}` is missing", path.join("."))).hint(hint));
     }
 
     /// Notes something that is allowed and probably not meant.
@@ -110,7 +118,12 @@ impl Resolver<'_> {
         written: T,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> T {
-        match self.environment.get(variable.name).map(str::trim).map(parse) {
+        match self
+            .environment
+            .get(variable.name)
+            .map(str::trim)
+            .map(parse)
+        {
             None => written,
             Some(Ok(value)) => value,
             Some(Err(hint)) => {
@@ -148,9 +161,7 @@ impl Resolver<'_> {
                 None
             }
             (Some(value), None, _) => Some(value.trim().to_owned().into()),
-            (None, Some(path), _) => {
-                self.secret_file(Path::new(&path), Place::Named(file_name))
-            }
+            (None, Some(path), _) => self.secret_file(Path::new(&path), Place::Named(file_name)),
             (None, None, Some((path, key))) => {
                 let place = self.place(key);
                 self.secret_file(&self.located(path), place)

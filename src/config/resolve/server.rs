@@ -11,6 +11,7 @@ use super::{
         environment,
         faults::{Fault, Place},
         file::{LogFile, ServerFile, WebhooksFile},
+        reading::{alternatives, listed as listed_words},
     },
     Resolver, listed,
 };
@@ -69,8 +70,14 @@ pub struct LogSettings {
 
 /// A word of the file tier, as an environment variable says it.
 pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    T::deserialize(IntoDeserializer::<value::Error>::into_deserializer(text))
-        .map_err(|error| error.to_string().replace("unknown variant", "there is no"))
+    T::deserialize(IntoDeserializer::<value::Error>::into_deserializer(text)).map_err(
+        |error: value::Error| {
+            format!(
+                "it takes {}",
+                alternatives(&listed_words(&error.to_string()))
+            )
+        },
+    )
 }
 
 impl Resolver<'_> {
@@ -90,11 +97,11 @@ impl Resolver<'_> {
                 "give the ops listener a port of its own",
             );
         }
-        let path_prefix = self.overridden(
-            environment::PATH_PREFIX,
-            written.path_prefix.clone(),
-            |prefix| Ok(prefix.to_owned()),
-        );
+        let path_prefix = prefix(&written.path_prefix).unwrap_or_else(|hint| {
+            self.fault(&["server", "path_prefix"], "this is not a path", &hint);
+            String::new()
+        });
+        let path_prefix = self.overridden(environment::PATH_PREFIX, path_prefix, prefix);
         let ops_read_token = self.secret(
             environment::OPS_READ_TOKEN,
             written
@@ -129,7 +136,7 @@ impl Resolver<'_> {
         }
         ServerSettings {
             listen,
-            path_prefix: self.prefix(&path_prefix),
+            path_prefix,
             ops_listen,
             ops_read_token,
             ops_act_token,
@@ -139,21 +146,6 @@ impl Resolver<'_> {
             workers: written.workers,
             shutdown_deadline: written.shutdown_deadline.get(),
         }
-    }
-
-    fn prefix(&mut self, written: &str) -> String {
-        let prefix = written.trim_end_matches('/');
-        let plain = prefix
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte));
-        if !prefix.is_empty() && (!prefix.starts_with('/') || prefix.contains("//") || !plain) {
-            self.fault(
-                &["server", "path_prefix"],
-                "this is not a path",
-                "it takes a path such as `/crisp-sync`: letters, digits, `-`, `_`, `.`, `~`",
-            );
-        }
-        prefix.to_owned()
     }
 
     pub(in super::super) fn webhooks(&mut self, written: &WebhooksFile) -> WebhookSettings {
@@ -266,7 +258,7 @@ impl Resolver<'_> {
         let filter = self.overridden(environment::LOG_FILTER, written.filter.clone(), |text| {
             match EnvFilter::try_new(text) {
                 Ok(_) => Ok(Some(text.to_owned())),
-                Err(error) => Err(format!("directives look like `info,crisp_sync=debug`: {error}")),
+                Err(_) => Err("directives look like `info,crisp_sync=debug`".to_owned()),
             }
         });
         LogSettings { format, filter }
@@ -274,8 +266,21 @@ impl Resolver<'_> {
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse()
-        .map_err(|_error: std::net::AddrParseError| {
-            "it takes an address and a port, such as `0.0.0.0:8080`".to_owned()
-        })
+    text.parse().map_err(|_error: std::net::AddrParseError| {
+        "it takes an address and a port, such as `0.0.0.0:8080`".to_owned()
+    })
+}
+
+/// A path without the slash behind it; empty for none.
+fn prefix(written: &str) -> Result<String, String> {
+    let prefix = written.trim().trim_end_matches('/');
+    let plain = prefix
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte));
+    if !prefix.is_empty() && (!prefix.starts_with('/') || prefix.contains("//") || !plain) {
+        return Err(
+            "it takes a path such as `/crisp-sync`: letters, digits, `-`, `_`, `.`, `~`".to_owned(),
+        );
+    }
+    Ok(prefix.to_owned())
 }

@@ -12,11 +12,13 @@ use super::{
         faults::{Fault, Place},
         file::{MoreFile, UsersFile},
     },
-    Resolver, owned,
+    Resolver,
+    definition::placed,
+    owned,
 };
 use crate::{
     expression::DefinitionFault,
-    users::{CacheSettings, MoreSettings, UsersSettings},
+    users::{CacheSettings, MoreSettings, Severity, UsersFault, UsersSettings},
 };
 
 const URL_HINT: &str = "it takes `postgres://user@host/database`, `mysql://user@host/database` or `sqlite:///path/to/file`";
@@ -36,7 +38,10 @@ impl Resolver<'_> {
             ("query", &written.query, ":email", email_hint),
             ("query_by_key", &written.query_by_key, ":key", key_hint),
         ] {
-            if query.as_ref().is_some_and(|query| !query.contains(parameter)) {
+            if query
+                .as_ref()
+                .is_some_and(|query| !query.contains(parameter))
+            {
                 self.fault(
                     &["users", name],
                     format!("the query does not use `{parameter}`, so it cannot find anybody"),
@@ -82,15 +87,20 @@ impl Resolver<'_> {
         if !is_database(settings.url.expose_secret()) {
             return;
         }
-        let faults = settings.faults().into_iter().filter(|fault| {
-            let of_query = fault.path.last().is_some_and(|last| last.starts_with("query"));
-            let written = self.document.node(&self.document.indexed(fault.path.clone()));
-            fault.severity == Severity::Error
-                && (!of_query || written.is_some())
-                && fault.path.last().is_none_or(|last| last != "url")
-        });
-        let faults: Vec<DefinitionFault> = faults.map(Into::into).collect();
-        self.note(faults);
+        for fault in settings.faults() {
+            let last = fault.path.last().map_or("", String::as_str);
+            let path = self.document.indexed(fault.path.clone());
+            // A query that is missing, and a URL, have been dealt with where they are read.
+            if last == "url" || last == "query" && self.document.node(&path).is_none() {
+                continue;
+            }
+            let severity = fault.severity;
+            let fault = placed(self.document, fault.into());
+            match severity {
+                Severity::Error => self.faults.push(fault),
+                Severity::Advice => self.warnings.push(fault),
+            }
+        }
     }
 
     fn users_url(&mut self, written: &UsersFile) -> SecretString {
@@ -168,19 +178,17 @@ impl Resolver<'_> {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
                 && !name.as_bytes().first().is_none_or(u8::is_ascii_digit);
-            let taken = ["event", "accounts", "accounts_count", "ambiguous"].contains(&name.as_str());
+            let taken =
+                ["event", "accounts", "accounts_count", "ambiguous"].contains(&name.as_str());
             if !identifier || taken {
-                let place = self
-                    .document
-                    .key_place(&owned(&["users", "more", name]));
+                let place = self.document.key_place(&owned(&["users", "more", name]));
                 let message = if taken {
                     format!("`{name}` means something else in templates")
                 } else {
                     format!("`{name}` cannot be a name in templates")
                 };
                 self.faults.push(
-                    Fault::new(place, message)
-                        .hint("take another name of letters, digits and `_`"),
+                    Fault::new(place, message).hint("take another name of letters, digits and `_`"),
                 );
             }
             let query = match &look_up.query {
@@ -200,7 +208,11 @@ impl Resolver<'_> {
     }
 
     fn more_url(&mut self, name: &str, written: &MoreFile) -> Option<SecretString> {
-        let variable = format!("{}_{}", environment::DATABASE_URL.name, name.to_ascii_uppercase());
+        let variable = format!(
+            "{}_{}",
+            environment::DATABASE_URL.name,
+            name.to_ascii_uppercase()
+        );
         if let Some(url) = self.environment.get(&variable) {
             let url = SecretString::from(url.trim());
             if !is_database(url.expose_secret()) {
@@ -215,8 +227,27 @@ impl Resolver<'_> {
     }
 }
 
+/// What the directory finds wrong has the same shape as what a definition does.
+impl From<UsersFault> for DefinitionFault {
+    fn from(fault: UsersFault) -> Self {
+        Self {
+            path: fault.path,
+            on_key: false,
+            range: fault.range,
+            message: fault.message,
+            hint: fault.hint,
+        }
+    }
+}
+
 fn is_database(url: &str) -> bool {
-    ["postgres://", "postgresql://", "mysql://", "mariadb://", "sqlite:"]
-        .iter()
-        .any(|scheme| url.starts_with(scheme))
+    [
+        "postgres://",
+        "postgresql://",
+        "mysql://",
+        "mariadb://",
+        "sqlite:",
+    ]
+    .iter()
+    .any(|scheme| url.starts_with(scheme))
 }

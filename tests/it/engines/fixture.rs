@@ -104,7 +104,11 @@ where
     };
     let told = tokio::spawn(story(app)).await;
     if let Some(Some(admin)) = admin {
-        let force = if engine == Engine::Postgres { " WITH (FORCE)" } else { "" };
+        let force = if engine == Engine::Postgres {
+            " WITH (FORCE)"
+        } else {
+            ""
+        };
         execute(engine, &admin, &[&format!("DROP DATABASE {name}{force}")]).await;
     }
     if let Err(ended) = told {

@@ -36,7 +36,10 @@ pub(crate) enum Found {
     Nothing { wanted: &'static str },
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests take servers from the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests take servers from the environment"
+)]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
@@ -136,7 +139,10 @@ impl Server {
                 let pipe = supervise(&server, "QUIT", &folder);
                 wait_for(&folder.join(".s.PGSQL.5432"), &folder);
                 Running {
-                    url: format!("postgres://postgres@localhost/postgres?host={}", text(&folder)),
+                    url: format!(
+                        "postgres://postgres@localhost/postgres?host={}",
+                        text(&folder)
+                    ),
                     _pipe: Some(pipe),
                 }
             }
