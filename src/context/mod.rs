@@ -1,7 +1,7 @@
 //! The context of a user: what Crisp should show of them, and how far Crisp is from showing it.
 //!
-//! A [`Definition`] is the compiled form of what the operator wrote. [`evaluate`] turns a user into a desired [`Context`];
-//! [`diff`] compares a desired [`Layer`] with what Crisp holds and gives the least [`Patch`]. All three are pure: no clock, no
+//! A [`Definition`] is the compiled form of what the operator wrote. [`evaluate()`] turns a user into a desired [`Context`];
+//! [`diff()`] compares a desired [`Layer`] with what Crisp holds and gives the least [`Patch`]. All three are pure: no clock, no
 //! request, no Crisp JSON beyond plain values.
 //!
 //! Only what the definition owns, or owned once, is ever changed. "Absent" is written as `""`, because a key that is left out
