@@ -118,16 +118,17 @@ impl OutboxState {
     ///
     /// `sending` is entered from `due` alone. It is left for a state that sends (`due`, `held`) when an answer proved, or
     /// two late reads showed, that Crisp did not take the event. `unsure` is left only by a person (`held`) or by proof.
-    pub const fn may_become(self, next: Self) -> bool {
+    pub fn may_become(self, next: Self) -> bool {
         use OutboxState::{
             AlreadyInCrisp, Baseline, Due, Excluded, Expired, Held, NoConsent, Parked, Scheduled,
             Sending, Sent, Superseded, Unsure,
         };
         match self {
-            Scheduled | NoConsent | Excluded | Held | Parked => !matches!(next, Sending | Baseline),
-            Due | Sending => !matches!(next, Baseline),
+            Due => true,
+            Scheduled | NoConsent | Excluded | Held | Parked => next != Sending,
+            Sending => next != Baseline,
             Unsure => matches!(next, Unsure | Sent | AlreadyInCrisp | Held),
-            Sent | AlreadyInCrisp | Baseline | Expired | Superseded => next as u8 == self as u8,
+            Sent | AlreadyInCrisp | Baseline | Expired | Superseded => next == self,
         }
     }
 }

@@ -151,6 +151,32 @@ pub fn reaches_back_past(entries: &[Entry], complete: bool, instant: Timestamp) 
         || entries.iter().any(|entry| entry.timestamp < past)
 }
 
+/// Whether an event may be posted, as far as Crisp's timeline tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clearance {
+    /// Crisp does not have it.
+    Post,
+    /// Crisp has it, and the row takes this state.
+    Has(OutboxState),
+    /// The list does not reach back far enough to tell: read the next page.
+    ReadOn,
+    /// There are no more pages, and nobody can tell. The row becomes `unsure`.
+    Unsure,
+}
+
+/// Judges the pages read so far for one occurrence. `complete` says that nothing follows them.
+pub fn clear(sought: &Sought, matches: &[Match], entries: &[Entry], complete: bool) -> Clearance {
+    if let Some(found) = matches.iter().find(|found| found.key == sought.key) {
+        Clearance::Has(found.kind.state())
+    } else if reaches_back_past(entries, complete, sought.earliest) {
+        Clearance::Post
+    } else if complete {
+        Clearance::Unsure
+    } else {
+        Clearance::ReadOn
+    }
+}
+
 struct Pairing<'a> {
     sought: &'a [Sought],
     entries: &'a [Entry],
@@ -160,14 +186,7 @@ struct Pairing<'a> {
 
 impl Pairing<'_> {
     fn by_reference(&mut self) {
-        for (entry, is_taken) in self
-            .entries
-            .iter()
-            .zip(&mut self.taken)
-            .enumerate()
-            .map(|(index, (entry, is_taken))| ((index, entry), is_taken))
-        {
-            let (index, entry) = entry;
+        for (index, entry) in self.entries.iter().enumerate() {
             let Some(reference) = entry.data.get(REF).and_then(Json::as_str) else {
                 continue;
             };
@@ -177,7 +196,7 @@ impl Pairing<'_> {
                 .position(|sought| sought.reference == reference);
             if let Some(owner) = owner {
                 // A second entry with one `ref` is ours too, and is nobody else's.
-                *is_taken = true;
+                self.taken[index] = true;
                 self.found[owner].get_or_insert((index, MatchKind::OurRef));
             }
         }
