@@ -11,6 +11,7 @@
 mod accept;
 mod commands;
 pub mod deliveries;
+mod echo;
 mod error;
 pub mod mirror;
 pub mod outbox;

@@ -1,274 +1,156 @@
-//! The SQLite dialect.
-#![expect(
-    unused_variables,
-    clippy::unused_async,
-    reason = "the statements follow"
-)]
-use super::*;
-use crate::{ids::*, pseudonym::EmailMac};
-use jiff::{Timestamp, civil::Date};
-use secrecy::SecretSlice;
+//! The SQLite dialect: one process, one connection that writes, some that read.
+//!
+//! WAL with `synchronous=FULL`: a commit is on the disk when it returns, and readers never wait for it. Every write is a
+//! `BEGIN IMMEDIATE` transaction. `secure_delete` overwrites what is deleted: an erased person is not left in free pages.
+
+mod accept;
+mod cells;
+mod deliveries;
+mod files;
+mod held;
+mod mirror;
+mod outbox;
+mod pauses;
+mod schema;
+mod settle;
+mod upkeep;
+mod work;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    fs::File,
     path::Path,
+    sync::atomic::{AtomicBool, AtomicI64, Ordering},
     time::Duration,
 };
-/// One step of the schema.
-#[derive(Debug, Clone, Copy)]
-pub struct MigrationFile {
-    /// Its number.
-    pub version: i64,
-    /// What it does.
-    pub name: &'static str,
-    /// How.
-    pub sql: &'static str,
-}
-/// Every step, in order.
-pub const MIGRATIONS: &[MigrationFile] = &[];
+
+use jiff::Timestamp;
+use secrecy::SecretSlice;
+use sqlx::{
+    Connection, Sqlite, SqliteConnection, SqlitePool, Transaction,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
+
+use super::{LedgerError, LedgerSettings, Source};
+use cells::{failed, ms};
+
+pub use schema::{MIGRATIONS, MigrationFile};
+
+/// The ledger's file, open.
 #[derive(Debug)]
-pub(super) struct Store;
+pub(super) struct Store {
+    settings: LedgerSettings,
+    /// `None` once closed.
+    writer: Mutex<Option<SqliteConnection>>,
+    readers: SqlitePool,
+    /// Whether a newer definition than this process's was noted.
+    older: AtomicBool,
+    /// The latest `now` that was seen: a smaller one means that the clock was set back.
+    seen_at: AtomicI64,
+    /// Held for the life of the process.
+    _lock: File,
+}
+
+type Writing<'store> = MappedMutexGuard<'store, SqliteConnection>;
+
 impl Store {
+    /// Opens the file and returns the secret for pseudonyms beside it.
     pub(super) async fn open(
         settings: LedgerSettings,
         now: Timestamp,
     ) -> Result<(Self, SecretSlice<u8>), LedgerError> {
-        Err(LedgerError::Closed)
+        let path = settings.path.clone();
+        let open = |error: sqlx::Error| LedgerError::Open {
+            path: path.clone(),
+            source: Source::new(error),
+        };
+        let lock = files::lock(&path)?;
+        files::claim_file(&path)?;
+        let mut writer = SqliteConnection::connect_with(&options(&path, settings.busy_timeout))
+            .await
+            .map_err(open)?;
+        schema::migrate(&mut writer, &path).await?;
+        let secret = upkeep::secret(&mut writer).await?;
+        let place = files::place(&path).map_err(|error| LedgerError::Open {
+            path: path.clone(),
+            source: Source::new(error),
+        })?;
+        let seen_at = upkeep::take_over(&mut writer, &place, ms(now)).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(settings.readers.max(1))
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_with(options(&path, settings.busy_timeout).read_only(true))
+            .await
+            .map_err(open)?;
+        let store = Self {
+            settings,
+            writer: Mutex::new(Some(writer)),
+            readers,
+            older: AtomicBool::new(false),
+            seen_at: AtomicI64::new(seen_at),
+            _lock: lock,
+        };
+        Ok((store, secret))
     }
+
+    /// The connection that writes, for as long as the guard lives.
+    async fn writer(&self) -> Result<Writing<'_>, LedgerError> {
+        MutexGuard::try_map(self.writer.lock().await, Option::as_mut)
+            .map_err(|_closed| LedgerError::Closed)
+    }
+
+    /// Closes the readers, then the writer, which folds the write-ahead log into the file.
     pub(super) async fn close(&self) -> Result<(), LedgerError> {
-        Err(LedgerError::Closed)
+        self.readers.close().await;
+        let writer = self.writer.lock().await.take();
+        match writer {
+            Some(writer) => writer.close().await.map_err(failed("close the ledger")),
+            None => Ok(()),
+        }
     }
-    pub(super) async fn claim(
-        &self,
-        limit: u32,
-        lease: Duration,
-        now: Timestamp,
-    ) -> Result<Vec<Claim>, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn settle(
-        &self,
-        claim: &Claim,
-        settlement: &Settlement,
-        now: Timestamp,
-    ) -> Result<Settled, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn checkpoint(
-        &self,
-        claim: &Claim,
-        writes: &[Write],
-        now: Timestamp,
-    ) -> Result<Settled, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn extend(
-        &self,
-        claim: &Claim,
-        lease: Duration,
-        now: Timestamp,
-    ) -> Result<bool, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn begin_send(
-        &self,
-        claim: &Claim,
-        outbox_key: &str,
-        now: Timestamp,
-    ) -> Result<bool, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn enqueue(
-        &self,
-        enqueues: &[Enqueue],
-        now: Timestamp,
-    ) -> Result<(), LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn revive(
-        &self,
-        row: Option<(WorkKind, &WebsiteId, &str)>,
-        now: Timestamp,
-    ) -> Result<u64, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn arm(
-        &self,
-        website: &WebsiteId,
-        rule: &str,
-        watermark: Timestamp,
-        now: Timestamp,
-    ) -> Result<(), LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn disarm(
-        &self,
-        website: &WebsiteId,
-        rule: &str,
-    ) -> Result<bool, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn release(
-        &self,
-        filter: &OutboxFilter,
-        now: Timestamp,
-    ) -> Result<u64, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn drop_occurrences(
-        &self,
-        filter: &OutboxFilter,
-        now: Timestamp,
-    ) -> Result<u64, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn resume(&self, website: Option<&WebsiteId>) -> Result<bool, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn note_definition(
-        &self,
-        hash: &str,
-        now: Timestamp,
-    ) -> Result<Standing, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn adopt_definition(
-        &self,
-        hash: &str,
-        now: Timestamp,
-    ) -> Result<(), LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn heartbeat(&self, now: Timestamp) -> Result<Option<Gap>, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn prune(&self, keep: Duration, now: Timestamp) -> Result<u64, LedgerError> {
-        Err(LedgerError::Closed)
-    }
+
     pub(super) async fn backup(&self, to: &Path) -> Result<(), LedgerError> {
-        Err(LedgerError::Closed)
+        let mut reader = self
+            .readers
+            .acquire()
+            .await
+            .map_err(failed("copy the ledger"))?;
+        schema::copy_into(&mut reader, to).await
     }
-    pub(super) async fn conversation(
-        &self,
-        website: &WebsiteId,
-        session: &SessionId,
-    ) -> Result<Option<ConversationMirror>, LedgerError> {
-        Err(LedgerError::Closed)
+
+    /// Remembers `now` and returns by how much the clock went back, if it did.
+    fn watch_clock(&self, now: i64) -> Option<i64> {
+        // A little disorder between callers is no step.
+        const TOLERANCE: i64 = 2_000;
+        let seen = self.seen_at.fetch_max(now, Ordering::SeqCst);
+        let back = seen - now;
+        (back > TOLERANCE).then(|| {
+            self.seen_at.store(now, Ordering::SeqCst);
+            back
+        })
     }
-    pub(super) async fn person(
-        &self,
-        website: &WebsiteId,
-        user_key: &UserKey,
-    ) -> Result<Option<PersonMirror>, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn person_by_email(
-        &self,
-        website: &WebsiteId,
-        email: &EmailMac,
-    ) -> Result<Option<PersonMirror>, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn person_count(&self, website: &WebsiteId) -> Result<u64, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn outbox(
-        &self,
-        website: &WebsiteId,
-        user_key: &UserKey,
-    ) -> Result<Vec<OutboxRow>, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn outbox_list(
-        &self,
-        filter: &OutboxFilter,
-    ) -> Result<Vec<OutboxRow>, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn high_water(
-        &self,
-        website: &WebsiteId,
-        user_key: &UserKey,
-    ) -> Result<BTreeMap<(String, String), Timestamp>, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn last_sent_to(
-        &self,
-        website: &WebsiteId,
-        email: &EmailMac,
-    ) -> Result<BTreeMap<String, Timestamp>, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn send_count(
-        &self,
-        website: &WebsiteId,
-        event: &str,
-        since: Timestamp,
-    ) -> Result<SendCount, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn armings(&self, website: &WebsiteId) -> Result<Vec<Arming>, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn owned_names(&self) -> Result<BTreeSet<OwnedName>, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn deliveries(
-        &self,
-        filter: &DeliveryFilter,
-    ) -> Result<Vec<DeliveryRow>, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn delivery(
-        &self,
-        id: DeliveryId,
-    ) -> Result<Option<DeliveryRow>, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn work(
-        &self,
-        kind: WorkKind,
-        website: &WebsiteId,
-        key: &str,
-    ) -> Result<Option<WorkRow>, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn dead(&self, limit: u32) -> Result<Vec<WorkRow>, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn pauses(&self) -> Result<Vec<Pause>, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn verified_seen(
-        &self,
-        website: &WebsiteId,
-    ) -> Result<Option<Timestamp>, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn traces(
-        &self,
-        kind: WorkKind,
-        website: &WebsiteId,
-        key: &str,
-    ) -> Result<Vec<TraceRow>, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn health(&self, now: Timestamp) -> Result<Health, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn quota(&self, day: Date) -> Result<Vec<DayQuota>, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn cautious_until(&self) -> Result<Option<Timestamp>, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>, LedgerError> {
-        Err(LedgerError::Closed)
-    }
-    pub(super) async fn count_calls(
-        &self,
-        calls: &[(&'static str, u32)],
-        now: Timestamp,
-    ) -> Result<(), LedgerError> {
-        Err(LedgerError::Closed)
-    }
+}
+
+fn options(path: &Path, busy_timeout: Duration) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(busy_timeout)
+        .pragma("secure_delete", "ON")
+        // Where the disk's cache needs to be told apart from the disk.
+        .pragma("fullfsync", "ON")
+        .pragma("journal_size_limit", "67108864")
+}
+
+/// Starts a transaction that will write.
+async fn begin<'writer>(
+    writer: &'writer mut SqliteConnection,
+    what: &'static str,
+) -> Result<Transaction<'writer, Sqlite>, LedgerError> {
+    writer
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(failed(what))
 }
