@@ -37,7 +37,8 @@ pub use resolve::{
 };
 
 use crate::{
-    context::Definition, expression::DefinitionFault, ledger::LedgerSettings, lifecycle::Rules, users::UsersSettings,
+    context::Definition, expression::DefinitionFault, ledger::LedgerSettings, lifecycle::Rules,
+    users::UsersSettings,
 };
 use document::Document;
 use resolve::Resolver;

@@ -250,7 +250,21 @@ at = """\
       |
       = hint: `:key` is the key looked for
 
-    error: 3 faults in the configuration `crisp-sync.toml`
+    error: unexpected `==`
+      --> crisp-sync.toml:11:11
+       |
+    11 | at = "a ==== b"
+       |           ^^
+
+    error: unknown tool `no_such_filter`
+      --> crisp-sync.toml:17:7
+       |
+    17 |     | no_such_filter"""
+       |       ^^^^^^^^^^^^^^
+       |
+       = hint: there are days_until, days_since, date, round_day, money, round, abs, number, text, yes_no, default, map, slug, upper, lower, trim, replace, truncate, length, starts_with, ends_with, contains, join, pluck, first, last, link
+
+    error: 5 faults in the configuration `crisp-sync.toml`
     "#);
 }
 
@@ -578,6 +592,252 @@ fn what_is_probably_not_meant_is_a_warning() {
             "whoever types somebody's e-mail address reads that person's data"
         ]
     );
+}
+
+/// The file that a reader of the plan would write first.
+#[test]
+fn a_whole_definition_is_accepted() {
+    let text = r#"
+mode = "observe"                          # everything but Crisp writes; "live" to act
+[users]
+url   = "postgres://…"                    # sqlite://, mysql://; better from env
+key   = "id"                              # stable; survives a change of address
+query = """
+  SELECT u.id, u.email, u.name, u.created_at, u.onboarded_at, t.name AS tenant_name,
+         s.plan, s.status, s.trial_ends_at, s.canceled_at, s.ends_at
+  FROM users u LEFT JOIN tenants t … LEFT JOIN subscriptions s …
+  WHERE u.email = :email AND u.deleted_at IS NULL ORDER BY s.created_at DESC
+"""
+[users.more.billing]                      # up to 4 further look-ups, parallel, own URL, bound to the first row
+query = "SELECT amount, state, issued_at FROM invoices WHERE user_id = :id ORDER BY issued_at DESC LIMIT 1"
+[maps.plan]
+price_1NxYz = "pro"
+[context.data]
+plan            = "{{ plan }}"            # target defaults to "both"
+tenant          = "{{ tenant_name }}"
+trial_days_left = { value = "{{ days_until(trial_ends_at) }}", when = "status == 'trialing'", target = "session", else = "" }
+last_invoice    = { value = "{{ billing.amount | money('EUR') }} {{ billing.state }}", target = "contact" }
+admin           = { value = "{{ link('open', 'https://admin.example/u/' ~ id) }}", target = "contact" }
+[context.segments]                        # conversation and contact
+"plan-{{ plan }}"     = "plan"            # present while the expression is true; ≥ 3 literal characters first
+"status-{{ status }}" = "status"
+trial                 = "status == 'trialing'"
+onboarded             = "onboarded_at"
+[profile]                                 # filled if empty
+nickname = "{{ name }}"
+company  = "{{ tenant_name }}"
+[lifecycle]
+sender  = "shared"                        # the app pushes too; "sole" if only we do
+require = "marketing_opt_in"
+exclude = "ends_with(email, '@acme.com')"
+[[lifecycle.event]]
+name = "user:subscription:canceled"
+at   = "canceled_at"                      # an instant or a unique id; a future instant waits until it comes
+when = "canceled_at"                      # false means "not yet", looked at again until max_age
+group = "subscription"                    # a later event of the group supersedes earlier undecided ones
+color = "orange"
+data = { plan = "{{ plan }}", tenant_name = "{{ tenant_name }}" }
+max_age = "3d"
+[[lifecycle.event]]
+name = "user:subscription:started"
+on_change = "plan"                        # edge, not column: the ledger remembers the last value per user
+color = "green"
+"#;
+    let environment = Environment::from_iter(
+        [
+            "CRISP_TOKEN_IDENTIFIER",
+            "CRISP_TOKEN_KEY",
+            "CRISP_SIGNING_SECRETS",
+        ]
+        .map(|name| (name, "x")),
+    );
+    let config = read_in(text, &environment);
+    assert!(config.users.url.expose_secret().starts_with("postgres://"));
+    assert_eq!(config.users.more.keys().collect::<Vec<_>>(), ["billing"]);
+    assert_eq!(config.warnings, []);
+    assert_ne!(config.definition.hash(), read(LEAST).definition.hash());
+}
+
+#[test]
+fn faults_of_a_definition_are_drawn_where_they_are_written() {
+    let text = r#"
+[users]
+query = "SELECT id, email, plan FROM users WHERE email = :email"
+
+[context.data]
+plan = "{{ plan "
+trial = { value = "{{ days_until(trial_ends_at) }}", whenn = "status" }
+admin = { value = "\u007b{ link('a', 'javascript:x') | shout }}", target = "contcat" }
+amount = 3
+"bad key" = "x"
+
+[context.segments]
+"{{ plan }}" = "plan"
+"plan-{{ plan }}" = "plan"
+"plan-{{ plan | upper_case }}" = "plan =="
+
+[profile]
+nick = "{{ name }}"
+
+[lifecycle]
+require = "marketing_opt_in and"
+grace = "soon"
+
+[[lifecycle.event]]
+name = "a:b"
+at = """
+    created_at
+    | no_such_filter"""
+data = { plan = "{{ plan | map('plans') }}" }
+
+[[lifecycle.event]]
+name = "a:b"
+on_change = "plan"
+color = "gold"
+
+[[lifecycle.event]]
+at = "created_at"
+
+[[lifecycle.event]]
+name = "c:d"
+at = "event.at"
+query = "SELECT at FROM orders WHERE user_id = :id AND at > ':since"
+"#;
+    assert_snapshot!(faults(text), @r#"
+    error: `{{` has no `}}`
+     --> crisp-sync.toml:6:9
+      |
+    6 | plan = "{{ plan "
+      |         ^^^^^^^^
+
+    error: unknown key `whenn` in `[context.data.trial]`
+     --> crisp-sync.toml:7:54
+      |
+    7 | trial = { value = "{{ days_until(trial_ends_at) }}", whenn = "status" }
+      |                                                      ^^^^^
+      |
+      = hint: did you mean `when`?
+
+    error: unknown tool `shout`
+     --> crisp-sync.toml:8:56
+      |
+    8 | admin = { value = "\u007b{ link('a', 'javascript:x') | shout }}", target = "contcat" }
+      |                                                        ^^^^^
+      |
+      = hint: there are days_until, days_since, date, round_day, money, round, abs, number, text, yes_no, default, map, slug, upper, lower, trim, replace, truncate, length, starts_with, ends_with, contains, join, pluck, first, last, link
+
+    error: `context.data.admin.target` does not take this value
+     --> crisp-sync.toml:8:76
+      |
+    8 | admin = { value = "\u007b{ link('a', 'javascript:x') | shout }}", target = "contcat" }
+      |                                                                            ^^^^^^^^^
+      |
+      = hint: did you mean `contact`?
+
+    error: `context.data.amount` takes a template as text, or a table with `value`; this is a whole number
+     --> crisp-sync.toml:9:10
+      |
+    9 | amount = 3
+      |          ^
+
+    error: a data key takes letters, digits, `_` and `-`, not ` `
+      --> crisp-sync.toml:10:1
+       |
+    10 | "bad key" = "x"
+       | ^^^^^^^^^
+       |
+       = hint: write `bad_key`
+
+    error: a segment with a placeholder starts with at least 3 literal characters
+      --> crisp-sync.toml:13:1
+       |
+    13 | "{{ plan }}" = "plan"
+       | ^^^^^^^^^^^^
+       |
+       = hint: every segment that starts so is ours to remove; write it like `plan-{{ plan }}`
+
+    error: unknown tool `upper_case`
+      --> crisp-sync.toml:15:17
+       |
+    15 | "plan-{{ plan | upper_case }}" = "plan =="
+       |                 ^^^^^^^^^^
+       |
+       = hint: there are days_until, days_since, date, round_day, money, round, abs, number, text, yes_no, default, map, slug, upper, lower, trim, replace, truncate, length, starts_with, ends_with, contains, join, pluck, first, last, link
+
+    error: the expression ends too early
+      --> crisp-sync.toml:15:42
+       |
+    15 | "plan-{{ plan | upper_case }}" = "plan =="
+       |                                          ^
+
+    error: unknown key `nick` in `[profile]`
+      --> crisp-sync.toml:18:1
+       |
+    18 | nick = "{{ name }}"
+       | ^^^^
+       |
+       = hint: the keys here are `nickname`, `phone`, `avatar`, `website`, `company`
+
+    error: the expression ends too early
+      --> crisp-sync.toml:21:32
+       |
+    21 | require = "marketing_opt_in and"
+       |                                ^
+
+    error: `soon` is not a length of time: failed to parse input in the "friendly" duration format: expected duration to start with a unit value (a decimal integer) after an optional sign, but no integer was found
+      --> crisp-sync.toml:22:10
+       |
+    22 | grace = "soon"
+       |          ^^^^
+       |
+       = hint: for example `10m`, `24h`, `3d`
+
+    error: unknown tool `no_such_filter`
+      --> crisp-sync.toml:28:7
+       |
+    28 |     | no_such_filter"""
+       |       ^^^^^^^^^^^^^^
+       |
+       = hint: there are days_until, days_since, date, round_day, money, round, abs, number, text, yes_no, default, map, slug, upper, lower, trim, replace, truncate, length, starts_with, ends_with, contains, join, pluck, first, last, link
+
+    error: no map `plans`
+      --> crisp-sync.toml:29:32
+       |
+    29 | data = { plan = "{{ plan | map('plans') }}" }
+       |                                ^^^^^^^
+       |
+       = hint: define `[maps.plans]`
+
+    error: event 0 has the name `a:b` too
+      --> crisp-sync.toml:32:8
+       |
+    32 | name = "a:b"
+       |        ^^^^^
+       |
+       = hint: one rule can have several subjects: use `subject` or `query`
+
+    error: Crisp knows no colour `gold`
+      --> crisp-sync.toml:34:9
+       |
+    34 | color = "gold"
+       |         ^^^^^^
+       |
+       = hint: one of red, orange, yellow, green, blue, purple, pink, brown, grey, black
+
+    error: the key `name` is missing in `[[lifecycle.event]]`
+      --> crisp-sync.toml:36:1
+       |
+    36 | [[lifecycle.event]]
+       | ^^^^^^^^^^^^^^^^^^^
+
+    error: a quoted text begins here and never ends
+      --> crisp-sync.toml:42:61
+       |
+    42 | query = "SELECT at FROM orders WHERE user_id = :id AND at > ':since"
+       |                                                             ^^^^^^^
+
+    error: 18 faults in the configuration `crisp-sync.toml`
+    "#);
 }
 
 #[test]
