@@ -64,7 +64,7 @@ fn query_passwords(text: &str) -> Vec<Range<usize>> {
 /// What stands right of `=` for a key that sounds like a secret, up to the next section or key.
 fn telling_values(text: &str) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
-    let mut section = String::new();
+    let mut section = "";
     let mut telling = false;
     let mut at = 0;
     for line in text.split_inclusive('\n') {
@@ -77,8 +77,7 @@ fn telling_values(text: &str) -> Vec<Range<usize>> {
                 .split([']', '#'])
                 .next()
                 .unwrap_or_default()
-                .trim()
-                .to_owned();
+                .trim();
             telling = false;
             continue;
         }
@@ -92,7 +91,7 @@ fn telling_values(text: &str) -> Vec<Range<usize>> {
                 .chars()
                 .all(|character| character.is_alphanumeric() || "._-\"' ".contains(character))
         {
-            telling = is_telling(&section, key);
+            telling = is_telling(section, key);
             value_start = start + key.len() + 1;
         }
         if telling {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt, num::NonZeroU32, path::Path, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
+use url::{Host, Url};
 
 use super::{
     super::{
@@ -70,6 +70,19 @@ impl Resolver<'_> {
         if !base_url.path().ends_with('/') {
             // Without it the last part of the path would be replaced, not extended.
             base_url.set_path(&format!("{}/", base_url.path()));
+        }
+        let local = match base_url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        if base_url.scheme() == "http" && !local {
+            self.warn(
+                &["crisp", "base_url"],
+                "the token travels unencrypted",
+                "use `https`, unless this is a stand-in for Crisp",
+            );
         }
         let token_identifier = self.token(
             environment::TOKEN_IDENTIFIER,

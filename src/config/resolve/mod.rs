@@ -146,14 +146,23 @@ impl Resolver<'_> {
         variable: Variable,
         written: Option<(&Path, &[&str])>,
     ) -> Option<SecretString> {
-        let file_name = format!("{}_FILE", variable.name);
+        self.named_secret(variable.name, written)
+    }
+
+    /// The same for a variable whose name the file decides.
+    pub(super) fn named_secret(
+        &mut self,
+        variable: &str,
+        written: Option<(&Path, &[&str])>,
+    ) -> Option<SecretString> {
+        let file_name = format!("{variable}_FILE");
         let file = self.environment.get(&file_name).map(str::to_owned);
-        let value = self.environment.get(variable.name).map(str::to_owned);
+        let value = self.environment.get(variable).map(str::to_owned);
         match (value, file, written) {
             (Some(_), Some(_), _) => {
                 self.faults.push(
                     Fault::new(
-                        Place::Named(variable.name.to_owned()),
+                        Place::Named(variable.to_owned()),
                         format!("it is set together with {file_name}"),
                     )
                     .hint("keep one of the two"),

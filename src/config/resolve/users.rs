@@ -131,18 +131,16 @@ impl Resolver<'_> {
             }
             return url;
         }
-        match &written.url {
-            Some(url) => self.written_url(&["users", "url"], url, environment::DATABASE_URL.name),
-            None => {
-                if self.faults.len() == before {
-                    self.missing(
-                        &["users", "url"],
-                        "set DATABASE_URL, or `users.url` without a password",
-                    );
-                }
-                SecretString::default()
-            }
+        if let Some(url) = &written.url {
+            return self.written_url(&["users", "url"], url, environment::DATABASE_URL.name);
         }
+        if self.faults.len() == before {
+            self.missing(
+                &["users", "url"],
+                "set DATABASE_URL, or `users.url` without a password",
+            );
+        }
+        SecretString::default()
     }
 
     /// A URL of the file: it may hold no password.
@@ -178,12 +176,13 @@ impl Resolver<'_> {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
                 && !name.as_bytes().first().is_none_or(u8::is_ascii_digit);
-            let taken =
-                ["event", "accounts", "accounts_count", "ambiguous"].contains(&name.as_str());
+            // `DATABASE_URL_FILE` is the file of the main URL; the others are words of the language.
+            let taken = ["file", "event", "accounts", "accounts_count", "ambiguous"]
+                .contains(&name.as_str());
             if !identifier || taken {
                 let place = self.document.key_place(&owned(&["users", "more", name]));
                 let message = if taken {
-                    format!("`{name}` means something else in templates")
+                    format!("`{name}` means something else")
                 } else {
                     format!("`{name}` cannot be a name in templates")
                 };
@@ -213,8 +212,7 @@ impl Resolver<'_> {
             environment::DATABASE_URL.name,
             name.to_ascii_uppercase()
         );
-        if let Some(url) = self.environment.get(&variable) {
-            let url = SecretString::from(url.trim());
+        if let Some(url) = self.named_secret(&variable, None) {
             if !is_database(url.expose_secret()) {
                 self.faults.push(
                     Fault::new(Place::Named(variable), "this is no database URL").hint(URL_HINT),
