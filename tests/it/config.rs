@@ -49,6 +49,10 @@ fn faults_in(text: &str, environment: &Environment) -> String {
 }
 
 #[test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one file and its faults as they are drawn"
+)]
 fn every_fault_of_a_broken_file_is_drawn_at_once() {
     let text = r#"mode = "lvie"
 
@@ -196,6 +200,57 @@ fn what_is_not_toml_is_drawn_once_and_without_its_secrets() {
       |
     2 | token_key = "*******
       |                     ^
+
+    error: 1 fault in the configuration `crisp-sync.toml`
+    "#);
+}
+
+#[test]
+fn other_ways_of_not_being_toml_are_drawn_too() {
+    let drawn: Vec<String> = [
+        "[crisp]\ntimeout = 10s\n",
+        "mode = live\n",
+        "mode = \"live\"\nmode = \"observe\"\n",
+        "[users\n",
+        "mode = \"live",
+    ]
+    .into_iter()
+    .map(faults)
+    .collect();
+    assert_snapshot!(drawn.join("\n"), @r#"
+    error: this is not TOML: string values must be quoted, expected literal string
+     --> crisp-sync.toml:2:11
+      |
+    2 | timeout = 10s
+      |           ^^^
+
+    error: 1 fault in the configuration `crisp-sync.toml`
+    error: this is not TOML: string values must be quoted, expected literal string
+     --> crisp-sync.toml:1:8
+      |
+    1 | mode = live
+      |        ^^^^
+
+    error: 1 fault in the configuration `crisp-sync.toml`
+    error: this is not TOML: duplicate key
+     --> crisp-sync.toml:2:1
+      |
+    2 | mode = "observe"
+      | ^^^^
+
+    error: 1 fault in the configuration `crisp-sync.toml`
+    error: this is not TOML: unclosed table, expected `]`
+     --> crisp-sync.toml:1:7
+      |
+    1 | [users
+      |       ^
+
+    error: 1 fault in the configuration `crisp-sync.toml`
+    error: this is not TOML: invalid basic string, expected `"`
+     --> crisp-sync.toml:1:13
+      |
+    1 | mode = "live
+      |             ^
 
     error: 1 fault in the configuration `crisp-sync.toml`
     "#);
@@ -539,11 +594,10 @@ fn no_fault_shows_a_secret() {
             assert!(!shown.contains("hunter2"), "{text}\n{shown}");
         }
     }
-    let environment = Environment::from_iter(
-        environment::ALL
-            .iter()
-            .map(|variable| (variable.name, "hunter2 {")),
-    );
+    let environment = environment::ALL
+        .iter()
+        .map(|variable| (variable.name, "hunter2 {"))
+        .collect();
     let shown = faults_in(LEAST, &environment);
     assert!(!shown.contains("hunter2"), "{shown}");
 }
@@ -659,6 +713,10 @@ color = "green"
 }
 
 #[test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one file and its faults as they are drawn"
+)]
 fn faults_of_a_definition_are_drawn_where_they_are_written() {
     let text = r#"
 [users]
@@ -860,7 +918,7 @@ fn the_template_states_the_defaults() {
             // Sections that state defaults have a plain header.
             None => (line.starts_with('[') && !line.contains('.')).then_some(line),
         })
-        .map(|line| format!("{line}\n"))
+        .flat_map(|line| [line, "\n"])
         .collect();
     let stated: toml::Table = toml::from_str(&stated).expect("the stated defaults are TOML");
     let defaults = serde_json::to_value(crisp_sync::config::ConfigFile::default()).expect("JSON");
