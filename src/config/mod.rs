@@ -13,6 +13,7 @@ pub mod file;
 pub mod quantity;
 
 mod document;
+mod offsets;
 mod reading;
 mod redact;
 
@@ -32,7 +33,8 @@ pub use file::{ConfigFile, Mode, TriggerName};
 pub use resolve::{
     crisp::CrispSettings,
     identity::IdentitySettings,
-    server::{LogSettings, ServerSettings, WebhookSettings},
+    server::{LogSettings, ServerSettings},
+    webhooks::WebhookSettings,
     work::{BrakeSettings, SweepSettings, TriggerSettings, WorkerSettings},
 };
 

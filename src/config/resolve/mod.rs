@@ -9,6 +9,7 @@ pub(super) mod definition;
 pub(super) mod identity;
 pub(super) mod server;
 pub(super) mod users;
+pub(super) mod webhooks;
 pub(super) mod work;
 
 use std::{
