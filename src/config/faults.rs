@@ -1,7 +1,7 @@
 //! What is wrong with a configuration: every fault at once, each with its place and its next step.
 //!
 //! A fault in the file is drawn as rustc draws one. The source lines that are shown have their secrets blotted out
-//! first ([`super::redact`]); no message repeats a value that may be secret.
+//! first (`redact`); no message repeats a value that may be secret.
 
 use std::{fmt, ops::Range};
 

@@ -2,7 +2,7 @@
 //!
 //! The structs say what a key means, its unit and its default, and they are the only place that does:
 //! `docs/configuration.md` and `docs/crisp-sync.schema.json` are made from them. Nothing here is checked beyond its own
-//! shape; what a key means together with others and with the environment is [`super::resolve`]'s business. Keys that
+//! shape; what a key means together with others and with the environment is `resolve`'s business. Keys that
 //! must be set are optional here, so that a file without them still shows all its other faults.
 
 pub mod context;

@@ -1,7 +1,7 @@
 //! From what was written to what is meant.
 //!
 //! Each section has a file here that turns it, with the environment over it, into settings. None stops at a fault: it
-//! notes it and goes on with something harmless, and the [`Config`](super::Config) is only handed out when no fault was
+//! notes it and goes on with something harmless, and the [`Config`] is only handed out when no fault was
 //! noted.
 
 pub(super) mod crisp;
