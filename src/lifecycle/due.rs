@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{
-    Edge, Edges, Occurrence, OccurrenceAt, Rule, RuleError, Rules, moment,
+    Edge, Edges, Gap, Occurrence, OccurrenceAt, Rule, RuleError, Rules, edges::Seen, moment,
     occurrence::whole_second, rules::Moment,
 };
 use crate::{
@@ -25,12 +25,14 @@ pub struct Found {
     pub failures: Vec<RuleError>,
 }
 
-/// Evaluates every rule for a user. `rows` are those of the rules' own queries, by event.
+/// Evaluates every rule for a user. `rows` are those of the rules' own queries, by event; `gap` is the last one of the
+/// ledger.
 pub fn occurrences(
     rules: &Rules,
     user: &User,
     rows: &BTreeMap<String, Vec<Record>>,
     edges: &Edges,
+    gap: Option<Gap>,
     now: Timestamp,
 ) -> Found {
     let mut found = Found::default();
@@ -42,7 +44,7 @@ pub fn occurrences(
                 rule,
                 scope: Scope { user, now, row },
             };
-            match look.see(edges) {
+            match look.see(edges, gap) {
                 Ok((occurrence, edge)) => {
                     if let Some((subject, edge)) = edge {
                         found.edges.insert(rule, &subject, edge);
@@ -89,6 +91,7 @@ impl Look<'_> {
     fn see(
         &self,
         edges: &Edges,
+        gap: Option<Gap>,
     ) -> Result<(Option<Occurrence>, Option<(String, Edge)>), RuleError> {
         let value = match self.sight()? {
             Sight::Nothing => return Ok((None, None)),
@@ -103,10 +106,13 @@ impl Look<'_> {
         let holds = self.holds()?;
         let (edge, change) = Edge::look(
             edges.of(self.rule, &subject),
-            self.value_source(),
-            value.as_deref(),
-            holds,
-            self.rule.max_age(),
+            &Seen {
+                of: self.value_source(),
+                value: value.as_deref(),
+                holds,
+                max_age: self.rule.max_age(),
+            },
+            gap,
             self.scope.now,
         );
         let occurrence = change

@@ -4,6 +4,9 @@
 //! look with another expression than the last one: what changed is the definition. The number of a change only grows, so
 //! its occurrence key never comes again.
 //!
+//! After a [`Gap`] the ledger may have forgotten changes that it told Crisp. The first look after it gives a change the
+//! number that it had, so that its `ref` is found in the timeline; the next change gets a number that no forgotten one had.
+//!
 //! The caller stores the new edges in the transaction that stores what was decided on them. Until then the old ones stand,
 //! and the next look finds the same change again, under the same number.
 
@@ -26,13 +29,25 @@ pub struct Edges(BTreeMap<String, Edge>);
 pub struct Edge {
     /// The value; empty for NULL.
     pub value: String,
-    /// How many changes were seen.
+    /// The number of the last change.
     pub count: u64,
+    /// What the number of the next change is above, too: the second at which the last gap ended.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub floor: u64,
     /// The expression it is the value of.
     pub of: String,
     /// Since when another value waits for the rule's `when` to be true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_since: Option<Timestamp>,
+}
+
+/// A time of which the ledger may know less than happened: it was not running, or it is a restored copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// The last moment that the ledger surely knows all of.
+    pub from: Timestamp,
+    /// When it was noticed.
+    pub until: Timestamp,
 }
 
 /// A change that was seen.
@@ -42,6 +57,13 @@ pub(super) struct Change {
     pub(super) count: u64,
     /// When it was first seen.
     pub(super) at: Timestamp,
+}
+
+impl Gap {
+    /// The numbers of changes up to this one may have been used by changes that were forgotten.
+    pub(super) fn floor(self) -> u64 {
+        u64::try_from(self.until.as_second()).unwrap_or_default()
+    }
 }
 
 impl Edges {
@@ -89,35 +111,36 @@ impl Edge {
     /// that the next look sees it again, until it is older than `max_age`.
     pub(super) fn look(
         remembered: Option<&Self>,
-        of: &str,
-        value: Option<&str>,
-        holds: bool,
-        max_age: SignedDuration,
+        seen: &Seen<'_>,
+        gap: Option<Gap>,
         now: Timestamp,
     ) -> (Self, Option<Change>) {
-        let value = value.unwrap_or_default();
-        let seen = |count| Self {
+        let gap_floor = gap.map_or(0, Gap::floor);
+        let value = seen.value.unwrap_or_default();
+        let store = |count, floor: u64| Self {
             value: value.to_owned(),
             count,
-            of: of.to_owned(),
+            floor: floor.max(gap_floor),
+            of: seen.of.to_owned(),
             waiting_since: None,
         };
         let Some(remembered) = remembered else {
-            return (seen(0), None);
+            return (store(0, 0), None);
         };
-        if remembered.of != of || remembered.value == value {
-            return (seen(remembered.count), None);
+        if remembered.of != seen.of || remembered.value == value {
+            return (store(remembered.count, remembered.floor), None);
         }
-        let count = remembered.count + 1;
+        let count = remembered.count.max(remembered.floor) + 1;
+        let stored = store(count, remembered.floor);
         if value.is_empty() {
-            return (seen(count), None);
+            return (stored, None);
         }
         let at = remembered.waiting_since.unwrap_or(whole_second(now));
-        if holds {
-            return (seen(count), Some(Change { count, at }));
+        if seen.holds {
+            return (stored, Some(Change { count, at }));
         }
-        if now.duration_since(at) > max_age {
-            return (seen(count), None);
+        if now.duration_since(at) > seen.max_age {
+            return (stored, None);
         }
         let waiting = Self {
             waiting_since: Some(at),
@@ -125,6 +148,27 @@ impl Edge {
         };
         (waiting, Some(Change { count, at }))
     }
+}
+
+/// What a rule sees now.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen<'a> {
+    /// The expression.
+    pub(super) of: &'a str,
+    /// Its value; `None` for nothing.
+    pub(super) value: Option<&'a str>,
+    /// Whether the rule's `when` is true.
+    pub(super) holds: bool,
+    /// How long a change may wait for it.
+    pub(super) max_age: SignedDuration,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+const fn is_zero(floor: &u64) -> bool {
+    *floor == 0
 }
 
 fn edge_name(rule: &str, subject: &str) -> String {
@@ -139,7 +183,21 @@ fn edge_name(rule: &str, subject: &str) -> String {
 mod tests {
     use super::*;
 
-    const MAX_AGE: SignedDuration = SignedDuration::from_hours(72);
+    fn look(
+        edge: Option<&Edge>,
+        of: &str,
+        value: Option<&str>,
+        holds: bool,
+        at: i64,
+    ) -> (Edge, Option<Change>) {
+        let seen = Seen {
+            of,
+            value,
+            holds,
+            max_age: SignedDuration::from_hours(72),
+        };
+        Edge::look(edge, &seen, None, hour(at))
+    }
 
     /// Hours after noon.
     fn hour(hours: i64) -> Timestamp {
@@ -160,7 +218,7 @@ mod tests {
             (6, Some("pro"), Some(3)),
             (7, Some("free"), Some(4)),
         ] {
-            let (next, change) = Edge::look(edge.as_ref(), "plan", value, true, MAX_AGE, hour(at));
+            let (next, change) = look(edge.as_ref(), "plan", value, true, at);
             assert_eq!(
                 change,
                 told.map(|count| Change {
@@ -175,34 +233,25 @@ mod tests {
 
     #[test]
     fn until_it_is_stored_a_change_is_the_same_change() {
-        let (first, _) = Edge::look(None, "plan", Some("free"), true, MAX_AGE, hour(0));
-        let (_, once) = Edge::look(Some(&first), "plan", Some("pro"), true, MAX_AGE, hour(1));
-        let (_, twice) = Edge::look(Some(&first), "plan", Some("pro"), true, MAX_AGE, hour(2));
+        let (first, _) = look(None, "plan", Some("free"), true, 0);
+        let (_, once) = look(Some(&first), "plan", Some("pro"), true, 1);
+        let (_, twice) = look(Some(&first), "plan", Some("pro"), true, 2);
         assert_eq!(once.map(|change| change.count), Some(1));
         assert_eq!(twice.map(|change| change.count), Some(1));
     }
 
     #[test]
     fn a_new_expression_is_a_first_look() {
-        let (first, _) = Edge::look(None, "plan", Some("pro"), true, MAX_AGE, hour(0));
-        let (next, change) = Edge::look(
-            Some(&first),
-            "plan | upper",
-            Some("PRO"),
-            true,
-            MAX_AGE,
-            hour(1),
-        );
+        let (first, _) = look(None, "plan", Some("pro"), true, 0);
+        let (next, change) = look(Some(&first), "plan | upper", Some("PRO"), true, 1);
         assert_eq!(change, None);
         assert_eq!((next.value.as_str(), next.count), ("PRO", 0));
     }
 
     #[test]
     fn a_change_waits_for_when_and_not_for_ever() {
-        let (first, _) = Edge::look(None, "plan", Some("free"), true, MAX_AGE, hour(0));
-        let look = |edge: &Edge, holds, at| {
-            Edge::look(Some(edge), "plan", Some("pro"), holds, MAX_AGE, hour(at))
-        };
+        let (first, _) = look(None, "plan", Some("free"), true, 0);
+        let look = |edge: &Edge, holds, at| look(Some(edge), "plan", Some("pro"), holds, at);
         let (waiting, _) = look(&first, false, 1);
         assert_eq!(waiting.value, "free");
         let (waiting, _) = look(&waiting, false, 2);
@@ -224,5 +273,36 @@ mod tests {
         let edges: Edges =
             serde_json::from_str(r#"{"a":{"value":"pro","count":2,"of":"plan"}}"#).expect("edges");
         assert_eq!(edges.get("a").map(|edge| edge.count), Some(2));
+    }
+
+    #[test]
+    fn after_a_gap_a_forgotten_change_has_its_number_and_the_next_one_a_new_one() {
+        let gap = Gap {
+            from: hour(1),
+            until: hour(3),
+        };
+        let look = |edge: &Edge, value, at| {
+            let seen = Seen {
+                of: "plan",
+                value: Some(value),
+                holds: true,
+                max_age: SignedDuration::from_hours(72),
+            };
+            let (edge, change) = Edge::look(Some(edge), &seen, Some(gap), hour(at));
+            (edge, change.map(|change| change.count))
+        };
+        let remembered = Edge {
+            value: "free".to_owned(),
+            count: 4,
+            of: "plan".to_owned(),
+            ..Edge::default()
+        };
+        let (edge, number) = look(&remembered, "pro", 5);
+        assert_eq!((edge.count, number), (5, Some(5)));
+        let (_, number) = look(&edge, "team", 6);
+        assert_eq!(number, Some(gap.floor() + 1));
+        let (unchanged, number) = look(&remembered, "free", 5);
+        assert_eq!(number, None);
+        assert_eq!(look(&unchanged, "pro", 6).1, Some(gap.floor() + 1));
     }
 }

@@ -39,7 +39,7 @@ pub mod timeline;
 pub use ambiguity::{Ambiguity, BETWEEN_READS, PATIENCE, Reading, settle_ambiguous};
 pub use decide::{Decision, Guards, Judgement, Memory, decide, judge};
 pub use due::{Found, occurrences};
-pub use edges::{Edge, Edges};
+pub use edges::{Edge, Edges, Gap};
 pub use error::RuleError;
 pub use occurrence::{Occurrence, OccurrenceAt, payload};
 pub use outbox::{Known, OutboxState, UnknownOutboxState};

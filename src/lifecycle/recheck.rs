@@ -96,7 +96,7 @@ pub fn recheck(
         return drop(OutboxState::Superseded, "no_longer_true");
     };
     // What happened since the last look counts too, though no row has it yet. A rule that fails says nothing, here as there.
-    let found = occurrences(rules, user, &BTreeMap::new(), fresh.edges, now).occurrences;
+    let found = occurrences(rules, user, &BTreeMap::new(), fresh.edges, None, now).occurrences;
     if LaterEvents::new(rules, memory.known, &found, now).supersede(
         rule,
         &known.subject,

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    AfterAmbiguous, Color, Guards, Known, LifecycleSource, RuleError, Sender, compile::Compiler,
-    moment, timeline::Sought,
+    AfterAmbiguous, Color, Gap, Guards, Known, LifecycleSource, RuleError, Sender,
+    compile::Compiler, moment, timeline::Sought,
 };
 use crate::{
     expression::{DefinitionFault, Expression, Language, Scope, Template},
@@ -168,15 +168,17 @@ impl Rules {
     }
 
     /// Whether Crisp's timeline has to be read before `known` is sent: the app may have told Crisp, an earlier attempt may
-    /// have arrived, or the ledger may have forgotten that it sent it (`cautious_until`).
-    pub fn needs_timeline(&self, known: &Known, cautious_until: Option<Timestamp>) -> bool {
+    /// have arrived, or the ledger may have sent it in a gap and forgotten.
+    pub fn needs_timeline(&self, known: &Known, gap: Option<Gap>) -> bool {
         self.sender == Sender::Shared
             || known.attempted_at.is_some()
-            || cautious_until.is_some_and(|until| known.happened_at() <= until)
+            || gap.is_some_and(|gap| {
+                known.happened_at() <= gap.until || self.may_be_forgotten(known, gap)
+            })
     }
 
-    /// What to look for in the timeline. All rows of the user that have a rule belong in one search.
-    pub fn sought(&self, known: &Known) -> Sought {
+    /// What to look for in the timeline. All rows of the user belong in one search.
+    pub fn sought(&self, known: &Known, gap: Option<Gap>) -> Sought {
         let rule = self.rule(&known.event);
         let mut texts = vec![known.event.clone()];
         for text in rule.iter().flat_map(|rule| rule.names()) {
@@ -184,17 +186,51 @@ impl Rules {
                 texts.push(text.to_owned());
             }
         }
-        let sought = Sought::near(
+        let mut sought = Sought::near(
             known.key.clone(),
             texts,
             known.reference.clone(),
             known.happened_at(),
             self.match_within,
         );
-        match rule {
-            Some(rule) if rule.only_sees(&known.key) => sought.since(rule.max_age),
-            _ => sought,
+        if let Some(rule) = rule
+            && which(&known.key, rule).is_some()
+        {
+            sought = sought.since(rule.max_age);
         }
+        if let Some(gap) = gap
+            && self.may_be_forgotten(known, gap)
+        {
+            sought.earliest = sought.earliest.min(gap.from);
+        }
+        sought
+    }
+
+    /// Whether the row may be an occurrence that was sent in the gap, and is only dated later because it was seen again.
+    fn may_be_forgotten(&self, known: &Known, gap: Gap) -> bool {
+        self.rule(&known.event)
+            .and_then(|rule| which(&known.key, rule))
+            .is_some_and(|which| match which {
+                Which::Change(number) => number <= gap.floor(),
+                Which::Id => true,
+            })
+    }
+}
+
+/// What a key tells of an occurrence that is dated by when it was seen.
+enum Which {
+    /// The number of a change.
+    Change(u64),
+    /// An id that came without an instant.
+    Id,
+}
+
+fn which(key: &str, rule: &Rule) -> Option<Which> {
+    let last = key.rsplit('/').next()?;
+    match last.split_once('=')? {
+        ("edge", number) => number.parse().ok().map(Which::Change),
+        ("id", _) if !rule.has_id() => Some(Which::Id),
+        _ => None,
     }
 }
 
@@ -237,18 +273,6 @@ impl Rule {
     /// Whether an id of the app's tells its occurrences apart.
     pub(super) const fn has_id(&self) -> bool {
         matches!(self.moment, Moment::At { id: Some(_), .. })
-    }
-
-    /// Whether the occurrence's instant is only when we saw it: a change, or an id without an instant.
-    fn only_sees(&self, key: &str) -> bool {
-        match self.moment {
-            Moment::OnChange(_) => true,
-            Moment::At { id: Some(_), .. } => false,
-            Moment::At { id: None, .. } => key
-                .rsplit('/')
-                .next()
-                .is_some_and(|which| which.starts_with("id=")),
-        }
     }
 
     fn columns(&self) -> BTreeSet<String> {

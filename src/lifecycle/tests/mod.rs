@@ -116,6 +116,7 @@ fn found_in(rules: &Rules, user: &User, now: i64) -> Vec<Occurrence> {
         user,
         &BTreeMap::new(),
         &Edges::default(),
+        None,
         minute(now),
     );
     assert_eq!(found.failures, []);
