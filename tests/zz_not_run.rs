@@ -4,7 +4,10 @@
 //! names, hence this one's. It asks the same question as the tests themselves instead of trusting a file they left.
 
 #[path = "it/engines/servers.rs"]
-#[expect(dead_code, reason = "only the question is shared, not the starting of servers")]
+#[expect(
+    dead_code,
+    reason = "only the question is shared, not the starting of servers"
+)]
 mod servers;
 
 fn main() {

@@ -80,8 +80,9 @@ impl Naming {
             Some(Value::Null) => return Err(self.no_key(query, "is null")),
             Some(_) => return Err(self.no_key(query, "is neither a number nor a text")),
         };
-        UserKey::parse(&text)
-            .map_err(|_not_a_key| self.no_key(query, "takes 1 to 255 bytes without control characters"))
+        UserKey::parse(&text).map_err(|_not_a_key| {
+            self.no_key(query, "takes 1 to 255 bytes without control characters")
+        })
     }
 
     fn no_key(&self, query: &QueryName, message: &str) -> UsersError {
@@ -129,7 +130,10 @@ mod tests {
         let accounts = naming()
             .accounts_of(&QueryName::ByEmail, rows, &email)
             .expect("accounts");
-        let keys: Vec<_> = accounts.iter().map(|account| account.key.as_str()).collect();
+        let keys: Vec<_> = accounts
+            .iter()
+            .map(|account| account.key.as_str())
+            .collect();
         assert_eq!(keys, ["2", "3"]);
     }
 
@@ -147,7 +151,10 @@ mod tests {
             assert!(!error.is_transient());
         }
         let error = naming()
-            .address(&QueryName::ByEmail, &Record::from_iter([("id", Value::Int(1))]))
+            .address(
+                &QueryName::ByEmail,
+                &Record::from_iter([("id", Value::Int(1))]),
+            )
             .expect_err("no address");
         assert!(error.to_string().contains("no column `email`"), "{error}");
     }

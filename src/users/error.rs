@@ -117,12 +117,14 @@ impl UsersError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Unavailable { source, .. } => source.hint(),
-            Self::Timeout { .. } => {
-                Some("an index on the column that the query filters by, or a longer `users.statement_timeout`")
-            }
+            Self::Timeout { .. } => Some(
+                "an index on the column that the query filters by, or a longer `users.statement_timeout`",
+            ),
             Self::Busy { .. } => Some("a larger `users.pool_size`, or faster queries"),
             Self::Query { hint, .. } | Self::Config { hint, .. } => *hint,
-            Self::Decode { .. } => Some("cast the column in the query to a type that holds its values"),
+            Self::Decode { .. } => {
+                Some("cast the column in the query to a type that holds its values")
+            }
         }
     }
 
@@ -158,9 +160,7 @@ impl Refusal {
                 Some("the server has no connection left: a smaller `users.pool_size`, or a pooler")
             }
             "14" => Some("the path in `users.url`, and whether this user may read the file"),
-            CONNECT_TIMEOUT => {
-                Some("whether the server runs, and host and port in `users.url`")
-            }
+            CONNECT_TIMEOUT => Some("whether the server runs, and host and port in `users.url`"),
             _ => None,
         }
     }
@@ -211,7 +211,10 @@ pub(super) fn classify(
     let said = match error {
         sqlx::Error::Database(refused) => refused.message().to_owned(),
         sqlx::Error::PoolTimedOut => {
-            format!("no connection could be opened within {} ms", after.as_millis())
+            format!(
+                "no connection could be opened within {} ms",
+                after.as_millis()
+            )
         }
         other => other.to_string(),
     };
@@ -236,8 +239,11 @@ pub(super) fn classify(
 
 const READS_ONLY: Option<&str> =
     Some("a look-up only reads: use a SELECT that calls nothing that writes");
-const MAY_NOT_READ: Option<&str> =
-    Some("grant SELECT on these tables to the user in `users.url`");
+const MAY_NOT_READ: Option<&str> = Some("grant SELECT on these tables to the user in `users.url`");
+
+const UNTYPED: Option<&str> = Some(
+    "say the type, as in `:after::bigint`, or write `id > :after OR :after IS NULL` in this order",
+);
 
 fn code(refused: &dyn DatabaseError) -> Option<String> {
     use sqlx::mysql::MySqlDatabaseError;
@@ -275,10 +281,12 @@ fn verdict(refused: &dyn DatabaseError) -> Verdict {
         "57014" => Verdict::Timeout,
         "25006" => Verdict::Query(READS_ONLY),
         "42501" => Verdict::Query(MAY_NOT_READ),
+        "42P08" | "42P18" => Verdict::Query(UNTYPED),
         "3D000" => Verdict::Unavailable,
-        other if ["08", "28", "40", "53", "55", "57", "58", "XX"]
-            .iter()
-            .any(|class| other.starts_with(class)) =>
+        other
+            if ["08", "28", "40", "53", "55", "57", "58", "XX"]
+                .iter()
+                .any(|class| other.starts_with(class)) =>
         {
             Verdict::Unavailable
         }
@@ -341,7 +349,11 @@ mod tests {
                 false,
                 "column \"plann\" does not exist",
             ),
-            ("Key (email)=(ada@example.org) exists", false, "Key … exists"),
+            (
+                "Key (email)=(ada@example.org) exists",
+                false,
+                "Key … exists",
+            ),
             ("no such user: u_4711", false, "no such user: …"),
             ("it's \"half", true, "it'…"),
         ] {

@@ -89,13 +89,33 @@ mod tests {
     fn a_local_time_takes_the_zone_and_an_offset_wins() {
         for (zone, text, instant) in [
             ("UTC", "2026-03-01 10:00:00", "2026-03-01T10:00:00Z"),
-            ("Europe/Berlin", "2026-03-01 10:00:00", "2026-03-01T09:00:00Z"),
-            ("Europe/Berlin", "2026-07-01T10:00:00.25", "2026-07-01T08:00:00.25Z"),
-            ("Europe/Berlin", "2026-03-01T10:00:00+00:00", "2026-03-01T10:00:00Z"),
-            ("Europe/Berlin", "2026-03-01 10:00:00Z", "2026-03-01T10:00:00Z"),
+            (
+                "Europe/Berlin",
+                "2026-03-01 10:00:00",
+                "2026-03-01T09:00:00Z",
+            ),
+            (
+                "Europe/Berlin",
+                "2026-07-01T10:00:00.25",
+                "2026-07-01T08:00:00.25Z",
+            ),
+            (
+                "Europe/Berlin",
+                "2026-03-01T10:00:00+00:00",
+                "2026-03-01T10:00:00Z",
+            ),
+            (
+                "Europe/Berlin",
+                "2026-03-01 10:00:00Z",
+                "2026-03-01T10:00:00Z",
+            ),
             ("UTC", "2026-03-01 10:00:00+05:30", "2026-03-01T04:30:00Z"),
         ] {
-            assert_eq!(parsed(zone, text).as_deref(), Some(instant), "{zone} {text}");
+            assert_eq!(
+                parsed(zone, text).as_deref(),
+                Some(instant),
+                "{zone} {text}"
+            );
         }
     }
 

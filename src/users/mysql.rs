@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use jiff::civil;
+use jiff::tz::TimeZone;
 use sqlx::{
     Arguments, Column as _, Executor, MySqlConnection, Row, Statement as _, TypeInfo, ValueRef,
     mysql::{MySqlArguments, MySqlConnectOptions, MySqlPoolOptions, MySqlRow, types::MySqlTime},
 };
-use jiff::tz::TimeZone;
 
 use crate::record::{Record, Value};
 
@@ -152,9 +152,9 @@ fn value(
         }),
         "BIT" => {
             let bytes: Vec<u8> = row.try_get_unchecked(index)?;
-            let number = bytes
-                .iter()
-                .try_fold(0_i64, |sum, byte| sum.checked_mul(256)?.checked_add(i64::from(*byte)));
+            let number = bytes.iter().try_fold(0_i64, |sum, byte| {
+                sum.checked_mul(256)?.checked_add(i64::from(*byte))
+            });
             match (bytes.as_slice(), number) {
                 ([flag @ (0 | 1)], _) => Some(Value::Bool(*flag == 1)),
                 (_, Some(number)) => Some(Value::Int(number)),
@@ -167,7 +167,10 @@ fn value(
         }
         name if name.ends_with("UNSIGNED") => {
             let number: u64 = row.try_get_unchecked(index)?;
-            Some(i64::try_from(number).map_or_else(|_| Value::Decimal(number.to_string()), Value::Int))
+            Some(
+                i64::try_from(number)
+                    .map_or_else(|_| Value::Decimal(number.to_string()), Value::Int),
+            )
         }
         "FLOAT" => Some(Value::Decimal(
             row.try_get_unchecked::<f32, _>(index)?.to_string(),

@@ -39,9 +39,7 @@ pub(super) fn options(options: PgConnectOptions, guards: Guards) -> PgConnectOpt
     let options = options.application_name("crisp-sync");
     if guards.pooler {
         // A start-up parameter that poolers refuse; and a cache of statements that another connection would hold.
-        options
-            .extra_float_digits(None)
-            .statement_cache_capacity(0)
+        options.extra_float_digits(None).statement_cache_capacity(0)
     } else {
         options
     }
@@ -111,8 +109,8 @@ async fn rows(
         None => statement.describe_as(probe(connection, statement).await?),
     };
     let mut bound = PgArguments::default();
-    let typed = arguments.iter().zip(&description.parameters);
-    for ((value, type_name), name) in typed.zip(&statement.text.parameters) {
+    let wanted = arguments.iter().zip(&description.parameters);
+    for ((value, type_name), name) in wanted.zip(&statement.text.parameters) {
         let parameter = encode(value, type_name, wall).ok_or_else(|| Failure::Parameter {
             name: name.clone(),
             type_name: type_name.clone(),
@@ -155,11 +153,12 @@ async fn probe(
         "(SELECT q.* FROM (SELECT) AS one LEFT JOIN (\n{}\n) AS q ON false) AS p",
         statement.text.sql
     );
-    let typed: String = (1..=count)
+    let wanted: Vec<_> = (1..=count)
         .map(|position| format!(", pg_typeof(${position})::text"))
         .collect();
+    let wanted = wanted.concat();
     let sql = format!(
-        "SELECT array_to_json(ARRAY(SELECT json_object_keys(row_to_json(p))))::text{typed} FROM {shell}"
+        "SELECT array_to_json(ARRAY(SELECT json_object_keys(row_to_json(p))))::text{wanted} FROM {shell}"
     );
     let row = one(connection, sql, count).await?;
     let names: String = row.try_get(0)?;
@@ -278,7 +277,10 @@ fn encode(value: &Value, type_name: &str, wall: &WallClock) -> Option<Parameter>
         "smallint" => i16::try_from(whole()?).ok()?.to_be_bytes().to_vec(),
         "oid" => u32::try_from(whole()?).ok()?.to_be_bytes().to_vec(),
         "boolean" => vec![u8::from(text.parse::<bool>().ok()?)],
-        "uuid" => uuid::Uuid::parse_str(text.trim()).ok()?.into_bytes().to_vec(),
+        "uuid" => uuid::Uuid::parse_str(text.trim())
+            .ok()?
+            .into_bytes()
+            .to_vec(),
         "double precision" => text.parse::<f64>().ok()?.to_be_bytes().to_vec(),
         "real" => text.parse::<f32>().ok()?.to_be_bytes().to_vec(),
         "numeric" => return Some(Parameter::Numeric(text.parse().ok()?)),
@@ -288,20 +290,33 @@ fn encode(value: &Value, type_name: &str, wall: &WallClock) -> Option<Parameter>
                 Value::Date(date) => wall.instant(date.at(0, 0, 0, 0)),
                 _ => wall.parse(&text)?,
             };
-            (instant.as_microsecond() - EPOCH_MICROS).to_be_bytes().to_vec()
+            (instant.as_microsecond() - EPOCH_MICROS)
+                .to_be_bytes()
+                .to_vec()
         }
         "timestamp without time zone" => {
             let instant = jiff::tz::TimeZone::UTC.to_timestamp(local()?).ok()?;
-            (instant.as_microsecond() - EPOCH_MICROS).to_be_bytes().to_vec()
+            (instant.as_microsecond() - EPOCH_MICROS)
+                .to_be_bytes()
+                .to_vec()
         }
         "date" => {
-            let days = local()?.date().since(civil::date(2000, 1, 1)).ok()?.get_days();
+            let days = local()?
+                .date()
+                .since(civil::date(2000, 1, 1))
+                .ok()?
+                .get_days();
             days.to_be_bytes().to_vec()
         }
         // The version of the binary form, then the text.
         "jsonb" => [&[1], text.as_bytes()].concat(),
         // Their binary forms are none that a text could be.
-        "bytea" | "interval" | "inet" | "cidr" | "money" | "time without time zone"
+        "bytea"
+        | "interval"
+        | "inet"
+        | "cidr"
+        | "money"
+        | "time without time zone"
         | "time with time zone" => return None,
         _ if type_name.ends_with("[]") => return None,
         // Text, its relatives, json and every enum take text as it is.
@@ -366,7 +381,8 @@ fn decode(raw: &str, type_name: &str, wall: &WallClock) -> Option<Value> {
 }
 
 /// The time on the server's clock, and not the time at which a transaction began.
-pub(super) const CLOCK: &str = "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
+pub(super) const CLOCK: &str =
+    "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
 
 /// Tables that this role may change.
 pub(super) const WRITABLE: &str = "SELECT count(*) FROM pg_catalog.pg_class c \
@@ -387,17 +403,37 @@ mod tests {
         for (raw, type_name, value) in [
             ("49.50", "numeric", Value::Decimal("49.50".to_owned())),
             ("49", "numeric", Value::Decimal("49".to_owned())),
-            ("9007199254740993", "bigint", Value::Int(9_007_199_254_740_993)),
+            (
+                "9007199254740993",
+                "bigint",
+                Value::Int(9_007_199_254_740_993),
+            ),
             ("\"NaN\"", "numeric", Value::Text("NaN".to_owned())),
-            ("\"2026-01-02\"", "text", Value::Text("2026-01-02".to_owned())),
-            ("\"2026-01-02T03:04:05\"", "timestamp without time zone", instant("2026-01-02T03:04:05Z")),
-            ("\"2026-01-02T03:04:05+02:00\"", "timestamp with time zone", instant("2026-01-02T01:04:05Z")),
+            (
+                "\"2026-01-02\"",
+                "text",
+                Value::Text("2026-01-02".to_owned()),
+            ),
+            (
+                "\"2026-01-02T03:04:05\"",
+                "timestamp without time zone",
+                instant("2026-01-02T03:04:05Z"),
+            ),
+            (
+                "\"2026-01-02T03:04:05+02:00\"",
+                "timestamp with time zone",
+                instant("2026-01-02T01:04:05Z"),
+            ),
             ("[1]", "integer[]", Value::Json(serde_json::json!([1]))),
             ("\"a\"", "jsonb", Value::Json(serde_json::json!("a"))),
             ("true", "boolean", Value::Bool(true)),
             ("null", "date", Value::Null),
         ] {
-            assert_eq!(decode(raw, type_name, &wall), Some(value), "{raw} {type_name}");
+            assert_eq!(
+                decode(raw, type_name, &wall),
+                Some(value),
+                "{raw} {type_name}"
+            );
         }
         assert_eq!(decode("\"soon\"", "date", &wall), None);
     }
@@ -413,6 +449,9 @@ mod tests {
             encode(&Value::Int(7), "bigint", &wall),
             Some(Parameter::Bytes(bytes)) if bytes == 7_i64.to_be_bytes()
         ));
-        assert!(matches!(encode(&Value::Null, "uuid", &wall), Some(Parameter::Null)));
+        assert!(matches!(
+            encode(&Value::Null, "uuid", &wall),
+            Some(Parameter::Null)
+        ));
     }
 }

@@ -104,7 +104,10 @@ impl UsersSettings {
         if self.more.len() > MORE_LIMIT {
             faults.push(UsersFault::error(
                 &["users", "more"],
-                format!("{} further look-ups, and {MORE_LIMIT} is the most", self.more.len()),
+                format!(
+                    "{} further look-ups, and {MORE_LIMIT} is the most",
+                    self.more.len()
+                ),
                 Some("join some of them"),
             ));
         }
@@ -115,7 +118,10 @@ impl UsersSettings {
                     ..UsersFault::of(&name, fault.message, fault.hint)
                 }),
                 Ok(translated) => {
-                    if !matches!(translated.verb.as_str(), "SELECT" | "WITH" | "VALUES" | "TABLE") {
+                    if !matches!(
+                        translated.verb.as_str(),
+                        "SELECT" | "WITH" | "VALUES" | "TABLE"
+                    ) {
                         faults.push(UsersFault::of(
                             &name,
                             "the query is not a SELECT",
@@ -164,7 +170,11 @@ impl UsersSettings {
                 );
             }
             Err(error) => {
-                faults.push(UsersFault::error(&["users", "url"], error.to_string(), error.hint()));
+                faults.push(UsersFault::error(
+                    &["users", "url"],
+                    error.to_string(),
+                    error.hint(),
+                ));
             }
         }
         for (name, more) in &self.more {
@@ -194,7 +204,9 @@ pub(super) fn dialect(url: &SecretString, what: &str) -> Result<Dialect, UsersEr
         "sqlite" => Ok(Dialect::Sqlite),
         _ => Err(UsersError::Config {
             message: format!("{what} names no engine we can ask"),
-            hint: Some("a URL that begins with `postgres://`, `mysql://`, `mariadb://` or `sqlite://`"),
+            hint: Some(
+                "a URL that begins with `postgres://`, `mysql://`, `mariadb://` or `sqlite://`",
+            ),
         }),
     }
 }
@@ -217,7 +229,9 @@ pub(super) fn known_parameters_hint(name: &QueryName) -> Option<&'static str> {
         QueryName::ByKey => "`:key` is the key looked for",
         QueryName::Sweep => "there are `:since`, `:until`, `:after` and `:limit`",
         QueryName::More(_) => "there are `:key`, `:email` and the columns of `users.query`",
-        QueryName::Event(_) => "there are `:key`, `:email`, `:since` and the columns of `users.query`",
+        QueryName::Event(_) => {
+            "there are `:key`, `:email`, `:since` and the columns of `users.query`"
+        }
         QueryName::Clock => return None,
     })
 }
@@ -233,7 +247,9 @@ mod tests {
             "SELECT * FROM users WHERE email = :mail",
         );
         settings.query_by_key = Some("DELETE FROM users WHERE id = :key".to_owned());
-        settings.events.insert("a".to_owned(), "SELECT '".to_owned());
+        settings
+            .events
+            .insert("a".to_owned(), "SELECT '".to_owned());
         settings.more.insert(
             "billing".to_owned(),
             MoreSettings {

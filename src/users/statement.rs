@@ -178,7 +178,11 @@ pub(super) fn text_of(value: &Value) -> Option<String> {
 /// Bytes of a column that may hold text: text as text, anything else in hex.
 pub(super) fn text_of_bytes(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
-        Ok(text) if !text.chars().any(|sign| sign.is_control() && !sign.is_whitespace()) => {
+        Ok(text)
+            if !text
+                .chars()
+                .any(|sign| sign.is_control() && !sign.is_whitespace()) =>
+        {
             text.to_owned()
         }
         _ => hex::encode(bytes),

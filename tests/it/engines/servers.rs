@@ -15,7 +15,7 @@ use std::{
 };
 
 /// How long a server may take to answer after its start.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A server that we do not embed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,10 @@ pub(crate) enum Found {
     Nothing { wanted: &'static str },
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests take servers from the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests take servers from the environment"
+)]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
@@ -136,7 +139,10 @@ impl Server {
                 let pipe = supervise(&server, "QUIT", &folder);
                 wait_for(&folder.join(".s.PGSQL.5432"), &folder);
                 Running {
-                    url: format!("postgres://postgres@localhost/postgres?host={}", text(&folder)),
+                    url: format!(
+                        "postgres://postgres@localhost/postgres?host={}",
+                        text(&folder)
+                    ),
                     _pipe: Some(pipe),
                 }
             }
@@ -231,6 +237,10 @@ fn supervise(server: &Command, signal: &str, folder: &Path) -> ChildStdin {
         wait "$server"
         rm -rf "$folder"
     "#;
+    #[expect(
+        clippy::zombie_processes,
+        reason = "it outlives us, to clean up after us"
+    )]
     let mut child = Command::new("sh")
         .args(["-c", SCRIPT, "supervisor", signal])
         .arg(folder)
