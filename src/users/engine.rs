@@ -278,7 +278,7 @@ impl AppDatabase {
                 query: name.clone(),
                 message: format!("the value of `:{parameter}` is no {type_name}"),
                 hint: Some("cast the column that it is compared with, as in `column::text = :key`"),
-                source: None,
+                refusal: None,
             },
         }
     }

@@ -49,12 +49,12 @@ impl fmt::Display for QueryName {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum UsersError {
     /// No connection, or one that broke. Try again later.
-    #[error("could not reach the app's database for {query}: {source}")]
+    #[error("could not reach the app's database for {query}: {refusal}")]
     Unavailable {
         /// Which query was to run.
         query: QueryName,
-        /// What the driver said.
-        source: Refusal,
+        /// What the driver said. Part of the message, so not its source as well.
+        refusal: Refusal,
     },
     /// The query ran longer than `users.statement_timeout`. Try again later.
     #[error("{query} took longer than {} ms", after.as_millis())]
@@ -81,8 +81,8 @@ pub enum UsersError {
         message: String,
         /// What to change.
         hint: Option<&'static str>,
-        /// What the server said, where it spoke.
-        source: Option<Refusal>,
+        /// What the server said, where it spoke. Part of the message, so not its source as well.
+        refusal: Option<Refusal>,
     },
     /// A value that cannot be what its column's type says, or a key that is no key. Trying again does not help.
     #[error("{query}: column `{column}` {message}")]
@@ -116,7 +116,7 @@ impl UsersError {
     /// The next step, where there is one.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Unavailable { source, .. } => source.hint(),
+            Self::Unavailable { refusal, .. } => refusal.hint(),
             Self::Timeout { .. } => Some(
                 "an index on the column that the query filters by, or a longer `users.statement_timeout`",
             ),
@@ -220,19 +220,19 @@ pub(super) fn classify(
     };
     let about_data = matches!(error, sqlx::Error::Database(refused)
         if refused.code().is_some_and(|code| code.starts_with("22")));
-    let source = Refusal {
+    let refusal = Refusal {
         code,
         message: without_values(&said, bound, about_data),
     };
     match verdict {
-        Verdict::Unavailable => UsersError::Unavailable { query, source },
+        Verdict::Unavailable => UsersError::Unavailable { query, refusal },
         Verdict::Timeout => UsersError::Timeout { query, after },
         Verdict::Busy => UsersError::Busy { query, after },
         Verdict::Query(hint) => UsersError::Query {
             query,
-            message: source.message.clone(),
+            message: refusal.message.clone(),
             hint,
-            source: Some(source),
+            refusal: Some(refusal),
         },
     }
 }

@@ -150,7 +150,7 @@ impl Survey {
                 // A server that is down would be reported by every query.
                 let path = ["users", "url"];
                 let message = match &error {
-                    UsersError::Unavailable { source, .. } => source.to_string(),
+                    UsersError::Unavailable { refusal, .. } => refusal.to_string(),
                     other => other.to_string(),
                 };
                 let fault = UsersFault::error(&path, message, error.hint());

@@ -238,7 +238,7 @@ async fn uncancelled<T: Send + 'static>(
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_cancelled) => Err(UsersError::Unavailable {
                 query: QueryName::ByEmail,
-                source: Refusal {
+                refusal: Refusal {
                     code: None,
                     message: "the service is stopping".to_owned(),
                 },
