@@ -153,6 +153,10 @@ pub struct Refusal {
 
 impl Refusal {
     fn hint(&self) -> Option<&'static str> {
+        // MySQL 8 hands its key out in the clear; the driver is built without the library for that.
+        if self.message.contains("RSA auth backend") {
+            return Some("TLS to the server: `?ssl-mode=REQUIRED` at the end of the URL");
+        }
         match self.code.as_deref()? {
             "28P01" | "28000" | "1045" => Some("user and password in `users.url`"),
             "3D000" | "1049" => Some("the name of the database in `users.url`"),

@@ -74,7 +74,8 @@ pub struct SweepPage {
     pub since: Timestamp,
     /// Up to here.
     pub until: Timestamp,
-    /// The key at which the page before ended; `None` for the first page, bound as `NULL`.
+    /// The key at which the page before ended; `None` for the first page, bound as `NULL`: the query writes
+    /// `(id > :after OR :after IS NULL)`.
     pub after: Option<UserKey>,
     /// The most rows.
     pub limit: u32,
