@@ -99,7 +99,7 @@ fn missing(query: &QueryName, column: &str, hint: &'static str) -> UsersError {
         query: query.clone(),
         message: format!("the answer has no column `{column}`"),
         hint: Some(hint),
-        source: None,
+        refusal: None,
     }
 }
 

@@ -18,7 +18,6 @@ use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::timeout,
 };
-use tracing::log::LevelFilter;
 
 use crate::record::{Record, Value};
 
@@ -67,19 +66,19 @@ macro_rules! with_connection {
         let result = match &$self.engine {
             Engine::Sqlite(pool) => {
                 let mut $connection = $self.acquire(pool, $name).await?;
-                let result = timeout(deadline, $sqlite).await;
+                let result = timeout(deadline, Box::pin($sqlite)).await;
                 close_unless_done(&mut $connection, result.is_ok());
                 result
             }
             Engine::Postgres(pool) => {
                 let mut $connection = $self.acquire(pool, $name).await?;
-                let result = timeout(deadline, $postgres).await;
+                let result = timeout(deadline, Box::pin($postgres)).await;
                 close_unless_done(&mut $connection, result.is_ok());
                 result
             }
             Engine::MySql(pool) => {
                 let mut $connection = $self.acquire(pool, $name).await?;
-                let result = timeout(deadline, $mysql).await;
+                let result = timeout(deadline, Box::pin($mysql)).await;
                 close_unless_done(&mut $connection, result.is_ok());
                 result
             }
@@ -279,7 +278,7 @@ impl AppDatabase {
                 query: name.clone(),
                 message: format!("the value of `:{parameter}` is no {type_name}"),
                 hint: Some("cast the column that it is compared with, as in `column::text = :key`"),
-                source: None,
+                refusal: None,
             },
         }
     }
@@ -314,17 +313,13 @@ fn pool<DB: sqlx::Database, O: Into<PoolOptions<DB>> + Default>(
         .into()
         .max_connections(settings.pool_size.get())
         .acquire_timeout(settings.acquire_timeout)
-        .idle_timeout(Duration::from_secs(300))
+        .idle_timeout(Duration::from_mins(5))
 }
 
 /// Reads a URL and turns the driver's own log lines off: they repeat the SQL.
 fn parse<O: ConnectOptions + FromStr<Err = sqlx::Error>>(text: &str) -> Result<O, UsersError> {
     O::from_str(text)
-        .map(|options| {
-            options
-                .log_statements(LevelFilter::Off)
-                .log_slow_statements(LevelFilter::Off, Duration::ZERO)
-        })
+        .map(ConnectOptions::disable_statement_logging)
         .map_err(|error| classify(&QueryName::Clock, &error, &[], Duration::ZERO))
 }
 

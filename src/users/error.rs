@@ -49,12 +49,12 @@ impl fmt::Display for QueryName {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum UsersError {
     /// No connection, or one that broke. Try again later.
-    #[error("could not reach the app's database for {query}: {source}")]
+    #[error("could not reach the app's database for {query}: {refusal}")]
     Unavailable {
         /// Which query was to run.
         query: QueryName,
-        /// What the driver said.
-        source: Refusal,
+        /// What the driver said. Part of the message, so not its source as well.
+        refusal: Refusal,
     },
     /// The query ran longer than `users.statement_timeout`. Try again later.
     #[error("{query} took longer than {} ms", after.as_millis())]
@@ -81,8 +81,8 @@ pub enum UsersError {
         message: String,
         /// What to change.
         hint: Option<&'static str>,
-        /// What the server said, where it spoke.
-        source: Option<Refusal>,
+        /// What the server said, where it spoke. Part of the message, so not its source as well.
+        refusal: Option<Refusal>,
     },
     /// A value that cannot be what its column's type says, or a key that is no key. Trying again does not help.
     #[error("{query}: column `{column}` {message}")]
@@ -116,7 +116,7 @@ impl UsersError {
     /// The next step, where there is one.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Unavailable { source, .. } => source.hint(),
+            Self::Unavailable { refusal, .. } => refusal.hint(),
             Self::Timeout { .. } => Some(
                 "an index on the column that the query filters by, or a longer `users.statement_timeout`",
             ),
@@ -153,6 +153,10 @@ pub struct Refusal {
 
 impl Refusal {
     fn hint(&self) -> Option<&'static str> {
+        // MySQL 8 hands its key out in the clear; the driver is built without the library for that.
+        if self.message.contains("RSA auth backend") {
+            return Some("TLS to the server: `?ssl-mode=REQUIRED` at the end of the URL");
+        }
         match self.code.as_deref()? {
             "28P01" | "28000" | "1045" => Some("user and password in `users.url`"),
             "3D000" | "1049" => Some("the name of the database in `users.url`"),
@@ -220,19 +224,19 @@ pub(super) fn classify(
     };
     let about_data = matches!(error, sqlx::Error::Database(refused)
         if refused.code().is_some_and(|code| code.starts_with("22")));
-    let source = Refusal {
+    let refusal = Refusal {
         code,
         message: without_values(&said, bound, about_data),
     };
     match verdict {
-        Verdict::Unavailable => UsersError::Unavailable { query, source },
+        Verdict::Unavailable => UsersError::Unavailable { query, refusal },
         Verdict::Timeout => UsersError::Timeout { query, after },
         Verdict::Busy => UsersError::Busy { query, after },
         Verdict::Query(hint) => UsersError::Query {
             query,
-            message: source.message.clone(),
+            message: refusal.message.clone(),
             hint,
-            source: Some(source),
+            refusal: Some(refusal),
         },
     }
 }
@@ -240,6 +244,10 @@ pub(super) fn classify(
 const READS_ONLY: Option<&str> =
     Some("a look-up only reads: use a SELECT that calls nothing that writes");
 const MAY_NOT_READ: Option<&str> = Some("grant SELECT on these tables to the user in `users.url`");
+
+const UNTYPED: Option<&str> = Some(
+    "say the type, as in `:after::bigint`, or write `id > :after OR :after IS NULL` in this order",
+);
 
 fn code(refused: &dyn DatabaseError) -> Option<String> {
     use sqlx::mysql::MySqlDatabaseError;
@@ -277,6 +285,7 @@ fn verdict(refused: &dyn DatabaseError) -> Verdict {
         "57014" => Verdict::Timeout,
         "25006" => Verdict::Query(READS_ONLY),
         "42501" => Verdict::Query(MAY_NOT_READ),
+        "42P08" | "42P18" => Verdict::Query(UNTYPED),
         "3D000" => Verdict::Unavailable,
         other
             if ["08", "28", "40", "53", "55", "57", "58", "XX"]

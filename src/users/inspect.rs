@@ -9,6 +9,7 @@ use super::{
     UserDirectory,
     engine::AppDatabase,
     error::{QueryName, UsersError},
+    query::Dialect,
     settings::known_parameters_hint,
     statement::{Column, Statement},
 };
@@ -86,6 +87,7 @@ impl UserDirectory {
             ),
         ];
         survey.prepare(&inner.main, &inner.by_email).await;
+        survey.advise_on_case(inner.main.dialect(), &inner.by_email);
         survey.demand(&inner.by_email.name, &naming);
         if let Some(by_key) = &inner.by_key {
             survey.prepare(&inner.main, by_key).await;
@@ -132,7 +134,9 @@ impl Survey {
                         Some("name each column, and rename with AS where two tables share a name"),
                     ));
                 }
-                self.columns.insert(name.clone(), description.columns);
+                let description = statement.describe_as(description);
+                self.columns
+                    .insert(name.clone(), description.columns.clone());
             }
             Err(error @ (UsersError::Query { .. } | UsersError::Decode { .. })) => {
                 let message = match &error {
@@ -146,7 +150,7 @@ impl Survey {
                 // A server that is down would be reported by every query.
                 let path = ["users", "url"];
                 let message = match &error {
-                    UsersError::Unavailable { source, .. } => source.to_string(),
+                    UsersError::Unavailable { refusal, .. } => refusal.to_string(),
                     other => other.to_string(),
                 };
                 let fault = UsersFault::error(&path, message, error.hint());
@@ -173,6 +177,26 @@ impl Survey {
                 });
             }
         }
+    }
+
+    /// We look for addresses in lower case, and here `=` tells case: a stored `Ada@…` would not be found.
+    fn advise_on_case(&mut self, dialect: Dialect, statement: &Statement) {
+        let folds = ["lower", "upper", "citext", "ilike", "nocase", "collate"];
+        let text = statement.text.sql.to_ascii_lowercase();
+        let by_type = statement
+            .description()
+            .is_some_and(|known| known.parameters.iter().any(|name| name.ends_with("citext")));
+        if dialect == Dialect::MySql || by_type || folds.iter().any(|fold| text.contains(fold)) {
+            return;
+        }
+        self.faults.push(UsersFault {
+            severity: Severity::Advice,
+            ..UsersFault::of(
+                &statement.name,
+                "`:email` is in lower case, and this comparison tells upper from lower",
+                Some("write `lower(email) = :email`, with an index on `lower(email)`"),
+            )
+        });
     }
 
     /// Parameters that are columns of the main query, as far as those are known.

@@ -9,6 +9,7 @@ mod cache;
 mod engine;
 mod error;
 mod inspect;
+mod lookup;
 mod moment;
 mod mysql;
 mod postgres;
@@ -17,7 +18,7 @@ mod settings;
 mod sqlite;
 mod statement;
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
@@ -26,7 +27,7 @@ use tracing::Instrument as _;
 use crate::{
     ids::{Email, UserKey},
     record::{Record, User, Value},
-    telemetry::{Metrics, metrics::OutcomeLabels},
+    telemetry::Metrics,
 };
 
 pub use error::{QueryName, Refusal, UsersError};
@@ -35,9 +36,10 @@ pub use query::{Dialect, QueryFault, Translated, translate};
 pub use settings::{CacheSettings, MORE_LIMIT, MoreSettings, UsersSettings};
 pub use statement::Column;
 
-use account::{Account, Naming};
+use account::Naming;
 use cache::Answers;
 use engine::AppDatabase;
+use lookup::{Inner, parameters_of};
 use statement::{Parameters, Statement};
 
 /// The most accounts that one address may have; the rest is not read.
@@ -72,7 +74,8 @@ pub struct SweepPage {
     pub since: Timestamp,
     /// Up to here.
     pub until: Timestamp,
-    /// The key at which the page before ended; `None` for the first page, bound as `NULL`.
+    /// The key at which the page before ended; `None` for the first page, bound as `NULL`: the query writes
+    /// `(id > :after OR :after IS NULL)`.
     pub after: Option<UserKey>,
     /// The most rows.
     pub limit: u32,
@@ -84,21 +87,9 @@ pub struct UserDirectory {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
-struct Inner {
-    main: AppDatabase,
-    naming: Naming,
-    by_email: Statement,
-    by_key: Option<Statement>,
-    more: Vec<(String, AppDatabase, Statement)>,
-    events: BTreeMap<String, Statement>,
-    sweep: Option<Statement>,
-    answers: Answers,
-    metrics: Metrics,
-}
-
 impl UserDirectory {
-    /// Takes the settings; connects when first asked. Needs a Tokio runtime.
+    /// Takes the settings; connects when first asked. Needs a Tokio runtime. The first fault ends it:
+    /// [`UsersSettings::faults`] lists them all.
     pub fn connect(settings: UsersSettings, metrics: Metrics) -> Result<Self, UsersError> {
         let main = AppDatabase::new(&settings.url, "`users.url`", &settings)?;
         let dialect = main.dialect();
@@ -109,13 +100,18 @@ impl UserDirectory {
             });
         }
         let mut more = Vec::with_capacity(settings.more.len());
+        // The same URL is the same pool, or there would be more connections than configured.
+        let mut databases = vec![(settings.url.clone(), main.clone())];
         for (name, further) in &settings.more {
-            let database = match &further.url {
-                // The same URL is the same pool, or there would be more connections than configured.
-                Some(url) if !same(url, &settings.url) => {
-                    AppDatabase::new(url, &format!("`users.more.{name}.url`"), &settings)?
-                }
-                _ => main.clone(),
+            let url = further.url.as_ref().unwrap_or(&settings.url);
+            let known = databases.iter().find(|(known, _)| same(known, url));
+            let database = if let Some((_, database)) = known {
+                database.clone()
+            } else {
+                let what = format!("`users.more.{name}.url`");
+                let database = AppDatabase::new(url, &what, &settings)?;
+                databases.push((url.clone(), database.clone()));
+                database
             };
             let query = QueryName::More(name.clone());
             let statement = Statement::new(query, &further.query, database.dialect(), 1)?;
@@ -227,146 +223,6 @@ impl UserDirectory {
     }
 }
 
-impl Inner {
-    async fn by_email(&self, email: &Email, freshness: Freshness) -> Result<Lookup, UsersError> {
-        if freshness == Freshness::Fresh {
-            let answer = self.ask(email).await?;
-            self.answers.keep(email.clone(), answer.clone()).await;
-            return Ok(answer);
-        }
-        if let Some(answer) = self.answers.get(email).await {
-            self.count("cached");
-            return Ok(answer);
-        }
-        self.answers.get_or_ask(email, self.ask(email)).await
-    }
-
-    async fn by_key(
-        &self,
-        key: &UserKey,
-        last_email: Option<Email>,
-        freshness: Freshness,
-    ) -> Result<Lookup, UsersError> {
-        if let (Freshness::Cached, Some(email)) = (freshness, &last_email)
-            && let Some(Lookup::Found(user)) = self.answers.get(email).await
-            && user.key == *key
-        {
-            self.count("cached");
-            return Ok(Lookup::Found(user));
-        }
-        let email = match &self.by_key {
-            Some(statement) => self.address_of(statement, key).await?,
-            None => last_email,
-        };
-        let Some(email) = email else {
-            return if self.by_key.is_some() {
-                Ok(Lookup::NotFound)
-            } else {
-                Err(UsersError::Config {
-                    message: "a user is looked for by key, and no address of theirs is known"
-                        .to_owned(),
-                    hint: Some("write `users.query_by_key`"),
-                })
-            };
-        };
-        match self.by_email(&email, freshness).await? {
-            Lookup::Found(user) if user.key == *key => Ok(Lookup::Found(user)),
-            // The key belongs to another account on the address.
-            Lookup::Found(user) => self.account_of(&user, key).await,
-            Lookup::NotFound => Ok(Lookup::NotFound),
-        }
-    }
-
-    async fn address_of(
-        &self,
-        statement: &Statement,
-        key: &UserKey,
-    ) -> Result<Option<Email>, UsersError> {
-        let parameters = Parameters::default().with_text("key", key.as_str());
-        for row in self.main.rows(statement, &parameters).await? {
-            // `WHERE id = '12abc'` finds 12 on MySQL.
-            if self.naming.key(&statement.name, &row)? == *key {
-                return self.naming.address(&statement.name, &row);
-            }
-        }
-        Ok(None)
-    }
-
-    async fn account_of(&self, user: &User, key: &UserKey) -> Result<Lookup, UsersError> {
-        for row in &user.accounts {
-            if self.naming.key(&self.by_email.name, row)? == *key {
-                let account = Account {
-                    key: key.clone(),
-                    email: user.email.clone(),
-                    row: row.clone(),
-                };
-                return self.user(account, user.accounts.clone()).await;
-            }
-        }
-        Ok(Lookup::NotFound)
-    }
-
-    /// Asks the database, and counts.
-    async fn ask(&self, email: &Email) -> Result<Lookup, UsersError> {
-        let started = Instant::now();
-        let result = self.ask_uncounted(email).await;
-        self.metrics
-            .lookup_seconds
-            .observe(started.elapsed().as_secs_f64());
-        self.count(match &result {
-            Ok(Lookup::Found(_)) => "found",
-            Ok(Lookup::NotFound) => "not_found",
-            Err(error) => error.label(),
-        });
-        result
-    }
-
-    async fn ask_uncounted(&self, email: &Email) -> Result<Lookup, UsersError> {
-        let parameters = Parameters::default().with_text("email", email.as_str());
-        let rows = self.main.rows(&self.by_email, &parameters).await?;
-        let accounts = self.naming.accounts_of(&self.by_email.name, rows, email)?;
-        let all = accounts.iter().map(|account| account.row.clone()).collect();
-        match accounts.into_iter().next() {
-            Some(first) => self.user(first, all).await,
-            None => Ok(Lookup::NotFound),
-        }
-    }
-
-    /// Adds the further look-ups, all at once.
-    async fn user(&self, account: Account, accounts: Vec<Record>) -> Result<Lookup, UsersError> {
-        let parameters = parameters_of(&account.key, &account.email, &account.row);
-        let asked = self.more.iter().map(|(name, database, statement)| {
-            let parameters = &parameters;
-            async move {
-                let rows = database.rows(statement, parameters).await?;
-                let first = rows.into_iter().next().unwrap_or_default();
-                Ok::<_, UsersError>((name.clone(), first))
-            }
-        });
-        Ok(Lookup::Found(Arc::new(User {
-            more: try_join_all(asked).await?.into_iter().collect(),
-            key: account.key,
-            email: account.email,
-            record: account.row,
-            accounts,
-        })))
-    }
-
-    fn count(&self, outcome: &'static str) {
-        self.metrics
-            .lookups
-            .get_or_create(&OutcomeLabels { outcome })
-            .inc();
-    }
-}
-
-/// What a further query may bind: the columns of the first row, and two names that no column can take over.
-fn parameters_of(key: &UserKey, email: &Email, row: &Record) -> Parameters {
-    Parameters::of_row(row)
-        .with_text("key", key.as_str())
-        .with_text("email", email.as_str())
-}
-
 fn same(one: &secrecy::SecretString, other: &secrecy::SecretString) -> bool {
     use secrecy::ExposeSecret as _;
     one.expose_secret() == other.expose_secret()
@@ -383,7 +239,7 @@ async fn uncancelled<T: Send + 'static>(
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_cancelled) => Err(UsersError::Unavailable {
                 query: QueryName::ByEmail,
-                source: Refusal {
+                refusal: Refusal {
                     code: None,
                     message: "the service is stopping".to_owned(),
                 },

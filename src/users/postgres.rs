@@ -109,8 +109,8 @@ async fn rows(
         None => statement.describe_as(probe(connection, statement).await?),
     };
     let mut bound = PgArguments::default();
-    let typed = arguments.iter().zip(&description.parameters);
-    for ((value, type_name), name) in typed.zip(&statement.text.parameters) {
+    let wanted = arguments.iter().zip(&description.parameters);
+    for ((value, type_name), name) in wanted.zip(&statement.text.parameters) {
         let parameter = encode(value, type_name, wall).ok_or_else(|| Failure::Parameter {
             name: name.clone(),
             type_name: type_name.clone(),
@@ -153,11 +153,12 @@ async fn probe(
         "(SELECT q.* FROM (SELECT) AS one LEFT JOIN (\n{}\n) AS q ON false) AS p",
         statement.text.sql
     );
-    let typed: String = (1..=count)
+    let wanted: Vec<_> = (1..=count)
         .map(|position| format!(", pg_typeof(${position})::text"))
         .collect();
+    let wanted = wanted.concat();
     let sql = format!(
-        "SELECT array_to_json(ARRAY(SELECT json_object_keys(row_to_json(p))))::text{typed} FROM {shell}"
+        "SELECT array_to_json(ARRAY(SELECT json_object_keys(row_to_json(p))))::text{wanted} FROM {shell}"
     );
     let row = one(connection, sql, count).await?;
     let names: String = row.try_get(0)?;

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
 use sqlx::{
-    Arguments, Column as _, Executor, Row, SqliteConnection, Statement as _, TypeInfo, ValueRef,
+    Arguments, Column as _, Either, Executor, Row, SqliteConnection, Statement as _, TypeInfo,
+    ValueRef,
     sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow},
 };
 
@@ -31,16 +32,25 @@ pub(super) fn options(options: SqliteConnectOptions, timeout: Duration) -> Sqlit
         .read_only(true)
         .create_if_missing(false)
         .busy_timeout(timeout)
+        // A kept statement would be stale in the way that `begin` describes.
+        .statement_cache_capacity(0)
         .pragma("query_only", "ON")
 }
 
-/// SQLite has no statement timeout, so the deadline is looked at from inside.
-async fn limit(connection: &mut SqliteConnection, timeout: Duration) -> Result<(), Failure> {
+/// Makes the connection ready for one statement.
+///
+/// SQLite has no statement timeout, so a deadline is looked at from inside. And a connection learns of a changed schema
+/// only by running something: were that something the operator's `SELECT *`, it would come back with a column more than
+/// the driver counted, which ends the driver's thread.
+async fn begin(connection: &mut SqliteConnection, timeout: Duration) -> Result<(), Failure> {
     let deadline = Instant::now() + timeout;
     connection
         .lock_handle()
         .await?
         .set_progress_handler(STEPS_PER_LOOK, move || Instant::now() < deadline);
+    sqlx::query("SELECT 1 FROM sqlite_schema LIMIT 1")
+        .fetch_optional(connection)
+        .await?;
     Ok(())
 }
 
@@ -52,7 +62,7 @@ pub(super) async fn fetch(
     wall: &WallClock,
     timeout: Duration,
 ) -> Result<Vec<Record>, Failure> {
-    limit(connection, timeout).await?;
+    begin(connection, timeout).await?;
     let description = match statement.description() {
         Some(description) => description,
         None => statement.describe_as(probe(connection, statement).await?),
@@ -61,15 +71,20 @@ pub(super) async fn fetch(
     for value in arguments {
         bind(&mut bound, value, wall).map_err(sqlx::Error::Encode)?;
     }
-    let mut rows = sqlx::query_with(audited(statement.text.sql.clone()), bound).fetch(connection);
+    let query = sqlx::query_with(audited(statement.text.sql.clone()), bound);
+    let mut steps = connection.fetch_many(query);
     let mut records = Vec::new();
-    while let Some(row) = rows.try_next().await? {
-        records.push(record(&row, &description, wall)?);
+    while let Some(step) = steps.try_next().await? {
+        match step {
+            Either::Right(row) => records.push(record(&row, &description, wall)?),
+            Either::Left(_done) => return Ok(records),
+        }
         if records.len() == statement.rows {
-            break;
+            return Ok(records);
         }
     }
-    Ok(records)
+    // A stream that ends without a result is a driver's thread that ended; "no rows" would be a lie.
+    Err(sqlx::Error::WorkerCrashed.into())
 }
 
 /// What SQLite says of a query.
@@ -78,7 +93,7 @@ pub(super) async fn describe(
     statement: &Statement,
     timeout: Duration,
 ) -> Result<Description, Failure> {
-    limit(connection, timeout).await?;
+    begin(connection, timeout).await?;
     probe(connection, statement).await
 }
 

@@ -73,7 +73,7 @@ impl Statement {
             query: name.clone(),
             message: fault.message,
             hint: fault.hint,
-            source: None,
+            refusal: None,
         })?;
         Ok(Self {
             name,
@@ -121,7 +121,7 @@ impl Statement {
                     query: self.name.clone(),
                     message: format!("there is no parameter `:{name}` here"),
                     hint: known_parameters_hint(&self.name),
-                    source: None,
+                    refusal: None,
                 })
             })
             .collect()

@@ -149,7 +149,7 @@ fn schema(engine: Engine) -> &'static [&'static str] {
         Engine::Sqlite => &[
             "CREATE TABLE users (id INTEGER PRIMARY KEY, uid TEXT NOT NULL, email TEXT, name VARCHAR(80),
                active BOOLEAN, logins INTEGER, price NUMERIC(12,2), balance TEXT, plan TEXT, settings JSON,
-               born DATE, created_at DATETIME, trial_ends_at TIMESTAMP, nothing TEXT)",
+               born DATE, created_at DATETIME, trial_ends_at TIMESTAMP, gone TEXT)",
             "CREATE TABLE payments (user_id INTEGER, reference TEXT, paid_at DATETIME)",
         ],
         Engine::Postgres => &[
@@ -158,14 +158,14 @@ fn schema(engine: Engine) -> &'static [&'static str] {
             "CREATE DOMAIN moment AS timestamptz",
             "CREATE TABLE users (id bigint PRIMARY KEY, uid uuid NOT NULL, email text COLLATE fuzzy, name varchar(80),
                active boolean, logins integer, price numeric(12,2), balance numeric(38,9), plan plan, settings jsonb,
-               born date, created_at timestamp, trial_ends_at moment, nothing text)",
+               born date, created_at timestamp, trial_ends_at moment, gone text)",
             "CREATE TABLE payments (user_id bigint, reference text, paid_at timestamptz)",
         ],
         Engine::MySql => &[
             "CREATE TABLE users (id bigint PRIMARY KEY, uid char(36) NOT NULL,
                email varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci, name varchar(80) CHARACTER SET utf8mb4,
                active boolean, logins int unsigned, price decimal(12,2), balance decimal(38,9), plan enum('free','pro'),
-               settings json, born date, created_at datetime(6), trial_ends_at timestamp(6) NULL, nothing text)",
+               settings json, born date, created_at datetime(6), trial_ends_at timestamp(6) NULL, gone text)",
             "CREATE TABLE payments (user_id bigint, reference text, paid_at timestamp NULL)",
         ],
     }

@@ -15,7 +15,7 @@ use std::{
 };
 
 /// How long a server may take to answer after its start.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A server that we do not embed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +137,11 @@ impl Server {
                 server.args(["-c", "listen_addresses=", "-c", "fsync=off"]);
                 // At once, and its own children with it.
                 let pipe = supervise(&server, "QUIT", &folder);
-                wait_for(&folder.join(".s.PGSQL.5432"), &folder);
+                // The socket is there before the server is: this file tells.
+                let status = data.join("postmaster.pid");
+                wait_until(&folder, || {
+                    fs::read_to_string(&status).is_ok_and(|status| status.contains("ready"))
+                });
                 Running {
                     url: format!(
                         "postgres://postgres@localhost/postgres?host={}",
@@ -170,7 +174,9 @@ impl Server {
                     &format!("--pid-file={}", text(&folder.join("pid"))),
                 ]);
                 let pipe = supervise(&server, "KILL", &folder);
-                wait_for(&socket, &folder);
+                wait_until(&folder, || {
+                    std::os::unix::net::UnixStream::connect(&socket).is_ok()
+                });
                 Running {
                     url: format!("mysql://root@localhost/mysql?socket={}", text(&socket)),
                     _pipe: Some(pipe),
@@ -237,6 +243,10 @@ fn supervise(server: &Command, signal: &str, folder: &Path) -> ChildStdin {
         wait "$server"
         rm -rf "$folder"
     "#;
+    #[expect(
+        clippy::zombie_processes,
+        reason = "it outlives us, to clean up after us"
+    )]
     let mut child = Command::new("sh")
         .args(["-c", SCRIPT, "supervisor", signal])
         .arg(folder)
@@ -253,9 +263,9 @@ fn supervise(server: &Command, signal: &str, folder: &Path) -> ChildStdin {
     child.stdin.take().expect("a pipe")
 }
 
-fn wait_for(socket: &Path, folder: &Path) {
+fn wait_until(folder: &Path, ready: impl Fn() -> bool) {
     let started = Instant::now();
-    while std::os::unix::net::UnixStream::connect(socket).is_err() {
+    while !ready() {
         assert!(
             started.elapsed() < START_TIMEOUT,
             "the server did not start: {}",
