@@ -56,7 +56,7 @@ impl Ledger {
     }
 
     /// Commits that an occurrence of the claimed person is on its way, before the request is made. `false` means that it
-    /// must not be made: the lease is over, or the occurrence is not `scheduled`, `due` or `parked`.
+    /// must not be made: the lease is over, or the occurrence is not `due`.
     pub async fn begin_send(
         &self,
         claim: &Claim,
@@ -113,16 +113,17 @@ impl Ledger {
         self.shared.store.disarm(website, rule).await
     }
 
-    /// Lets up to `filter.limit` occurrences go that are `held`, `parked` or `unsure`: they become `due`, and their
-    /// people's rows run, where they are decided once more. Returns how many.
+    /// Lets up to `filter.limit` occurrences go that are `held` or `parked`: they become `due`, and their people's rows
+    /// run, where they are decided once more. Those that are `unsure` may be in Crisp already: they go only if the
+    /// filter names that state. Returns how many.
     pub async fn release(&self, filter: &OutboxFilter, now: Timestamp) -> Result<u64, LedgerError> {
         let released = self.shared.store.release(filter, now).await?;
         self.shared.wake.notify_one();
         Ok(released)
     }
 
-    /// Gives up to `filter.limit` occurrences up that were not sent: they become `expired`. Those on their way stay.
-    /// Returns how many.
+    /// Gives up to `filter.limit` occurrences up that were not sent: they become `expired`. Those that
+    /// are, or may be, in Crisp stay. Returns how many.
     pub async fn drop_occurrences(
         &self,
         filter: &OutboxFilter,

@@ -211,8 +211,10 @@ pub enum Write {
     Person(PersonMirror),
     /// More work.
     Enqueue(Enqueue),
-    /// An occurrence entered the outbox or changed its state. A state that ends an occurrence is not overwritten by an
-    /// earlier one.
+    /// An occurrence entered the outbox or changed its state. A change that [`OutboxState::may_become`] forbids is not
+    /// written: what is there stays.
+    ///
+    /// [`OutboxState::may_become`]: crate::lifecycle::OutboxState::may_become
     Outbox(OutboxRow),
     /// An occurrence was decided: older ones of its kind are superseded for ever. It never falls.
     HighWater {

@@ -47,6 +47,8 @@ pub use work::{
 pub struct LedgerSettings {
     /// The file. Beside it come `-wal`, `-shm` and `.lock`.
     pub path: PathBuf,
+    /// Bytes that the file does not grow beyond; then callers are told that the disk is full.
+    pub size_limit: Option<u64>,
     /// Connections that only read.
     pub readers: u32,
     /// How long a statement waits for a lock that another program holds on the file.
@@ -76,6 +78,7 @@ impl LedgerSettings {
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
+            size_limit: None,
             readers: 4,
             busy_timeout: Duration::from_secs(5),
             waiting_limit: 8192,

@@ -3,3 +3,5 @@
 mod config;
 mod crisp_client;
 mod engines;
+mod ledger;
+mod migrations;

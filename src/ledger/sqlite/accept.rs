@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
-use crate::ids::{SessionId, WebsiteId};
+use crate::{
+    ids::{PeopleId, SessionId, WebsiteId},
+    pseudonym::EmailMac,
+};
 
 use super::{
     super::{
@@ -45,7 +48,7 @@ impl<'a> Receipt<'a> {
             website: delivery.website.as_str(),
             event: &delivery.event,
             session: delivery.session.as_ref().map(SessionId::as_str),
-            people: delivery.people.as_ref().map(|people| people.as_str()),
+            people: delivery.people.as_ref().map(PeopleId::as_str),
             hook: delivery.hook,
             origin: delivery.origin.as_deref(),
             attempt: delivery.attempt,
@@ -235,8 +238,8 @@ fn enqueue_persons(
 async fn note_contact(
     tx: &mut SqliteConnection,
     website: &WebsiteId,
-    people: &crate::ids::PeopleId,
-    email: Option<&crate::pseudonym::EmailMac>,
+    people: &PeopleId,
+    email: Option<&EmailMac>,
     state: ContactState,
 ) -> Result<Vec<String>, LedgerError> {
     let keys = mirror::contact(tx, website, people, email, state).await?;

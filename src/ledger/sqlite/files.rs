@@ -60,10 +60,17 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     }
 }
 
+/// The file beside this one whose name goes on like that.
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
 /// Takes the lock that makes one process the ledger's. It is held as long as the file is open, and the operating system
 /// lets go of it when the process dies, however it dies.
 pub(super) fn lock(path: &Path) -> Result<File, LedgerError> {
-    let beside = PathBuf::from(format!("{}.lock", path.display()));
+    let beside = beside(path, ".lock");
     let open = |error: io::Error| LedgerError::Open {
         path: beside.clone(),
         source: Source::new(error),

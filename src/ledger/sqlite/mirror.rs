@@ -165,7 +165,10 @@ pub(super) async fn contact(
     sqlx::query_scalar(
         "UPDATE persons SET contact = ?4, people = ?2, \
            contact_layer = CASE WHEN ?4 = 'removed' THEN '{\"data\":{},\"segments\":[]}' ELSE contact_layer END \
-         WHERE website = ?1 AND (people = ?2 OR (email_mac = ?3 AND (people IS NULL OR ?4 = 'exists'))) \
+         WHERE website = ?1 AND user_key IN ( \
+           SELECT user_key FROM persons WHERE website = ?1 AND people = ?2 \
+           UNION SELECT user_key FROM persons WHERE website = ?1 AND email_mac = ?3 \
+             AND (people IS NULL OR ?4 = 'exists')) \
          RETURNING user_key",
     )
     .bind(website.as_str())
@@ -185,7 +188,9 @@ pub(super) async fn find_persons(
     people: Option<&PeopleId>,
 ) -> Result<Vec<String>, LedgerError> {
     sqlx::query_scalar(
-        "SELECT user_key FROM persons WHERE website = ?1 AND (email_mac = ?2 OR people = ?3)",
+        // Two look-ups by index: `OR` would read every person of the website.
+        "SELECT user_key FROM persons WHERE website = ?1 AND email_mac = ?2 \
+         UNION SELECT user_key FROM persons WHERE website = ?1 AND people = ?3",
     )
     .bind(website.as_str())
     .bind(email.map(EmailMac::as_str))

@@ -65,11 +65,16 @@ impl Store {
             source: Source::new(error),
         };
         let lock = files::lock(&path)?;
+        // Before anything of the file is touched: it may be the app's own database.
+        schema::inspect(&path, settings.busy_timeout).await?;
         files::claim_file(&path)?;
         let mut writer = SqliteConnection::connect_with(&options(&path, settings.busy_timeout))
             .await
             .map_err(open)?;
         schema::migrate(&mut writer, &path).await?;
+        if let Some(limit) = settings.size_limit {
+            upkeep::limit_size(&mut writer, limit).await?;
+        }
         let secret = upkeep::secret(&mut writer).await?;
         let place = files::place(&path).map_err(|error| LedgerError::Open {
             path: path.clone(),

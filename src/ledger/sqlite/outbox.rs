@@ -29,10 +29,25 @@ pub(super) fn page(limit: u32) -> i64 {
     if limit == 0 { 50 } else { i64::from(limit) }
 }
 
-/// Writes an occurrence down. What Crisp has stays there; what was given up can only turn out to be there; what is on
-/// its way cannot be planned again without a decision (`due`). Counts and instants of attempts never fall, because the
-/// caller may have read the row before it began to send.
+/// Writes an occurrence down, if it may go from the state it has to the one it is given; if not, what is there stays.
+/// Counts and instants of attempts never fall, because the caller may have read the row before it began to send.
 pub(super) async fn write(tx: &mut SqliteConnection, row: &OutboxRow) -> Result<(), LedgerError> {
+    const WHAT: &str = "write the outbox";
+    let before: Option<String> = sqlx::query_scalar(
+        "SELECT state FROM outbox WHERE website = ?1 AND user_key = ?2 AND key = ?3",
+    )
+    .bind(row.website.as_str())
+    .bind(row.user_key.as_str())
+    .bind(&row.key)
+    .fetch_optional(&mut *tx)
+    .await
+    .map_err(failed(WHAT))?;
+    if let Some(before) = before {
+        let before = OutboxState::parse(&before).ok_or(LedgerError::Unreadable { what: ROW })?;
+        if !before.may_become(row.state) {
+            return Ok(());
+        }
+    }
     sqlx::query(
         "INSERT INTO outbox (website, user_key, key, event, subject, instant, state, reference, due_at, not_before, \
            attempts, attempted_at, sent_at, absent_reads, first_absent_at, reason, email_mac, data, color, created_at, \
@@ -45,13 +60,7 @@ pub(super) async fn write(tx: &mut SqliteConnection, row: &OutboxRow) -> Result<
                               coalesce(outbox.attempted_at, excluded.attempted_at)), \
            sent_at = coalesce(excluded.sent_at, outbox.sent_at), absent_reads = excluded.absent_reads, \
            first_absent_at = excluded.first_absent_at, reason = excluded.reason, email_mac = excluded.email_mac, \
-           data = excluded.data, color = excluded.color, updated_at = excluded.updated_at \
-         WHERE CASE \
-           WHEN outbox.state IN ('sent', 'already_in_crisp') THEN excluded.state = outbox.state \
-           WHEN outbox.state IN ('baseline', 'expired', 'superseded') \
-             THEN excluded.state IN (outbox.state, 'sent', 'already_in_crisp') \
-           WHEN outbox.state IN ('sending', 'unsure') THEN excluded.state <> 'scheduled' \
-           ELSE 1 END",
+           data = excluded.data, color = excluded.color, updated_at = excluded.updated_at",
     )
     .bind(row.website.as_str())
     .bind(row.user_key.as_str())
@@ -76,7 +85,7 @@ pub(super) async fn write(tx: &mut SqliteConnection, row: &OutboxRow) -> Result<
     .bind(ms(row.updated_at))
     .execute(tx)
     .await
-    .map_err(failed("write the outbox"))?;
+    .map_err(failed(WHAT))?;
     Ok(())
 }
 
@@ -174,7 +183,7 @@ impl Store {
         const RELEASE: &str = filtered!(
             "UPDATE outbox SET state = 'due', due_at = ?7, not_before = NULL, updated_at = ?7, reason = 'released' \
              WHERE (website, user_key, key) IN (SELECT website, user_key, key FROM outbox",
-            "AND state IN ('held', 'parked', 'unsure') ORDER BY created_at, key LIMIT ?6) \
+            "AND (state IN ('held', 'parked') OR (state = 'unsure' AND ?4 = 'unsure')) ORDER BY created_at, key LIMIT ?6) \
              RETURNING website, user_key"
         );
         let mut writer = self.writer().await?;
@@ -212,7 +221,7 @@ impl Store {
         const DROP: &str = filtered!(
             "UPDATE outbox SET state = 'expired', updated_at = ?7, reason = 'dropped' \
              WHERE (website, user_key, key) IN (SELECT website, user_key, key FROM outbox",
-            "AND state IN ('scheduled', 'due', 'held', 'parked', 'unsure', 'no_consent', 'excluded') \
+            "AND state IN ('scheduled', 'due', 'held', 'parked', 'no_consent', 'excluded') \
              ORDER BY created_at, key LIMIT ?6)"
         );
         let mut writer = self.writer().await?;

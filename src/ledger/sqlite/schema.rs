@@ -3,11 +3,12 @@
 //! A newer schema than ours is refused; an older one is copied beside the ledger before it is migrated, so that an older
 //! binary has something to go back to.
 
-use std::path::{Path, PathBuf};
+use std::{path::Path, time::Duration};
 
 use sqlx::{
-    SqlSafeStr, SqliteConnection,
+    Connection, SqlSafeStr, SqliteConnection,
     migrate::{Migration, MigrationType, Migrator},
+    sqlite::SqliteConnectOptions,
 };
 
 use super::{
@@ -40,6 +41,44 @@ pub const MIGRATIONS: &[MigrationFile] = &[
     },
 ];
 
+/// Refuses a file that is not ours or is too new for us, without changing anything about it. A file that is not there,
+/// or is empty, is fine.
+pub(super) async fn inspect(path: &Path, busy_timeout: Duration) -> Result<(), LedgerError> {
+    if !path.metadata().is_ok_and(|file| file.len() > 0) {
+        return Ok(());
+    }
+    let open = |error: sqlx::Error| LedgerError::Open {
+        path: path.to_owned(),
+        source: Source::new(error),
+    };
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .busy_timeout(busy_timeout);
+    let mut reader = SqliteConnection::connect_with(&options)
+        .await
+        .map_err(open)?;
+    let found = version(&mut reader, path).await;
+    reader.close().await.map_err(open)?;
+    refuse_newer(found?, path)
+}
+
+fn newest() -> i64 {
+    MIGRATIONS.last().map_or(0, |step| step.version)
+}
+
+fn refuse_newer(found: i64, path: &Path) -> Result<(), LedgerError> {
+    let known = newest();
+    if found > known {
+        return Err(LedgerError::Newer {
+            path: path.to_owned(),
+            found,
+            known,
+        });
+    }
+    Ok(())
+}
+
 /// Brings the schema up to date. `path` is for messages and for the copy.
 pub(super) async fn migrate(
     connection: &mut SqliteConnection,
@@ -49,20 +88,13 @@ pub(super) async fn migrate(
         path: path.to_owned(),
         source: Source::new(error),
     };
-    let known = MIGRATIONS.last().map_or(0, |migration| migration.version);
+    let known = newest();
     let found = version(connection, path).await?;
-    if found > known {
-        return Err(LedgerError::Newer {
-            path: path.to_owned(),
-            found,
-            known,
-        });
-    }
     if found == known {
         return Ok(());
     }
     if found > 0 {
-        let copy = PathBuf::from(format!("{}.before-{known}", path.display()));
+        let copy = files::beside(path, &format!(".before-{known}"));
         // A copy from an earlier try at this very migration may be incomplete.
         if copy.exists() {
             std::fs::remove_file(&copy).map_err(|source| LedgerError::Migrate {

@@ -31,18 +31,25 @@ impl Store {
         settlement: &Settlement,
         now: Timestamp,
     ) -> Result<Settled, LedgerError> {
-        let at = ms(now);
+        let now_ms = ms(now);
         let mut writer = self.writer().await?;
         let mut tx = begin(&mut writer, WHAT).await?;
         let dirtied = match &settlement.outcome {
-            Outcome::Done | Outcome::Gone => complete(&mut tx, claim, None, at).await?,
-            Outcome::Again { at: again } => complete(&mut tx, claim, Some(ms(*again)), at).await?,
-            Outcome::Retry { at: until, error } => retry(&mut tx, claim, ms(*until), error).await?,
+            Outcome::Done | Outcome::Gone => complete(&mut tx, claim, None, now_ms).await?,
+            Outcome::Again { at } => complete(&mut tx, claim, Some(ms(*at)), now_ms).await?,
+            Outcome::Retry { at, error } => retry(&mut tx, claim, ms(*at), error).await?,
             Outcome::PauseToken { reason, .. } | Outcome::PauseWebsite { reason, .. } => {
                 put_back(&mut tx, claim, reason).await?
             }
             Outcome::Invalid { error } | Outcome::Buried { error } => {
-                bury(&mut tx, claim, error, at, span(self.settings.revive_every)).await?
+                bury(
+                    &mut tx,
+                    claim,
+                    error,
+                    now_ms,
+                    span(self.settings.revive_every),
+                )
+                .await?
             }
         };
         let Some(dirtied) = dirtied else {
@@ -55,14 +62,22 @@ impl Store {
         if claim.kind == WorkKind::Conversation
             && let Ok(session) = SessionId::parse(&claim.key)
         {
-            held::settle(&mut tx, &mut fold, &claim.website, &session, complete, at).await?;
+            held::settle(
+                &mut tx,
+                &mut fold,
+                &claim.website,
+                &session,
+                complete,
+                now_ms,
+            )
+            .await?;
         }
-        fold.write(&mut tx, &self.settings, at).await?;
+        fold.write(&mut tx, &self.settings, now_ms).await?;
         if let Some(trace) = &settlement.trace {
-            keep_trace(&mut tx, claim, trace, self.settings.traces_per_key, at).await?;
+            keep_trace(&mut tx, claim, trace, self.settings.traces_per_key, now_ms).await?;
         }
         upkeep::count_calls(&mut tx, &settlement.calls, now).await?;
-        settle_pauses(&mut tx, claim, settlement, at).await?;
+        settle_pauses(&mut tx, claim, settlement, now_ms).await?;
         tx.commit().await.map_err(failed(WHAT))?;
         Ok(Settled::Written)
     }
@@ -120,7 +135,7 @@ impl Store {
         let done = sqlx::query(
             "UPDATE outbox SET state = 'sending', attempts = attempts + 1, attempted_at = ?6, updated_at = ?6, \
                absent_reads = 0, first_absent_at = NULL \
-             WHERE website = ?2 AND user_key = ?3 AND key = ?5 AND state IN ('scheduled', 'due', 'parked') \
+             WHERE website = ?2 AND user_key = ?3 AND key = ?5 AND state = 'due' \
                AND ?1 = 'person' AND EXISTS (SELECT 1 FROM work WHERE kind = ?1 AND work.website = ?2 \
                  AND work.key = ?3 AND lease_token = ?4 AND lease_until > ?6)",
         )

@@ -11,7 +11,7 @@ use crate::{clock::millis, lifecycle::OutboxState, telemetry::events};
 use super::{
     super::quota::{DayQuota, Gap, Health, Standing},
     LedgerError, Store, begin,
-    cells::{Cells, failed, ms, span},
+    cells::{Cells, failed, json, ms, span},
     pauses,
 };
 
@@ -60,18 +60,16 @@ async fn set_fact(
 
 /// The secret for pseudonyms, made with the ledger, beside its id.
 pub(super) async fn secret(writer: &mut SqliteConnection) -> Result<SecretSlice<u8>, LedgerError> {
-    let text = match fact(&mut *writer, "secret").await? {
-        Some(text) => text,
-        None => {
-            let mut tx = begin(writer, "make the ledger's secret").await?;
-            let text = hex::encode(rand::random::<[u8; 32]>());
-            set_fact(&mut *tx, "secret", &text).await?;
-            set_fact(&mut *tx, "id", &uuid::Uuid::new_v4().to_string()).await?;
-            tx.commit()
-                .await
-                .map_err(failed("make the ledger's secret"))?;
-            text
-        }
+    const WHAT: &str = "make the ledger's secret";
+    let text = if let Some(text) = fact(&mut *writer, "secret").await? {
+        text
+    } else {
+        let mut tx = begin(writer, WHAT).await?;
+        let text = hex::encode(rand::random::<[u8; 32]>());
+        set_fact(&mut *tx, "secret", &text).await?;
+        set_fact(&mut *tx, "id", &uuid::Uuid::new_v4().to_string()).await?;
+        tx.commit().await.map_err(failed(WHAT))?;
+        text
     };
     match hex::decode(text) {
         Ok(bytes) if bytes.len() == 32 => Ok(SecretSlice::from(bytes)),
@@ -158,6 +156,26 @@ pub(super) async fn clamp(
             .await
             .map_err(failed("follow the clock"))?;
     }
+    Ok(())
+}
+
+/// Keeps the file from growing beyond so many bytes.
+pub(super) async fn limit_size(
+    writer: &mut SqliteConnection,
+    bytes: u64,
+) -> Result<(), LedgerError> {
+    const WHAT: &str = "limit the ledger's size";
+    let page: i64 = sqlx::query_scalar("PRAGMA page_size")
+        .fetch_one(&mut *writer)
+        .await
+        .map_err(failed(WHAT))?;
+    let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page.max(1);
+    // A pragma takes no parameters; a number needs no quoting.
+    let statement = format!("PRAGMA max_page_count = {}", pages.max(1));
+    sqlx::query(sqlx::AssertSqlSafe(statement))
+        .execute(writer)
+        .await
+        .map_err(failed(WHAT))?;
     Ok(())
 }
 
@@ -313,8 +331,6 @@ impl Store {
             "DELETE FROM deliveries WHERE received_at < ?1 \
                AND id IN (SELECT id FROM deliveries ORDER BY id LIMIT ?2)",
             "DELETE FROM traces WHERE at < ?1 AND id IN (SELECT id FROM traces ORDER BY id LIMIT ?2)",
-            "DELETE FROM work WHERE (kind, website, key) IN (SELECT kind, website, key FROM work \
-               WHERE want_gen <= done_gen AND state = 'ready' AND lease_token IS NULL AND done_at < ?1 LIMIT ?2)",
         ] {
             loop {
                 let mut writer = self.writer().await?;
@@ -329,6 +345,39 @@ impl Store {
                     break;
                 }
             }
+        }
+        // Work rows are looked for beside the writer, because no index leads to the idle ones.
+        let idle = sqlx::query(
+            "SELECT kind, website, key FROM work \
+             WHERE want_gen <= done_gen AND state = 'ready' AND lease_token IS NULL AND done_at < ?1",
+        )
+        .bind(before)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failed("look for what is too old"))?
+        .iter()
+        .map(|row| {
+            let cells = Cells::of(row, "a work row");
+            Ok((
+                cells.text("kind")?,
+                cells.text("website")?,
+                cells.text("key")?,
+            ))
+        })
+        .collect::<Result<Vec<_>, LedgerError>>()?;
+        for step in idle.chunks(usize::try_from(STEP).unwrap_or(usize::MAX)) {
+            let mut writer = self.writer().await?;
+            let done = sqlx::query(
+                "DELETE FROM work WHERE want_gen <= done_gen AND state = 'ready' AND lease_token IS NULL \
+                   AND done_at < ?1 AND (kind, website, key) IN \
+                     (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?2))",
+            )
+            .bind(before)
+            .bind(json(&step))
+            .execute(&mut *writer)
+            .await
+            .map_err(failed("remove what is too old"))?;
+            removed += done.rows_affected();
         }
         Ok(removed)
     }

@@ -80,7 +80,7 @@ impl Asked {
         }
     }
 
-    fn fold(&mut self, later: Self) {
+    fn fold(&mut self, later: &Self) {
         self.triggers += later.triggers;
         if later.priority < self.priority || self.is_timer() {
             self.priority = self.priority.min(later.priority);
@@ -110,7 +110,7 @@ impl Fold {
             std::collections::btree_map::Entry::Vacant(entry) => {
                 entry.insert(asked);
             }
-            std::collections::btree_map::Entry::Occupied(mut entry) => entry.get_mut().fold(asked),
+            std::collections::btree_map::Entry::Occupied(mut entry) => entry.get_mut().fold(&asked),
         }
     }
 
