@@ -85,7 +85,7 @@ impl Store {
     pub(in super::super) async fn checkpoint(
         &self,
         claim: &Claim,
-        writes: &[Write],
+        learned: &[Write],
         now: Timestamp,
     ) -> Result<Settled, LedgerError> {
         const WHAT: &str = "write down the state of an attempt";
@@ -96,7 +96,7 @@ impl Store {
             return Ok(Settled::LeaseLost);
         };
         let mut fold = Fold::default();
-        write(&mut tx, &mut fold, claim, writes, dirtied).await?;
+        write(&mut tx, &mut fold, claim, learned, dirtied).await?;
         fold.write(&mut tx, &self.settings, ms(now)).await?;
         tx.commit().await.map_err(failed(WHAT))?;
         Ok(Settled::Written)
