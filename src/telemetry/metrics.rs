@@ -54,7 +54,7 @@ pub struct WebhookLabels {
 pub struct CrispCallLabels {
     /// Why it was made.
     pub purpose: &'static str,
-    /// `2xx`, `4xx`, `5xx`, `throttled`, `no_answer` or `not_sent`.
+    /// `2xx`, `3xx`, `4xx`, `5xx`, `throttled`, `no_answer` or `not_sent`.
     pub answer: &'static str,
 }
 
