@@ -8,7 +8,6 @@ pub mod client;
 pub mod diagnosis;
 pub mod error;
 pub mod event;
-mod fields;
 pub mod model;
 pub mod quota;
 pub mod signature;

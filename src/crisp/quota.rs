@@ -68,7 +68,7 @@ pub struct Forecast {
 
 impl QuotaSettings {
     /// How many calls a priority may still make.
-    pub fn left(&self, usage: Usage, priority: Priority) -> u32 {
+    pub fn left(self, usage: Usage, priority: Priority) -> u32 {
         if usage.refused {
             return 0;
         }
@@ -76,7 +76,7 @@ impl QuotaSettings {
     }
 
     /// Whether work of that priority and cost may begin. Without a proven address, the share of the unproven counts too.
-    pub fn admits(&self, usage: Usage, priority: Priority, proven: bool, cost: u32) -> bool {
+    pub fn admits(self, usage: Usage, priority: Priority, proven: bool, cost: u32) -> bool {
         let share = self
             .percent(self.unproven_percent.into())
             .saturating_sub(usage.unproven);
@@ -84,7 +84,7 @@ impl QuotaSettings {
     }
 
     /// Where the day ends, at the pace since it began. The first hour counts as a whole one: it says little.
-    pub fn forecast(&self, usage: Usage, now: Timestamp) -> Forecast {
+    pub fn forecast(self, usage: Usage, now: Timestamp) -> Forecast {
         const DAY: i64 = 24 * 3600;
         let began = day_began(now);
         let elapsed = now.duration_since(began).as_secs().clamp(3600, DAY);
@@ -107,7 +107,7 @@ impl QuotaSettings {
     }
 
     /// The count at which a priority stops.
-    fn allowance(&self, priority: Priority) -> u32 {
+    fn allowance(self, priority: Priority) -> u32 {
         let reserve = u32::from(self.reserve_percent.min(100));
         let kept = match priority {
             Priority::OperatorOpened => 0,
@@ -118,7 +118,7 @@ impl QuotaSettings {
         self.percent(100 - kept)
     }
 
-    fn percent(&self, percent: u32) -> u32 {
+    fn percent(self, percent: u32) -> u32 {
         let share = u64::from(self.daily) * u64::from(percent.min(100)) / 100;
         u32::try_from(share).unwrap_or(u32::MAX)
     }
@@ -143,8 +143,8 @@ mod tests {
 
     #[test]
     fn what_matters_least_stops_first() {
-        let quota = QuotaSettings::for_tier(Tier::Plugin);
         use Priority::{Background, Conversation, Event, OperatorOpened};
+        let quota = QuotaSettings::for_tier(Tier::Plugin);
         for (calls, admitted) in [
             (0, &[OperatorOpened, Conversation, Event, Background][..]),
             (2_999, &[OperatorOpened, Conversation, Event, Background]),

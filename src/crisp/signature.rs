@@ -252,10 +252,10 @@ pub(super) fn is_number(timestamp: &[u8]) -> bool {
 /// The moment a timestamp header names. Crisp does not document its unit, so the magnitude decides.
 fn instant(timestamp: &[u8]) -> Option<Timestamp> {
     let number: i64 = std::str::from_utf8(timestamp).ok()?.parse().ok()?;
-    match number {
-        ..0 => None,
-        ..MILLISECONDS_FROM => Timestamp::from_second(number).ok(),
-        _ => Timestamp::from_millisecond(number).ok(),
+    if number < MILLISECONDS_FROM {
+        Timestamp::from_second(number).ok()
+    } else {
+        Timestamp::from_millisecond(number).ok()
     }
 }
 

@@ -8,6 +8,7 @@ mod answer;
 mod calls;
 mod meter;
 mod route;
+mod settings;
 mod tls;
 
 use std::{
@@ -16,20 +17,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use reqwest::{
     Method, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
     redirect, retry,
 };
-use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use url::Url;
 
 use self::route::Route;
 pub use self::{
     calls::{PersonRef, Timeline},
     meter::{Call, Meter},
+    settings::{ApiToken, BASE_URL, ClientError, ClientSettings, Tier, USER_AGENT},
     tls::install_tls,
 };
 use super::error::CrispError;
@@ -37,11 +37,6 @@ use crate::telemetry::{
     events,
     metrics::{CrispCallLabels, Metrics},
 };
-
-/// Where Crisp's API is.
-pub const BASE_URL: &str = "https://api.crisp.chat/v1/";
-/// How we introduce ourselves.
-pub const USER_AGENT: &str = concat!("crisp-sync/", env!("CARGO_PKG_VERSION"));
 
 const TIER: HeaderName = HeaderName::from_static("x-crisp-tier");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
@@ -53,101 +48,6 @@ const ANSWER_MAX: usize = 1024 * 1024;
 /// Connections idle for longer are closed by us, before the other side closes one just as we write to it: such a race
 /// leaves us without knowing whether a request was applied.
 const IDLE_MAX: Duration = Duration::from_secs(20);
-
-/// Which kind of token we hold.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize, schemars::JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Tier {
-    /// A plugin's token: every website that installed it.
-    #[default]
-    Plugin,
-    /// A website's token: that website only.
-    Website,
-}
-
-impl Tier {
-    /// As the header `X-Crisp-Tier` says it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Plugin => "plugin",
-            Self::Website => "website",
-        }
-    }
-}
-
-/// Our credentials for the API.
-#[derive(Clone)]
-pub struct ApiToken {
-    /// The token's identifier.
-    pub identifier: String,
-    /// Its key.
-    pub key: SecretString,
-    /// Its kind.
-    pub tier: Tier,
-}
-
-impl fmt::Debug for ApiToken {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("ApiToken")
-            .field("tier", &self.tier)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What a client is made from.
-#[derive(Debug, Clone)]
-pub struct ClientSettings {
-    /// Where the API is: [`BASE_URL`], or a stand-in's address.
-    pub base_url: Url,
-    /// Our credentials.
-    pub token: ApiToken,
-    /// How long a call may take in all.
-    pub timeout: Duration,
-    /// How long the connection may take.
-    pub connect_timeout: Duration,
-    /// A proxy for all calls. The environment's is not used.
-    pub proxy: Option<Url>,
-    /// How we introduce ourselves.
-    pub user_agent: String,
-}
-
-impl ClientSettings {
-    /// Settings with the defaults: 3 s to connect, 10 s in all, no proxy.
-    pub fn new(base_url: Url, token: ApiToken) -> Self {
-        Self {
-            base_url,
-            token,
-            timeout: Duration::from_secs(10),
-            connect_timeout: Duration::from_secs(3),
-            proxy: None,
-            user_agent: USER_AGENT.to_owned(),
-        }
-    }
-}
-
-/// Why a client cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The base URL cannot be used.
-    #[error(
-        "could not use the base URL of Crisp's API: {0}\nhint: it looks like `https://api.crisp.chat/v1/`"
-    )]
-    BaseUrl(&'static str),
-    /// No certificate authority is installed, so no server could prove itself.
-    #[error(
-        "found no certificate authorities on this machine\nhint: install the package `ca-certificates`, or set `SSL_CERT_FILE`"
-    )]
-    NoAuthorities,
-    /// TLS cannot be set up.
-    #[error("could not set up TLS")]
-    Tls(#[from] rustls::Error),
-    /// The HTTP client cannot be made: the proxy's URL or the user agent.
-    #[error("could not make the HTTP client")]
-    Build(#[source] reqwest::Error),
-}
 
 /// Calls Crisp. Clones share connections.
 #[derive(Clone)]
@@ -186,7 +86,7 @@ impl Client {
     /// Makes a client. Nothing is sent. Counts go to `metrics`.
     pub fn new(settings: &ClientSettings, metrics: Metrics) -> Result<Self, ClientError> {
         install_tls();
-        check(&settings.base_url)?;
+        settings::check(&settings.base_url)?;
         let builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls::config(&settings.base_url, settings.proxy.as_ref())?)
             .user_agent(&settings.user_agent)
@@ -208,7 +108,7 @@ impl Client {
                 .build()
                 .map_err(|error| ClientError::Build(error.without_url()))?,
             base: Arc::new(settings.base_url.clone()),
-            authorization: authorization(&settings.token),
+            authorization: settings.token.authorization(),
             tier: settings.token.tier,
             metrics,
         })
@@ -218,7 +118,7 @@ impl Client {
     #[must_use]
     pub fn with_token(&self, token: &ApiToken) -> Self {
         Self {
-            authorization: authorization(token),
+            authorization: token.authorization(),
             tier: token.tier,
             ..self.clone()
         }
@@ -373,31 +273,6 @@ impl Failed {
             },
         }
     }
-}
-
-fn check(base_url: &Url) -> Result<(), ClientError> {
-    if !matches!(base_url.scheme(), "http" | "https") {
-        return Err(ClientError::BaseUrl("it is neither http nor https"));
-    }
-    if !base_url.username().is_empty() || base_url.password().is_some() {
-        return Err(ClientError::BaseUrl("it holds credentials"));
-    }
-    if base_url.query().is_some() || base_url.fragment().is_some() {
-        return Err(ClientError::BaseUrl("it holds a query or a fragment"));
-    }
-    Ok(())
-}
-
-fn authorization(token: &ApiToken) -> HeaderValue {
-    let pair = Zeroizing::new(format!(
-        "{}:{}",
-        token.identifier,
-        token.key.expose_secret()
-    ));
-    let basic = Zeroizing::new(format!("Basic {}", BASE64_STANDARD.encode(pair.as_bytes())));
-    let mut value = HeaderValue::from_str(&basic).expect("base64 is fit for a header");
-    value.set_sensitive(true);
-    value
 }
 
 /// Crisp's id of the request, if it looks like one: it goes into logs.

@@ -1,136 +1,18 @@
-//! Reads what a verified webhook says.
-//!
-//! Only `event` and `data` are mandatory (as in Crisp's own SDKs); unknown events become [`WebhookEvent::Other`] and
-//! unknown fields are passed over. Ids are checked here, once. The text of a message is never read: it stays in the body
-//! and goes when the body goes. An address that is none is `None`; the event stands.
+//! From a verified body to an envelope.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
 
-use super::{
-    fields::Fields,
-    signature::{Hook, VerifiedBody},
+use super::{Envelope, WebhookEvent, fields::Fields};
+use crate::{
+    crisp::signature::{Hook, VerifiedBody},
+    ids::{Email, IdError, PeopleId, SessionId, WebsiteId},
 };
-use crate::ids::{Email, IdError, PeopleId, SessionId, WebsiteId};
 
 /// The longest event name we take. Crisp's own stay below 40 bytes.
 const LONGEST_NAME: usize = 100;
 /// The longest state or origin we take; a longer one is none.
 const LONGEST_WORD: usize = 200;
-
-/// A webhook: which website, what happened, when.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Envelope {
-    /// The website it is about.
-    pub website: WebsiteId,
-    /// What happened.
-    pub event: WebhookEvent,
-    /// What happened, in Crisp's words: `message:send`.
-    pub name: String,
-    /// When it happened, by Crisp's clock.
-    pub at: Option<Timestamp>,
-    /// What Crisp numbers a message with. It exceeds 32 bits.
-    pub fingerprint: Option<i64>,
-}
-
-/// What a webhook says happened. Names are Crisp's, seen from the visitor: `message:send` is sent by the visitor.
-#[derive(Debug, Clone, PartialEq)]
-pub enum WebhookEvent {
-    /// A message from the visitor.
-    MessageSend {
-        /// The conversation.
-        session: SessionId,
-        /// Whether a person on the visitor's side wrote it.
-        from_user: bool,
-        /// The channel: `chat`, `email`, `urn:…`.
-        origin: Option<String>,
-    },
-    /// The visitor's address became known or changed. Anybody can claim any address.
-    SessionSetEmail {
-        /// The conversation.
-        session: SessionId,
-        /// The address, if it is one.
-        email: Option<Email>,
-    },
-    /// The visitor's identity was verified, or no longer is.
-    SessionUpdateVerify {
-        /// The conversation.
-        session: SessionId,
-        /// Whether it is verified now.
-        is_verified: bool,
-    },
-    /// The conversation was opened, waits or is resolved.
-    SessionSetState {
-        /// The conversation.
-        session: SessionId,
-        /// `pending`, `unresolved` or `resolved`.
-        state: String,
-    },
-    /// An operator opened the conversation in the inbox.
-    SessionSetOpened {
-        /// The conversation.
-        session: SessionId,
-    },
-    /// An operator started the conversation.
-    SessionRequestInitiated {
-        /// The conversation.
-        session: SessionId,
-    },
-    /// The conversation was bound to a contact.
-    PeopleBindSession {
-        /// The conversation.
-        session: SessionId,
-        /// The contact.
-        people: PeopleId,
-    },
-    /// The conversation's data changed: by an operator, the page, or us.
-    SessionSetData {
-        /// The conversation.
-        session: SessionId,
-        /// The data it has now.
-        data: Map<String, Json>,
-    },
-    /// The conversation's segments changed: by an operator, the page, or us.
-    SessionSetSegments {
-        /// The conversation.
-        session: SessionId,
-        /// The segments it has now.
-        segments: Vec<String>,
-    },
-    /// The conversation is gone.
-    SessionRemoved {
-        /// The conversation.
-        session: SessionId,
-    },
-    /// A contact was made.
-    PeopleProfileCreated {
-        /// The contact.
-        people: PeopleId,
-        /// Its address, if told.
-        email: Option<Email>,
-    },
-    /// A contact is gone.
-    PeopleProfileRemoved {
-        /// The contact.
-        people: PeopleId,
-        /// Its address, if told.
-        email: Option<Email>,
-    },
-    /// A contact's card changed: by an operator, or us.
-    PeopleProfileUpdated {
-        /// The contact.
-        people: PeopleId,
-        /// Its address, if told.
-        email: Option<Email>,
-    },
-    /// The plugin was installed on the website, or removed from it.
-    PluginSubscriptionUpdated {
-        /// Whether it is installed now.
-        bound: bool,
-    },
-    /// Something that asks nothing of us.
-    Other,
-}
 
 /// Why a genuine body cannot be read. The texts name fields, never values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -197,38 +79,6 @@ impl Envelope {
                 .and_then(|at| Timestamp::from_millisecond(at).ok()),
             fingerprint: data.read("fingerprint"),
         })
-    }
-
-    /// The conversation it is about.
-    pub fn session(&self) -> Option<&SessionId> {
-        match &self.event {
-            WebhookEvent::MessageSend { session, .. }
-            | WebhookEvent::SessionSetEmail { session, .. }
-            | WebhookEvent::SessionUpdateVerify { session, .. }
-            | WebhookEvent::SessionSetState { session, .. }
-            | WebhookEvent::SessionSetOpened { session }
-            | WebhookEvent::SessionRequestInitiated { session }
-            | WebhookEvent::PeopleBindSession { session, .. }
-            | WebhookEvent::SessionSetData { session, .. }
-            | WebhookEvent::SessionSetSegments { session, .. }
-            | WebhookEvent::SessionRemoved { session } => Some(session),
-            WebhookEvent::PeopleProfileCreated { .. }
-            | WebhookEvent::PeopleProfileRemoved { .. }
-            | WebhookEvent::PeopleProfileUpdated { .. }
-            | WebhookEvent::PluginSubscriptionUpdated { .. }
-            | WebhookEvent::Other => None,
-        }
-    }
-
-    /// The contact it is about.
-    pub fn people(&self) -> Option<&PeopleId> {
-        match &self.event {
-            WebhookEvent::PeopleBindSession { people, .. }
-            | WebhookEvent::PeopleProfileCreated { people, .. }
-            | WebhookEvent::PeopleProfileRemoved { people, .. }
-            | WebhookEvent::PeopleProfileUpdated { people, .. } => Some(people),
-            _ => None,
-        }
     }
 }
 
@@ -379,10 +229,10 @@ mod tests {
     use secrecy::SecretString;
     use serde_json::json;
 
-    use super::super::signature::{
+    use super::*;
+    use crate::crisp::signature::{
         SigningSecrets, WebsiteKey, sign, verify_plugin, verify_website,
     };
-    use super::*;
 
     fn read(body: &str) -> Result<Envelope, EnvelopeError> {
         let signature = sign("s", "1", body.as_bytes());
@@ -396,7 +246,17 @@ mod tests {
         Envelope::read(&verified)
     }
 
-    fn event(name: &str, data: Json) -> WebhookEvent {
+    fn of_body(body: &str) -> WebhookEvent {
+        let envelope = read(body).expect(body);
+        assert_eq!(
+            envelope.website.as_str(),
+            "0b7e4c1a-6f1d-4a58-9d0e-2f5b7c9a1e11"
+        );
+        assert!(envelope.at.is_some(), "{body}");
+        envelope.event
+    }
+
+    fn event(name: &str, data: &Json) -> WebhookEvent {
         read(&json!({"website_id": "w", "event": name, "data": data}).to_string())
             .expect("a readable envelope")
             .event
@@ -410,19 +270,20 @@ mod tests {
         PeopleId::parse("c9a0f3de-1b7c-4f0e-8f5e-2f9b8d1c7a66").expect("an id")
     }
 
-    fn ada() -> Option<Email> {
-        Some(Email::parse("ada@example.org").expect("an address"))
+    fn ada() -> Email {
+        Email::parse("ada@example.org").expect("an address")
     }
 
     macro_rules! fixture {
         ($name:literal) => {
-            include_str!(concat!("../../fixtures/webhooks/", $name, ".json"))
+            include_str!(concat!("../../../fixtures/webhooks/", $name, ".json"))
         };
     }
 
     #[test]
-    fn every_sample_is_read() {
-        let message = |origin: &str| WebhookEvent::MessageSend {
+    fn every_sample_about_a_conversation_is_read() {
+        use WebhookEvent as Event;
+        let message = |origin: &str| Event::MessageSend {
             session: session(),
             from_user: true,
             origin: Some(origin.to_owned()),
@@ -431,101 +292,106 @@ mod tests {
             (fixture!("message_send"), message("chat")),
             (fixture!("message_send_email"), message("email")),
             (fixture!("message_send_file"), message("chat")),
-            (fixture!("message_received"), WebhookEvent::Other),
+            (fixture!("message_received"), Event::Other),
             (
                 fixture!("session_set_email"),
-                WebhookEvent::SessionSetEmail {
+                Event::SessionSetEmail {
                     session: session(),
-                    email: ada(),
+                    email: Some(ada()),
                 },
             ),
             (
                 fixture!("session_update_verify"),
-                WebhookEvent::SessionUpdateVerify {
+                Event::SessionUpdateVerify {
                     session: session(),
                     is_verified: true,
                 },
             ),
             (
                 fixture!("session_set_state"),
-                WebhookEvent::SessionSetState {
+                Event::SessionSetState {
                     session: session(),
                     state: "unresolved".to_owned(),
                 },
             ),
             (
                 fixture!("session_set_opened"),
-                WebhookEvent::SessionSetOpened { session: session() },
+                Event::SessionSetOpened { session: session() },
             ),
             (
                 fixture!("session_request_initiated"),
-                WebhookEvent::SessionRequestInitiated { session: session() },
+                Event::SessionRequestInitiated { session: session() },
             ),
             (
+                fixture!("session_removed"),
+                Event::SessionRemoved { session: session() },
+            ),
+        ];
+        for (body, expected) in samples {
+            assert_eq!(of_body(body), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn every_sample_about_a_contact_is_read() {
+        use WebhookEvent as Event;
+        let samples = [
+            (
                 fixture!("people_bind_session"),
-                WebhookEvent::PeopleBindSession {
+                Event::PeopleBindSession {
                     session: session(),
                     people: people(),
                 },
             ),
             (
-                fixture!("session_removed"),
-                WebhookEvent::SessionRemoved { session: session() },
-            ),
-            (
                 fixture!("people_profile_created"),
-                WebhookEvent::PeopleProfileCreated {
+                Event::PeopleProfileCreated {
                     people: people(),
-                    email: ada(),
+                    email: Some(ada()),
                 },
             ),
             (
                 fixture!("people_profile_updated"),
-                WebhookEvent::PeopleProfileUpdated {
+                Event::PeopleProfileUpdated {
                     people: people(),
-                    email: ada(),
+                    email: Some(ada()),
                 },
             ),
             (
                 fixture!("people_profile_removed"),
-                WebhookEvent::PeopleProfileRemoved {
+                Event::PeopleProfileRemoved {
                     people: people(),
-                    email: ada(),
+                    email: Some(ada()),
                 },
             ),
             (
                 fixture!("plugin_subscription_updated"),
-                WebhookEvent::PluginSubscriptionUpdated { bound: true },
-            ),
-            (
-                fixture!("session_set_segments"),
-                WebhookEvent::SessionSetSegments {
-                    session: session(),
-                    segments: ["plan-pro", "status-active", "onboarded"]
-                        .map(str::to_owned)
-                        .to_vec(),
-                },
-            ),
-            (
-                fixture!("session_set_data"),
-                WebhookEvent::SessionSetData {
-                    session: session(),
-                    data: json!({"plan": "pro", "trial_days_left": 0, "onboarded": true})
-                        .as_object()
-                        .cloned()
-                        .expect("an object"),
-                },
+                Event::PluginSubscriptionUpdated { bound: true },
             ),
         ];
         for (body, expected) in samples {
-            let envelope = read(body).expect(body);
-            assert_eq!(envelope.event, expected, "{body}");
-            assert_eq!(
-                envelope.website.as_str(),
-                "0b7e4c1a-6f1d-4a58-9d0e-2f5b7c9a1e11"
-            );
-            assert!(envelope.at.is_some());
+            assert_eq!(of_body(body), expected, "{body}");
         }
+    }
+
+    #[test]
+    fn data_and_segments_are_read_as_they_are_now() {
+        let segments = ["plan-pro", "status-active", "onboarded"];
+        assert_eq!(
+            of_body(fixture!("session_set_segments")),
+            WebhookEvent::SessionSetSegments {
+                session: session(),
+                segments: segments.map(str::to_owned).to_vec(),
+            }
+        );
+        let data = json!({"plan": "pro", "trial_days_left": 0, "onboarded": true});
+        assert_eq!(
+            of_body(fixture!("session_set_data")),
+            WebhookEvent::SessionSetData {
+                session: session(),
+                data: data.as_object().cloned().expect("an object"),
+            }
+        );
     }
 
     #[test]
@@ -678,9 +544,10 @@ mod tests {
         };
         assert_eq!(Json::Object(data), json!({"plan": "pro"}));
         for held in [json!(null), json!([])] {
-            let WebhookEvent::SessionSetData { data, .. } =
-                event("session:set_data", json!({"session_id": "s", "data": held}))
-            else {
+            let WebhookEvent::SessionSetData { data, .. } = event(
+                "session:set_data",
+                &json!({"session_id": "s", "data": held}),
+            ) else {
                 panic!("another event");
             };
             assert!(data.is_empty());
@@ -699,7 +566,7 @@ mod tests {
             assert_eq!(
                 event(
                     "session:set_email",
-                    json!({"session_id": "s", "email": email})
+                    &json!({"session_id": "s", "email": email})
                 ),
                 WebhookEvent::SessionSetEmail {
                     session: session.clone(),
@@ -708,7 +575,7 @@ mod tests {
             );
         }
         assert_eq!(
-            event("message:send", json!({"session_id": "s"})),
+            event("message:send", &json!({"session_id": "s"})),
             WebhookEvent::MessageSend {
                 session: session.clone(),
                 from_user: true,
@@ -718,7 +585,7 @@ mod tests {
         assert_eq!(
             event(
                 "message:send",
-                json!({"session_id": "s", "from": "operator", "origin": "a\u{0}"})
+                &json!({"session_id": "s", "from": "operator", "origin": "a\u{0}"})
             ),
             WebhookEvent::MessageSend {
                 session: session.clone(),
@@ -727,7 +594,7 @@ mod tests {
             }
         );
         assert_eq!(
-            event("session:update_verify", json!({"session_id": "s"})),
+            event("session:update_verify", &json!({"session_id": "s"})),
             WebhookEvent::SessionUpdateVerify {
                 session: session.clone(),
                 is_verified: false
@@ -736,7 +603,7 @@ mod tests {
         assert_eq!(
             event(
                 "session:set_segments",
-                json!({"session_id": "s", "segments": ["a", 1, null]})
+                &json!({"session_id": "s", "segments": ["a", 1, null]})
             ),
             WebhookEvent::SessionSetSegments {
                 session,
