@@ -42,7 +42,7 @@ async fn bare(port: u16) -> io::Result<()> {
                 "/webhooks/crisp",
                 web::post().to(|body: web::Bytes| async move {
                     drop(body);
-                    HttpResponse::Ok()
+                    HttpResponse::Ok().finish()
                 }),
             )
     })

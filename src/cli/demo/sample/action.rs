@@ -1,6 +1,6 @@
 //! What can happen to a person in Harbor, each as one or two honest SQL statements.
 //!
-//! An action is refused unless [`people`](super::people) offers it to that person as they stand.
+//! An action is refused unless [`people`](super::people()) offers it to that person as they stand.
 
 use jiff::Timestamp;
 use sqlx::SqlitePool;
