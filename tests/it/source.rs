@@ -14,6 +14,8 @@ pub(crate) struct Word {
     pub(crate) line: usize,
     /// The inline modules (`mod tests { … }`) around it, outermost first.
     pub(crate) inside: Vec<String>,
+    /// The innermost function around it.
+    pub(crate) function: Option<String>,
 }
 
 /// A file of the project, by its path from the top.
@@ -56,11 +58,14 @@ fn gather(folder: &Path, found: &mut Vec<SourceFile>) {
 
 /// The words of `source`. `::` is one word; every other sign stands alone.
 pub(crate) fn words(source: &str) -> Vec<Word> {
-    let mut words = Vec::new();
+    let mut words: Vec<Word> = Vec::new();
     let mut rest = source;
     let mut line = 1;
-    // Inline modules still open, each with the depth of braces outside it.
+    // Inline modules and functions still open, each with the depth of braces outside it.
     let mut modules: Vec<(String, usize)> = Vec::new();
+    let mut functions: Vec<(String, usize)> = Vec::new();
+    // A function whose name was read and whose body was not.
+    let mut announced: Option<String> = None;
     let mut depth = 0;
     while let Some(first) = rest.chars().next() {
         let length = token_length(rest, first);
@@ -70,15 +75,21 @@ pub(crate) fn words(source: &str) -> Vec<Word> {
             match token {
                 "{" => {
                     if let [.., keyword, name] = &words[..]
-                        && keyword_is_module(keyword)
+                        && keyword.text == "mod"
                     {
                         modules.push((name.text.clone(), depth));
                     }
+                    functions.extend(announced.take().map(|name| (name, depth)));
                     depth += 1;
                 }
                 "}" => {
                     depth = depth.saturating_sub(1);
                     modules.retain(|(_, outside)| *outside < depth);
+                    functions.retain(|(_, outside)| *outside < depth);
+                }
+                ";" => announced = None,
+                _ if words.last().is_some_and(|word| word.text == "fn") => {
+                    announced = Some(token.to_owned());
                 }
                 _ => {}
             }
@@ -86,15 +97,12 @@ pub(crate) fn words(source: &str) -> Vec<Word> {
                 text: token.to_owned(),
                 line,
                 inside: modules.iter().map(|(name, _)| name.clone()).collect(),
+                function: functions.last().map(|(name, _)| name.clone()),
             });
         }
         line += token.matches('\n').count();
     }
     words
-}
-
-fn keyword_is_module(word: &Word) -> bool {
-    word.text == "mod"
 }
 
 fn is_code(token: &str, first: char) -> bool {
