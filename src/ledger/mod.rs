@@ -1,1 +1,152 @@
-//! Stub.
+//! The ledger: our own durable store, inbox and outbox.
+//!
+//! It promises that what it acknowledged survives `kill -9` and power loss, that a row is worked by one holder of a lease
+//! at a time, and that a settlement is written whole or not at all. It never decides what to do: it keeps what happened
+//! ([`deliveries`]), what is to be done ([`work`]), what Crisp held when we last looked ([`mirror`]), and what we owe
+//! people's timelines ([`outbox`]).
+//!
+//! [`Ledger`] is the one public type to act through; the SQL behind it lives in a folder of its own per engine. Instants
+//! are whole milliseconds.
+
+mod accept;
+mod commands;
+pub mod deliveries;
+mod echo;
+mod error;
+pub mod mirror;
+pub mod outbox;
+pub mod quota;
+mod reads;
+mod sqlite;
+pub mod work;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+
+use crate::pseudonym::Pseudonyms;
+
+pub use deliveries::{
+    Acceptance, Delivery, DeliveryFilter, DeliveryId, DeliveryRow, Effect, PersonBy,
+};
+pub use error::{LedgerError, Source};
+pub use mirror::{
+    ContactState, ConversationMirror, OwnedKind, OwnedName, PersonMirror, Side, Write,
+};
+pub use outbox::{Arming, OutboxFilter, OutboxRow, SendCount};
+pub use quota::{DayQuota, Gap, Health, Pause, PauseScope, Standing};
+pub use sqlite::{MIGRATIONS, MigrationFile};
+pub use work::{
+    Claim, Enqueue, Outcome, Settled, Settlement, Trace, TraceRow, Trigger, Urgency, WorkKind,
+    WorkRow, WorkState,
+};
+
+/// What the ledger has to know before it is opened.
+#[derive(Debug, Clone)]
+pub struct LedgerSettings {
+    /// The file. Beside it come `-wal`, `-shm` and `.lock`.
+    pub path: PathBuf,
+    /// Bytes that the file does not grow beyond; then callers are told that the disk is full.
+    pub size_limit: Option<u64>,
+    /// Connections that only read.
+    pub readers: u32,
+    /// How long a statement waits for a lock that another program holds on the file.
+    pub busy_timeout: Duration,
+    /// Acceptances that may wait for the disk; beyond, callers are refused at once.
+    pub waiting_limit: usize,
+    /// Acceptances in one commit.
+    pub batch_limit: usize,
+    /// No lease is longer; one that seems to be was taken before the clock was set back.
+    pub longest_lease: Duration,
+    /// A row whose lease ran out so often is dead.
+    pub crash_limit: u32,
+    /// Urgent runs per row and window.
+    pub urgent_limit: u32,
+    /// That window.
+    pub urgent_window: Duration,
+    /// How long a dead row that a trigger revived stays dead the next time.
+    pub revive_every: Duration,
+    /// Traces kept per row.
+    pub traces_per_key: u32,
+    /// A silence longer than this is a gap.
+    pub gap: Duration,
+}
+
+impl LedgerSettings {
+    /// The usual settings for a ledger in this file.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            size_limit: None,
+            readers: 4,
+            busy_timeout: Duration::from_secs(5),
+            waiting_limit: 8192,
+            batch_limit: 1000,
+            longest_lease: Duration::from_mins(15),
+            crash_limit: 5,
+            urgent_limit: 5,
+            urgent_window: Duration::from_mins(10),
+            revive_every: Duration::from_mins(15),
+            traces_per_key: 20,
+            gap: Duration::from_mins(5),
+        }
+    }
+}
+
+/// The ledger, open. Clones are handles to the same.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    store: Arc<sqlite::Store>,
+    writer: accept::Writer,
+    pseudonyms: Pseudonyms,
+    wake: Arc<Notify>,
+}
+
+impl Ledger {
+    /// Opens the ledger, makes it if there is none, and brings its schema up to date. Starts the writer on the current
+    /// tokio runtime; every other method may be called from any.
+    pub async fn open(settings: LedgerSettings, now: Timestamp) -> Result<Self, LedgerError> {
+        let wake = Arc::new(Notify::new());
+        let (waiting, batch) = (settings.waiting_limit, settings.batch_limit);
+        let (store, secret) = sqlite::Store::open(settings, now).await?;
+        let store = Arc::new(store);
+        let writer = accept::Writer::start(&store, &wake, waiting, batch);
+        Ok(Self {
+            shared: Arc::new(Shared {
+                store,
+                writer,
+                pseudonyms: Pseudonyms::new(secret),
+                wake,
+            }),
+        })
+    }
+
+    /// Finishes what waits, folds the write-ahead log into the file and lets go of the lock. Dropping every handle loses
+    /// nothing either; it only leaves the folding to the next start.
+    pub async fn close(&self) -> Result<(), LedgerError> {
+        self.shared.writer.close().await;
+        self.shared.store.close().await
+    }
+
+    /// The keyed hashes of this ledger. Their secret was made with it and never changes.
+    pub fn pseudonyms(&self) -> &Pseudonyms {
+        &self.shared.pseudonyms
+    }
+
+    /// Notified whenever there may be something new to claim. Ask for the notification before looking at the rows.
+    pub fn wake(&self) -> &Notify {
+        &self.shared.wake
+    }
+
+    /// Commits a delivery with its effects. `Ok` means that it is on the disk. An error means that nothing of this
+    /// acceptance is kept; it never concerns its neighbours in the same commit.
+    pub async fn accept(&self, acceptance: Acceptance, now: Timestamp) -> Result<(), LedgerError> {
+        self.shared.writer.accept(acceptance, now).await
+    }
+}

@@ -1,1 +1,56 @@
-//! Stub.
+//! Which lifecycle events Crisp missed, and whether it is safe to send them.
+//!
+//! "Sorry to see you go" reaches a customer once. Everything that decides it is here, and none of it reads a clock, a
+//! socket or a table: [`occurrences`] says what happened, [`decide()`] what becomes of it, [`recheck()`] whether it may leave
+//! now, [`timeline`] what Crisp has, and [`settle_ambiguous`] what became of a request without an answer.
+//!
+//! # The order that makes an event unrepeatable
+//!
+//! The caller, for one user at a time and under one lease:
+//!
+//! 1. reads the user, calls [`occurrences`] and [`decide()`], and stores rows and [`Edges`] in one transaction;
+//! 2. for each `due` row reads the user again and calls [`recheck()`], with a [`Memory`] that holds what was sent a moment ago;
+//! 3. where [`Rules::needs_timeline`] says so reads Crisp's timeline past [`timeline::Sought::earliest`], and calls
+//!    [`timeline::clear`];
+//! 4. commits `sending` with `attempted_at`, and the high-water mark of the event ([`OutboxState::may_be_in_crisp`]);
+//! 5. posts, once;
+//! 6. stores `sent`, or on a clear refusal what follows from it, or leaves `sending` for [`settle_ambiguous`].
+//!
+//! A row found in `sending` by a later claim is an attempt without an answer, whatever ended it. `sent` has one way in:
+//! Crisp's answer or Crisp's timeline.
+
+mod ambiguity;
+mod compile;
+mod decide;
+mod due;
+mod edges;
+mod error;
+mod later_events;
+pub mod limits;
+mod memory;
+mod moment;
+mod occurrence;
+mod outbox;
+mod period;
+mod recheck;
+mod rules;
+mod source;
+pub mod timeline;
+
+pub use ambiguity::{Ambiguity, BETWEEN_READS, PATIENCE, Reading, settle_ambiguous};
+pub use decide::{Decision, Judgement, decide, judge};
+pub use due::{Found, occurrences};
+pub use edges::{Edge, Edges, Gap};
+pub use error::RuleError;
+pub use memory::{Guards, Memory};
+pub use occurrence::{Occurrence, OccurrenceAt, payload};
+pub use outbox::{Known, OutboxState, UnknownOutboxState};
+pub use recheck::{Fresh, Recheck, recheck};
+pub use rules::{Rule, Rules};
+pub use source::{AfterAmbiguous, Color, LifecycleSource, RuleSource, Sender};
+
+/// What is wrong with the table, and where.
+pub use crate::expression::DefinitionFault as Fault;
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,187 @@
-//! Stub.
+//! The listeners: the public one for Crisp, the ops one for people and machines that run the service.
+//!
+//! Sockets are bound before anything starts, so that a port in use is an error at start and a test knows its port.
+//! Signals are not read here: whoever calls [`Server::start`] decides when to stop.
+
+pub mod command;
+mod health;
+pub mod interest;
+mod ops;
+pub mod refusal;
+pub mod webhooks;
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use actix_web::{App, HttpServer, dev::ServerHandle, middleware, web};
+
+use crate::{clock::Clock, ledger::Ledger, telemetry::Metrics};
+pub use ops::OpsToken;
+use webhooks::{Receiver, ReceiverSettings};
+
+/// What the listeners take from the configuration.
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
+    /// Where Crisp reaches us.
+    pub listen: SocketAddr,
+    /// Where operators reach us; loopback unless chosen otherwise.
+    pub ops_listen: Option<SocketAddr>,
+    /// Bearer tokens for the ops listener; none means that loopback alone guards it.
+    pub ops_tokens: Vec<OpsToken>,
+    /// What stands before every path, for a proxy that does not strip it: `""` or `/crisp`.
+    pub path_prefix: String,
+    /// Threads that accept webhooks.
+    pub threads: usize,
+    /// Connections at the same time; more wait in the kernel.
+    pub max_connections: usize,
+    /// How long requests in hand may take once a stop is asked for.
+    pub drain: Duration,
+    /// The receiver's part.
+    pub receiver: ReceiverSettings,
+}
+
+/// Says that the service is about to end, so that `/readyz` turns away traffic before the socket closes.
+#[derive(Debug, Clone, Default)]
+pub struct Draining(Arc<AtomicBool>);
+
+impl Draining {
+    /// Marks the service as draining.
+    pub fn begin(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn has_begun(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// The running listeners.
+#[derive(Debug)]
+pub struct Server {
+    /// Where webhooks arrive; the port is real even if the settings said 0.
+    pub address: SocketAddr,
+    /// Where operators look.
+    pub ops_address: Option<SocketAddr>,
+    draining: Draining,
+    handles: Vec<ServerHandle>,
+    running: Vec<tokio::task::JoinHandle<std::io::Result<()>>>,
+}
+
+/// A listener that could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "could not listen on {address}\nhint: is another process using the port? `server.listen` or $PORT sets another"
+)]
+pub struct ListenError {
+    address: SocketAddr,
+    #[source]
+    source: std::io::Error,
+}
+
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ListenError> {
+    let failed = |source| ListenError { address, source };
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// How many connections wait in the kernel; a burst of webhooks is not turned away for a moment's pause.
+const BACKLOG: u32 = 1024;
+/// A client that takes longer to send its request's head is dropped.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Server {
+    /// Binds both listeners and starts to serve.
+    pub fn start(
+        settings: ServerSettings,
+        ledger: Ledger,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> Result<Self, ListenError> {
+        let draining = Draining::default();
+        let health = web::Data::new(health::Health::new(
+            ledger.clone(),
+            draining.clone(),
+            clock.clone(),
+        ));
+        let (listener, address) = listen(settings.listen)?;
+        let receiver = web::Data::new(Receiver::new(
+            settings.receiver,
+            ledger.clone(),
+            metrics.clone(),
+            clock.clone(),
+        ));
+        let prefix = settings.path_prefix.clone();
+        let public_health = health.clone();
+        let public = HttpServer::new(move || {
+            App::new()
+                .app_data(receiver.clone())
+                .app_data(public_health.clone())
+                .service(
+                    web::scope(&prefix)
+                        .route("/webhooks/crisp", web::post().to(webhooks::receive))
+                        .configure(health::routes),
+                )
+        })
+        .disable_signals()
+        .workers(settings.threads.max(1))
+        .backlog(BACKLOG)
+        .max_connections(settings.max_connections)
+        .client_request_timeout(HEAD_TIMEOUT)
+        .shutdown_timeout(settings.drain.as_secs().max(1))
+        .listen(listener)
+        .map_err(|source| ListenError { address, source })?
+        .run();
+        let mut handles = vec![public.handle()];
+        let mut running = vec![tokio::spawn(public)];
+        let mut ops_address = None;
+        if let Some(wanted) = settings.ops_listen {
+            let (listener, address) = listen(wanted)?;
+            let ops = web::Data::new(ops::Ops::new(ledger, metrics, clock, settings.ops_tokens));
+            let server = HttpServer::new(move || {
+                App::new()
+                    .wrap(middleware::DefaultHeaders::new().add(("Cache-Control", "no-store")))
+                    .app_data(ops.clone())
+                    .app_data(health.clone())
+                    .configure(health::routes)
+                    .configure(ops::routes)
+            })
+            .disable_signals()
+            .workers(1)
+            .client_request_timeout(HEAD_TIMEOUT)
+            .shutdown_timeout(1)
+            .listen(listener)
+            .map_err(|source| ListenError { address, source })?
+            .run();
+            handles.push(server.handle());
+            running.push(tokio::spawn(server));
+            ops_address = Some(address);
+        }
+        Ok(Self {
+            address,
+            ops_address,
+            draining,
+            handles,
+            running,
+        })
+    }
+
+    /// Stops accepting, lets requests in hand finish within the drain time, and returns when both listeners are closed.
+    pub async fn stop(self) {
+        self.draining.begin();
+        for handle in &self.handles {
+            handle.stop(true).await;
+        }
+        for running in self.running {
+            // A listener that panicked has nothing left to close.
+            drop(running.await);
+        }
+    }
+}

@@ -66,6 +66,8 @@ events! {
     LEDGER_CAUTIOUS = "ledger.cautious", "WARN", "The ledger saw a gap: every lifecycle event up to now needs a complete timeline before it is sent.",
         ["reason", "until"];
     LEDGER_ROW_QUARANTINED = "ledger.row_quarantined", "ERROR", "One row of a batch could not be committed and was set aside.", ["webhook.event", "error"];
+    MIRROR_NORMALISED = "mirror.normalised", "WARN", "Crisp keeps another form of what we wrote, correction after correction; its form is accepted.",
+        ["website.id", "session.id"];
     WORKER_FAULT = "worker.fault", "ERROR", "The worker could not take or settle work; it tries again.", ["error", "hint"];
     COMMAND_SERVED = "command.served", "INFO", "An operator's command came over the command socket.", ["command", "outcome", "duration_ms"];
 }

@@ -16,6 +16,8 @@ pub struct Metrics {
     registry: Arc<Registry>,
     /// Requests on the webhook route, by what became of them.
     pub webhooks: Family<WebhookLabels, Counter>,
+    /// Genuine webhooks whose signature was old: accepted all the same.
+    pub webhooks_late: Counter,
     /// From a request's first byte to its commit.
     pub accept_seconds: Histogram,
     /// Requests to Crisp, by purpose and by class of answer.
@@ -54,7 +56,7 @@ pub struct WebhookLabels {
 pub struct CrispCallLabels {
     /// Why it was made.
     pub purpose: &'static str,
-    /// `2xx`, `4xx`, `5xx`, `throttled`, `no_answer` or `not_sent`.
+    /// `2xx`, `3xx`, `4xx`, `5xx`, `throttled`, `no_answer` or `not_sent`.
     pub answer: &'static str,
 }
 
@@ -114,6 +116,11 @@ impl Default for Metrics {
             "webhooks",
             "Requests on the webhook route"
         );
+        let webhooks_late = register!(
+            Counter::default(),
+            "webhooks_late",
+            "Genuine webhooks with an old signature; accepted"
+        );
         let accept_seconds = register!(
             seconds(),
             "accept_seconds",
@@ -156,6 +163,7 @@ impl Default for Metrics {
         Self {
             registry: Arc::new(registry),
             webhooks,
+            webhooks_late,
             accept_seconds,
             crisp_calls,
             crisp_call_seconds,

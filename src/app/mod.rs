@@ -1,0 +1,267 @@
+//! Composition: the one place that turns a [`Config`] into pools, clients and tasks.
+//!
+//! Every component receives what it needs and knows of no other. [`Service`] is everything wired but not yet listening,
+//! which is all a command needs; [`Service::start`] opens the listeners and starts the worker.
+
+mod commands;
+mod settings;
+mod shutdown;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use shutdown::{Signals, Stopped};
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    crisp::client::Client,
+    ids::WebsiteId,
+    ledger::{Ledger, OwnedKind, OwnedName, Side},
+    lifecycle::Rules,
+    reconcile::{Mode, Reconciler},
+    server::{
+        Server, ServerSettings,
+        command::{Answer, CommandSocket, Operation},
+    },
+    telemetry::{Metrics, events},
+    users::UserDirectory,
+    worker::Worker,
+};
+
+/// Everything wired together. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// The ledger.
+    pub ledger: Ledger,
+    /// Crisp's REST API.
+    pub crisp: Client,
+    /// The app's database.
+    pub users: UserDirectory,
+    /// The use case.
+    pub reconciler: Reconciler,
+    /// Takes due work, and settles it.
+    pub worker: Worker,
+    /// The metrics.
+    pub metrics: Metrics,
+    clock: Clock,
+    rules: Arc<Rules>,
+    websites: Vec<WebsiteId>,
+    ledger_path: PathBuf,
+    server: ServerSettings,
+    mode: Mode,
+    definition_hash: String,
+}
+
+/// The running service.
+#[derive(Debug)]
+pub struct Running {
+    /// The listeners.
+    pub server: Server,
+    stop: CancellationToken,
+    worker: JoinHandle<()>,
+    socket: JoinHandle<()>,
+    ledger: Ledger,
+}
+
+impl Service {
+    /// Wires everything. Opens the ledger, and neither listens nor calls anybody.
+    pub async fn build(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        let now = clock.now();
+        let metrics = Metrics::default();
+        let (server, reconcile, working) = (
+            settings::server(&config),
+            settings::reconcile(&config),
+            settings::worker(&config),
+        );
+        let ledger_path = config.ledger.path.clone();
+        let ledger = Ledger::open(config.ledger, now).await?;
+        let definition = Arc::new(config.definition);
+        // One process has the ledger: the definition it was started with is the one that counts, also after going back to an
+        // older one.
+        ledger.adopt_definition(definition.hash(), now).await?;
+        let owned = owned_names(&definition.owned());
+        ledger.own(owned).await?;
+        let rules = Arc::new(config.rules);
+        let users = UserDirectory::connect(config.users, metrics.clone())
+            .context("could not set up the look-ups")?;
+        let crisp = Client::new(&config.crisp.client, metrics.clone())
+            .context("could not set up the client for Crisp")?;
+        let websites = reconcile.websites.clone();
+        let mode = reconcile.mode;
+        let definition_hash = definition.hash().to_owned();
+        let reconciler = Reconciler::new(
+            crisp.clone(),
+            ledger.clone(),
+            users.clone(),
+            definition,
+            rules.clone(),
+            reconcile,
+            metrics.clone(),
+        );
+        let worker = Worker::new(
+            ledger.clone(),
+            reconciler.clone(),
+            metrics.clone(),
+            clock.clone(),
+            working,
+        );
+        Ok(Self {
+            ledger,
+            crisp,
+            users,
+            reconciler,
+            worker,
+            metrics,
+            clock,
+            rules,
+            websites,
+            ledger_path,
+            server,
+            mode,
+            definition_hash,
+        })
+    }
+
+    /// The lifecycle events of the definition.
+    pub fn rule_names(&self) -> Vec<String> {
+        self.rules
+            .iter()
+            .map(|rule| rule.name().to_owned())
+            .collect()
+    }
+
+    /// Opens the listeners and starts the worker and the command socket.
+    pub async fn start(self) -> anyhow::Result<Running> {
+        let server = Server::start(
+            self.server.clone(),
+            self.ledger.clone(),
+            self.metrics.clone(),
+            self.clock.clone(),
+        )?;
+        let stop = CancellationToken::new();
+        self.worker.beat().await;
+        let worker = {
+            let (worker, stop) = (self.worker.clone(), stop.clone());
+            tokio::spawn(async move { worker.run(stop).await })
+        };
+        let socket = CommandSocket::open(&self.ledger_path).with_context(|| {
+            format!(
+                "could not open the command socket beside `{}`",
+                self.ledger_path.display()
+            )
+        })?;
+        let service = self.clone();
+        let socket = tokio::spawn(socket.serve(move |operation: Operation| {
+            let service = service.clone();
+            async move { service.serve_command(operation).await }
+        }));
+        tracing::info!(
+            event = events::SERVICE_STARTED,
+            "listen.public" = %server.address,
+            "listen.ops" = server.ops_address.map(tracing::field::display),
+            ledger = %self.ledger_path.display(),
+            "users.engine" = self.users.dialect().name(),
+            mode = mode_name(self.mode),
+            "definition.hash" = &self.definition_hash[..12.min(self.definition_hash.len())],
+            version = env!("CARGO_PKG_VERSION"),
+            "listening for Crisp's webhooks"
+        );
+        Ok(Running {
+            server,
+            stop,
+            worker,
+            socket,
+            ledger: self.ledger,
+        })
+    }
+
+    async fn serve_command(&self, operation: Operation) -> Answer {
+        let started = self.clock.now();
+        let command = operation.name();
+        let answer = self.perform(operation).await;
+        let duration = self.clock.now().duration_since(started).unsigned_abs();
+        tracing::info!(
+            event = events::COMMAND_SERVED,
+            command,
+            outcome = if answer.ok { "ok" } else { "failed" },
+            duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            "served a command"
+        );
+        answer
+    }
+}
+
+impl Running {
+    /// Stops accepting, finishes what is in hand, and closes the ledger. What is not finished by the deadline is dropped:
+    /// its lease expires, and the next process takes it up.
+    pub async fn stop(self, deadline: Duration) -> Stopped {
+        let Self {
+            server,
+            stop,
+            mut worker,
+            socket,
+            ledger,
+        } = self;
+        let orderly = async {
+            // Webhooks first: what they commit may still be worked in the same process.
+            server.stop().await;
+            stop.cancel();
+            // A worker that panicked has nothing left to finish.
+            drop((&mut worker).await);
+        };
+        let stopped = if tokio::time::timeout(deadline, orderly).await.is_ok() {
+            Stopped::InOrder
+        } else {
+            Stopped::AtDeadline
+        };
+        worker.abort();
+        socket.abort();
+        drop(socket.await);
+        if let Err(error) = ledger.close().await {
+            tracing::error!(event = events::WORKER_FAULT, %error, "the ledger did not close cleanly; what it acknowledged is safe");
+        }
+        stopped
+    }
+
+    /// Ends when the worker ended without being asked to: a panic there must end the process with failure.
+    pub async fn crashed(&mut self) {
+        drop((&mut self.worker).await);
+    }
+}
+
+fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Live => "live",
+        Mode::Observe => "observe",
+        Mode::Plan => "plan",
+    }
+}
+
+/// The definition's names as rows: the ledger never forgets one, so that a retired name can be cleaned up.
+fn owned_names(owned: &crate::context::OwnedNames) -> Vec<OwnedName> {
+    let sides = [
+        (Side::Session, &owned.session),
+        (Side::Contact, &owned.contact),
+    ];
+    sides
+        .into_iter()
+        .flat_map(|(side, owned)| {
+            let kinds = [
+                (OwnedKind::Key, &owned.keys),
+                (OwnedKind::Segment, &owned.segments),
+                (OwnedKind::SegmentPrefix, &owned.segment_prefixes),
+            ];
+            kinds.into_iter().flat_map(move |(kind, names)| {
+                names.iter().map(move |name| OwnedName {
+                    side,
+                    kind,
+                    name: name.clone(),
+                })
+            })
+        })
+        .collect()
+}

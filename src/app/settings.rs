@@ -1,0 +1,94 @@
+//! From the configuration to what each component takes. Nothing is decided here; that was done when the file was read.
+
+use std::{num::NonZeroUsize, thread};
+
+use crate::{
+    config::{Config, Mode as ConfiguredMode, TriggerName},
+    ledger::Trigger,
+    reconcile::{Mode, ReconcileSettings},
+    server::{OpsToken, ServerSettings, interest::InterestSettings, webhooks::ReceiverSettings},
+    worker::{RetryPolicy, WorkerSettings},
+};
+
+/// The listeners' part.
+pub(super) fn server(config: &Config) -> ServerSettings {
+    let tokens = [&config.server.ops_read_token, &config.server.ops_act_token];
+    ServerSettings {
+        listen: config.server.listen,
+        ops_listen: Some(config.server.ops_listen),
+        ops_tokens: tokens
+            .into_iter()
+            .flatten()
+            .cloned()
+            .map(OpsToken)
+            .collect(),
+        path_prefix: config.server.path_prefix.clone(),
+        threads: config
+            .server
+            .workers
+            .map_or_else(processors, NonZeroUsize::get),
+        max_connections: config.server.max_connections,
+        drain: config.server.shutdown_deadline,
+        receiver: ReceiverSettings {
+            signing_secrets: config.webhooks.signing_secrets.clone(),
+            website_keys: config.webhooks.website_keys.clone(),
+            max_body: config.server.max_body,
+            body_timeout: config.server.request_timeout,
+            accept_deadline: config.webhooks.accept_deadline,
+            late_after: config.webhooks.max_age,
+            interest: InterestSettings {
+                websites: config.crisp.websites.clone(),
+                triggers: config.triggers.on.iter().copied().map(trigger).collect(),
+                debounce: config.triggers.debounce,
+                fresh_for: config.triggers.fresh_for,
+            },
+        },
+    }
+}
+
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+fn trigger(name: TriggerName) -> Trigger {
+    match name {
+        TriggerName::MessageSend => Trigger::MessageSend,
+        TriggerName::SetEmail => Trigger::SetEmail,
+        TriggerName::UpdateVerify => Trigger::UpdateVerify,
+        TriggerName::SetState => Trigger::SetState,
+        TriggerName::SetOpened => Trigger::SetOpened,
+        TriggerName::RequestInitiated => Trigger::RequestInitiated,
+        TriggerName::BindSession => Trigger::BindSession,
+    }
+}
+
+/// The use case's part.
+pub(super) fn reconcile(config: &Config) -> ReconcileSettings {
+    ReconcileSettings {
+        mode: match config.mode {
+            ConfiguredMode::Live => Mode::Live,
+            ConfiguredMode::Observe => Mode::Observe,
+        },
+        websites: config.crisp.websites.iter().cloned().collect(),
+        policy: config.identity.policy,
+        channels: config.identity.channels.clone(),
+        verification_address: config.identity.verification_address,
+        ..ReconcileSettings::default()
+    }
+}
+
+/// The worker's part.
+pub(super) fn worker(config: &Config) -> WorkerSettings {
+    WorkerSettings {
+        concurrency: config.worker.concurrency.get(),
+        lease: config.worker.lease,
+        call_timeout: config.crisp.client.timeout,
+        retry: RetryPolicy {
+            base: config.worker.backoff_min,
+            longest: config.worker.backoff_max,
+            attempts: config.worker.attempts.get(),
+        },
+        probe_every: config.crisp.pause,
+        keep: config.keep,
+    }
+}

@@ -1,0 +1,38 @@
+//! How a command reaches the ledger: it takes it, or asks the process that has it.
+
+use anyhow::Context as _;
+
+use super::{ConfigOption, Ended, output};
+use crate::{
+    app::Service,
+    clock::Clock,
+    ledger::LedgerError,
+    server::command::{Operation, ask},
+};
+
+/// Performs an operation here, or has the running service perform it.
+pub(super) async fn perform(
+    config: &ConfigOption,
+    operation: Operation,
+    json: bool,
+) -> anyhow::Result<Ended> {
+    let config = config.load()?;
+    let ledger = config.ledger.path.clone();
+    let answer = match Box::pin(Service::build(config, Clock::System)).await {
+        Ok(service) => {
+            let answer = Box::pin(service.perform(operation)).await;
+            service.ledger.close().await.context("the ledger did not close cleanly")?;
+            answer
+        }
+        Err(error) if matches!(error.downcast_ref(), Some(LedgerError::Locked { .. })) => {
+            ask(&ledger, &operation).await.with_context(|| {
+                format!(
+                    "`{}` is in use, and the process that has it does not answer on its socket\nhint: is it a `serve` of another version, or another command?",
+                    ledger.display()
+                )
+            })?
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(output::answer(&answer, json))
+}

@@ -1,0 +1,202 @@
+//! `[triggers]`, `[worker]`, `[sweep]`, `[brake]`, `[ledger]`, `[identity]`, as meant.
+
+use std::{
+    collections::BTreeSet,
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    time::Duration,
+};
+
+use super::{
+    super::{
+        environment,
+        file::{
+            BrakeFile, ConfigFile, LedgerFile, SweepFile, TriggerName, TriggersFile, WorkerFile,
+        },
+    },
+    Resolver,
+};
+use crate::{ids::WebsiteId, ledger::LedgerSettings};
+
+/// What makes a conversation be refreshed, and how often.
+#[derive(Debug, Clone)]
+pub struct TriggerSettings {
+    /// The webhooks that ask for a refresh.
+    pub on: BTreeSet<TriggerName>,
+    /// How long a refreshed conversation counts as fresh.
+    pub fresh_for: Duration,
+    /// How long the first refresh waits for what belongs together.
+    pub debounce: Duration,
+}
+
+/// How work is done and tried again.
+#[derive(Debug, Clone)]
+pub struct WorkerSettings {
+    /// Pieces of work in hand at a time.
+    pub concurrency: NonZeroUsize,
+    /// How long one attempt may take before another process may take over.
+    pub lease: Duration,
+    /// Attempts before work is buried.
+    pub attempts: NonZeroU32,
+    /// The first wait after a failure.
+    pub backoff_min: Duration,
+    /// The longest wait after a failure.
+    pub backoff_max: Duration,
+}
+
+/// Finding users that no conversation brings up.
+#[derive(Debug, Clone)]
+pub struct SweepSettings {
+    /// Website of the swept users, unless each row names its own.
+    pub website: Option<WebsiteId>,
+    /// Time between two sweeps.
+    pub every: Duration,
+    /// How far each sweep reaches back before the last one.
+    pub overlap: Duration,
+    /// Time between two scans of everything a rule could still send.
+    pub rescan: Duration,
+    /// Rows of one page.
+    pub page: NonZeroU32,
+}
+
+/// What stops a flood of lifecycle events.
+#[derive(Debug, Clone, Copy)]
+pub struct BrakeSettings {
+    /// Events of one name, per website and sliding hour, that are always let through.
+    pub at_least: NonZeroU32,
+    /// Share of the known users, in percent, that is let through if it is more.
+    pub share: u8,
+}
+
+impl BrakeSettings {
+    /// Events of one name that one website gets in an hour before the brake holds the next.
+    pub fn cap(&self, known_users: u64) -> u64 {
+        u64::from(self.at_least.get()).max(known_users.saturating_mul(u64::from(self.share)) / 100)
+    }
+}
+
+impl Resolver<'_> {
+    pub(in super::super) fn ledger(&mut self, written: &ConfigFile) -> LedgerSettings {
+        let LedgerFile { path, keep: _ } = &written.ledger;
+        let path = self.located(path);
+        let path = self.overridden(environment::LEDGER, path, |text| Ok(PathBuf::from(text)));
+        let shown = path.to_string_lossy();
+        if shown.contains("://") {
+            self.fault(
+                &["ledger", "path"],
+                "the ledger is a SQLite file; this is a URL",
+                "give a path such as `/var/lib/crisp-sync/ledger.db`",
+            );
+        }
+        let settings = LedgerSettings {
+            urgent_limit: written.triggers.urgent_cap.get(),
+            ..LedgerSettings::at(path.clone())
+        };
+        if written.worker.lease.get() > settings.longest_lease {
+            self.fault(
+                &["worker", "lease"],
+                "the lease is longer than 15 minutes",
+                "a crashed process would hold its work that long; make it shorter",
+            );
+        }
+        settings
+    }
+
+    pub(in super::super) fn triggers(&mut self, written: &TriggersFile) -> TriggerSettings {
+        if written.on.is_empty() {
+            self.fault(
+                &["triggers", "on"],
+                "no webhook asks for a refresh, so no conversation would ever get its context",
+                "name at least `session:set_email`, or leave the key out for all of them",
+            );
+        }
+        TriggerSettings {
+            on: written.on.iter().copied().collect(),
+            fresh_for: written.fresh_for.get(),
+            debounce: written.debounce.get(),
+        }
+    }
+
+    pub(in super::super) fn worker(
+        &mut self,
+        written: &WorkerFile,
+        crisp_timeout: Duration,
+    ) -> WorkerSettings {
+        if written.lease.get() < crisp_timeout * 3 {
+            self.fault(
+                &["worker", "lease"],
+                "the lease is shorter than three calls to Crisp may take",
+                "an attempt must end before its lease does: lengthen it, or shorten `crisp.timeout`",
+            );
+        }
+        if written.backoff_max < written.backoff_min {
+            self.fault(
+                &["worker", "backoff_max"],
+                "the longest wait is shorter than the first",
+                "make it at least `worker.backoff_min`",
+            );
+        }
+        WorkerSettings {
+            concurrency: written.concurrency,
+            lease: written.lease.get(),
+            attempts: written.attempts,
+            backoff_min: written.backoff_min.get(),
+            backoff_max: written.backoff_max.get(),
+        }
+    }
+
+    pub(in super::super) fn sweep(&mut self, written: &SweepFile) -> Option<SweepSettings> {
+        let website = match written.website.as_deref().map(WebsiteId::parse) {
+            None => None,
+            Some(Ok(website)) => Some(website),
+            Some(Err(error)) => {
+                self.fault(
+                    &["sweep", "website"],
+                    error.to_string(),
+                    "it stands in the address of the Crisp app: `/website/<id>/`",
+                );
+                None
+            }
+        };
+        let query = written.query.as_deref()?;
+        for parameter in [":since", ":limit"] {
+            if !query.contains(parameter) {
+                self.fault(
+                    &["sweep", "query"],
+                    format!("the query does not use `{parameter}`"),
+                    "a sweep reads changes since `:since`, `:limit` at a time, ordered by (at, key)",
+                );
+            }
+        }
+        Some(SweepSettings {
+            website,
+            every: written.every.get(),
+            overlap: written.overlap.get(),
+            rescan: written.rescan.get(),
+            page: written.page,
+        })
+    }
+
+    pub(in super::super) fn brake(written: &BrakeFile) -> BrakeSettings {
+        BrakeSettings {
+            at_least: written.at_least,
+            share: written.share.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cap_grows_with_the_users_and_never_falls_below_its_floor() {
+        let brake = BrakeSettings {
+            at_least: NonZeroU32::new(20).expect("not zero"),
+            share: 2,
+        };
+        assert_eq!(brake.cap(0), 20);
+        assert_eq!(brake.cap(1_000), 20);
+        assert_eq!(brake.cap(5_000), 100);
+    }
+}

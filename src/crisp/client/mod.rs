@@ -1,0 +1,318 @@
+//! Makes the calls to Crisp's REST API that we need.
+//!
+//! One call is one request: no retry, no redirect, no proxy unless one is set, a limit on time and on the size of an
+//! answer. Every call is counted by its purpose, in the caller's [`Meter`] and in the metrics, whether it was answered or
+//! not. Addresses travel in paths, so URLs appear in no error and no log line; the `Request-Id` that Crisp gives does.
+
+mod answer;
+mod calls;
+mod meter;
+mod route;
+mod settings;
+mod tls;
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use reqwest::{
+    Method, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+    redirect, retry,
+};
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use self::route::Route;
+pub use self::{
+    calls::{PersonRef, Timeline},
+    meter::{Call, Meter},
+    settings::{ApiToken, BASE_URL, ClientError, ClientSettings, Tier, USER_AGENT},
+    tls::install_tls,
+};
+use super::error::CrispError;
+use crate::telemetry::{
+    events,
+    metrics::{CrispCallLabels, Metrics},
+};
+
+const TIER: HeaderName = HeaderName::from_static("x-crisp-tier");
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+const BLOOM_STATUS: HeaderName = HeaderName::from_static("bloom-status");
+
+/// The longest answer we read, after decompression. A page of a list is far below it.
+const ANSWER_MAX: usize = 1024 * 1024;
+
+/// Connections idle for longer are closed by us, before the other side closes one just as we write to it: such a race
+/// leaves us without knowing whether a request was applied.
+const IDLE_MAX: Duration = Duration::from_secs(20);
+
+/// Calls Crisp. Clones share connections.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Arc<Url>,
+    authorization: HeaderValue,
+    tier: Tier,
+    metrics: Metrics,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Client")
+            .field("tier", &self.tier)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An answer with status 2xx.
+struct Reply<T> {
+    data: T,
+    /// Whether a cache in front of the API gave it.
+    cached: bool,
+}
+
+/// What came back, or how far it got.
+struct Raw {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Client {
+    /// Makes a client. Nothing is sent. Counts go to `metrics`.
+    pub fn new(settings: &ClientSettings, metrics: Metrics) -> Result<Self, ClientError> {
+        install_tls();
+        settings::check(&settings.base_url)?;
+        let builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls::config(&settings.base_url, settings.proxy.as_ref())?)
+            .user_agent(&settings.user_agent)
+            .timeout(settings.timeout)
+            .connect_timeout(settings.connect_timeout)
+            .pool_idle_timeout(IDLE_MAX)
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .referer(false);
+        let builder = match &settings.proxy {
+            Some(proxy) => builder.proxy(
+                reqwest::Proxy::all(proxy.clone())
+                    .map_err(|error| ClientError::Build(error.without_url()))?,
+            ),
+            None => builder.no_proxy(),
+        };
+        Ok(Self {
+            http: builder
+                .build()
+                .map_err(|error| ClientError::Build(error.without_url()))?,
+            base: Arc::new(settings.base_url.clone()),
+            authorization: settings.token.authorization(),
+            tier: settings.token.tier,
+            metrics,
+        })
+    }
+
+    /// The same client with other credentials: after the secret was rotated.
+    #[must_use]
+    pub fn with_token(&self, token: &ApiToken) -> Self {
+        Self {
+            authorization: token.authorization(),
+            tier: token.tier,
+            ..self.clone()
+        }
+    }
+
+    /// Makes one call and reads its result.
+    async fn call<T: DeserializeOwned>(
+        &self,
+        meter: &Meter,
+        route: &'static Route,
+        values: &[&str],
+        query: &[(&str, &str)],
+        body: Option<Vec<u8>>,
+    ) -> Result<Reply<T>, CrispError> {
+        let started = Instant::now();
+        let raw = self.exchange(route, values, query, body).await;
+        let (status, request_id) = match &raw {
+            Ok(raw) => (Some(raw.status.as_u16()), request_id(&raw.headers)),
+            Err(Failed { status, .. }) => (*status, None),
+        };
+        let result = raw.map_err(|failed| failed.error).and_then(|raw| {
+            if raw.status.is_success() {
+                let body: &[u8] = if route.method == Method::HEAD {
+                    br#"{"error":false}"#
+                } else {
+                    &raw.body
+                };
+                answer::result(raw.status, body).map(|data| Reply {
+                    data,
+                    cached: is_cached(&raw.headers),
+                })
+            } else {
+                Err(answer::failure(route, raw.status, &raw.headers, &raw.body))
+            }
+        });
+        self.record(
+            meter,
+            route,
+            status,
+            request_id.as_deref(),
+            started.elapsed(),
+            result.as_ref().err(),
+        );
+        result
+    }
+
+    async fn exchange(
+        &self,
+        route: &Route,
+        values: &[&str],
+        query: &[(&str, &str)],
+        body: Option<Vec<u8>>,
+    ) -> Result<Raw, Failed> {
+        let mut url = route.url(&self.base, values);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let mut request = self
+            .http
+            .request(route.method.clone(), url)
+            .header(AUTHORIZATION, self.authorization.clone())
+            .header(TIER, self.tier.as_str());
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body);
+        }
+        let mut response = request
+            .send()
+            .await
+            .map_err(|error| Failed::unanswered(None, error))?;
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| Failed::unanswered(Some(status), error))?
+        {
+            if body.len() + chunk.len() > ANSWER_MAX {
+                return Err(Failed {
+                    status: Some(status.as_u16()),
+                    error: CrispError::Unreadable {
+                        status: status.as_u16(),
+                        why: "it is longer than 1 MiB",
+                    },
+                });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Raw {
+            status,
+            headers: std::mem::take(response.headers_mut()),
+            body,
+        })
+    }
+
+    fn record(
+        &self,
+        meter: &Meter,
+        route: &'static Route,
+        status: Option<u16>,
+        request_id: Option<&str>,
+        duration: Duration,
+        error: Option<&CrispError>,
+    ) {
+        let outcome = error.map_or("ok", CrispError::code);
+        meter.record(Call {
+            purpose: route.purpose,
+            method: method_name(&route.method),
+            route: route.template,
+            status,
+            duration,
+        });
+        self.metrics
+            .crisp_calls
+            .get_or_create(&CrispCallLabels {
+                purpose: route.purpose,
+                answer: answer_class(status, error),
+            })
+            .inc();
+        self.metrics
+            .crisp_call_seconds
+            .observe(duration.as_secs_f64());
+        tracing::debug!(
+            event = events::CRISP_CALL,
+            purpose = route.purpose,
+            route = route.template,
+            status,
+            "request.id" = request_id,
+            duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            outcome,
+            "called Crisp"
+        );
+    }
+}
+
+/// A call that ended before its answer was complete.
+struct Failed {
+    /// The status, if the answer got that far.
+    status: Option<u16>,
+    error: CrispError,
+}
+
+impl Failed {
+    fn unanswered(status: Option<StatusCode>, error: reqwest::Error) -> Self {
+        // The URL may hold an address.
+        let source = error.without_url();
+        Self {
+            status: status.map(|status| status.as_u16()),
+            error: if status.is_none() && (source.is_connect() || source.is_builder()) {
+                CrispError::NotSent { source }
+            } else {
+                CrispError::NoAnswer { source }
+            },
+        }
+    }
+}
+
+/// Crisp's id of the request, if it looks like one: it goes into logs.
+fn request_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let is_plain = id.len() <= 64
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+    is_plain.then(|| id.to_owned())
+}
+
+/// Whether Crisp's cache answered. `OFFLINE` is the cache, too: it stands in for an API that is down.
+fn is_cached(headers: &HeaderMap) -> bool {
+    headers.get(BLOOM_STATUS).is_some_and(|status| {
+        matches!(
+            status.as_bytes().to_ascii_uppercase().as_slice(),
+            b"HIT" | b"OFFLINE"
+        )
+    })
+}
+
+fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PATCH => "PATCH",
+        _ => "GET",
+    }
+}
+
+/// The class of an answer, for the counter.
+fn answer_class(status: Option<u16>, error: Option<&CrispError>) -> &'static str {
+    match (error, status) {
+        (Some(CrispError::Throttled { .. }), _) => "throttled",
+        (Some(CrispError::NotSent { .. }), _) => "not_sent",
+        (Some(CrispError::NoAnswer { .. }), _) | (_, None) => "no_answer",
+        (_, Some(200..=299)) => "2xx",
+        (_, Some(300..=399)) => "3xx",
+        (_, Some(400..=499)) => "4xx",
+        (_, Some(_)) => "5xx",
+    }
+}

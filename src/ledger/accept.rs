@@ -1,0 +1,178 @@
+//! The writer: gathers what waits for the disk and commits it together.
+//!
+//! There is no timer. While one commit is under way the next batch gathers by itself, so that a slow disk makes larger
+//! batches, not a longer queue. A batch that holds a row which cannot be stored is halved until that row is alone: it is
+//! set aside, its caller gets the error, and its neighbours are committed. When the storage itself fails, everybody who
+//! waits gets the error at once.
+
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicU64, Ordering},
+};
+
+use jiff::Timestamp;
+use tokio::{
+    sync::{Mutex, Notify, mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use crate::telemetry::events;
+
+use super::{Acceptance, LedgerError, sqlite::Store};
+
+/// Somebody who waits for the disk.
+struct Waiting {
+    acceptance: Acceptance,
+    now: Timestamp,
+    answer: oneshot::Sender<Result<(), LedgerError>>,
+}
+
+enum Message {
+    Accept(Box<Waiting>),
+    Close,
+}
+
+/// The way to the writer's task.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: mpsc::Sender<Message>,
+    task: Mutex<Option<JoinHandle<()>>>,
+    quarantined: Arc<AtomicU64>,
+}
+
+impl Writer {
+    /// Starts the task. It holds the store only while it commits, so that dropping the ledger closes it.
+    pub(super) fn start(
+        store: &Arc<Store>,
+        wake: &Arc<Notify>,
+        waiting_limit: usize,
+        batch_limit: usize,
+    ) -> Self {
+        let (queue, waiting) = mpsc::channel(waiting_limit.max(1));
+        let quarantined = Arc::new(AtomicU64::new(0));
+        let task = tokio::spawn(run(
+            Arc::downgrade(store),
+            Arc::clone(wake),
+            waiting,
+            batch_limit.max(1),
+            Arc::clone(&quarantined),
+        ));
+        Self {
+            queue,
+            task: Mutex::new(Some(task)),
+            quarantined,
+        }
+    }
+
+    /// Hands an acceptance over and waits for its commit.
+    pub(super) async fn accept(
+        &self,
+        acceptance: Acceptance,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let (answer, answered) = oneshot::channel();
+        let waiting = Box::new(Waiting {
+            acceptance,
+            now,
+            answer,
+        });
+        self.queue
+            .try_send(Message::Accept(waiting))
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => LedgerError::Saturated,
+                mpsc::error::TrySendError::Closed(_) => LedgerError::Closed,
+            })?;
+        answered.await.unwrap_or(Err(LedgerError::Closed))
+    }
+
+    /// How many acceptances were set aside.
+    pub(super) fn quarantined(&self) -> u64 {
+        self.quarantined.load(Ordering::Relaxed)
+    }
+
+    /// Commits what waits and ends the task.
+    pub(super) async fn close(&self) {
+        // A task that is gone already has nothing to be told.
+        let _gone = self.queue.send(Message::Close).await;
+        if let Some(task) = self.task.lock().await.take() {
+            // It can only have panicked or been cancelled with its runtime; either way nothing waits any more.
+            let _ended = task.await;
+        }
+    }
+}
+
+async fn run(
+    store: Weak<Store>,
+    wake: Arc<Notify>,
+    mut waiting: mpsc::Receiver<Message>,
+    batch_limit: usize,
+    quarantined: Arc<AtomicU64>,
+) {
+    let mut messages = Vec::new();
+    while waiting.recv_many(&mut messages, batch_limit).await > 0 {
+        let mut batch = Vec::with_capacity(messages.len());
+        for message in messages.drain(..) {
+            match message {
+                Message::Accept(one) => batch.push(*one),
+                Message::Close => waiting.close(),
+            }
+        }
+        // Without a store nobody holds the ledger any more: dropping the batch answers `Closed`.
+        let Some(store) = store.upgrade() else { return };
+        commit(&store, batch, &quarantined).await;
+        wake.notify_one();
+    }
+}
+
+/// Commits a batch, by halves if one of its rows cannot be stored.
+async fn commit(store: &Store, batch: Vec<Waiting>, quarantined: &AtomicU64) {
+    let mut parts = vec![batch];
+    while let Some(mut part) = parts.pop() {
+        if part.is_empty() {
+            continue;
+        }
+        let acceptances: Vec<_> = part
+            .iter()
+            .map(|waiting| (&waiting.acceptance, waiting.now))
+            .collect();
+        let result = store.accept(&acceptances).await;
+        match result {
+            Err(LedgerError::Refused { .. }) if part.len() > 1 => {
+                let second = part.split_off(part.len() / 2);
+                parts.push(second);
+                // The first half goes first: effects keep their order.
+                parts.push(part);
+            }
+            result => {
+                if let Err(error @ LedgerError::Refused { .. }) = &result {
+                    quarantined.fetch_add(1, Ordering::Relaxed);
+                    tracing::error!(
+                        event = events::LEDGER_ROW_QUARANTINED,
+                        "webhook.event" = part[0].acceptance.delivery.event.chars().take(64).collect::<String>(),
+                        error = %Cause(error),
+                        "an acceptance cannot be stored and was set aside"
+                    );
+                }
+                for waiting in part {
+                    // Who does not wait any more does not want to know.
+                    let _gone = waiting.answer.send(result.clone());
+                }
+            }
+        }
+    }
+}
+
+/// An error with its causes, on one line.
+struct Cause<'a>(&'a LedgerError);
+
+impl std::fmt::Display for Cause<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}", self.0)?;
+        let mut source = std::error::Error::source(self.0);
+        while let Some(cause) = source {
+            write!(formatter, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+//! What changes the ledger besides an acceptance: the worker's claim and settlement, and an operator's commands.
+
+use std::{path::Path, time::Duration};
+
+use jiff::Timestamp;
+
+use crate::ids::WebsiteId;
+
+use super::{
+    Claim, Enqueue, Gap, Ledger, LedgerError, OutboxFilter, OwnedName, Settled, Settlement,
+    Standing, WorkKind, Write,
+};
+
+impl Ledger {
+    /// Takes up to `limit` due rows for the time of `lease`, in the order of their priority. Takes none while a newer
+    /// definition is known ([`Ledger::note_definition`]).
+    pub async fn claim(
+        &self,
+        limit: u32,
+        lease: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<Claim>, LedgerError> {
+        self.shared.store.claim(limit, lease, now).await
+    }
+
+    /// Claims one row at once, for a command that waits for it. `None`: somebody works it, or it is a dead letter.
+    pub async fn claim_key(
+        &self,
+        kind: WorkKind,
+        website: &WebsiteId,
+        key: &str,
+        lease: Duration,
+        now: Timestamp,
+    ) -> Result<Option<Claim>, LedgerError> {
+        self.shared
+            .store
+            .claim_key((kind, website, key), lease, now)
+            .await
+    }
+
+    /// Remembers names that are ours from now on.
+    pub async fn own(&self, names: Vec<OwnedName>) -> Result<(), LedgerError> {
+        self.shared.store.own(&names).await
+    }
+
+    /// Ends an attempt: the row, the writes, the trace and the counted calls in one transaction, if the lease still holds.
+    pub async fn settle(
+        &self,
+        claim: &Claim,
+        settlement: Settlement,
+        now: Timestamp,
+    ) -> Result<Settled, LedgerError> {
+        let settled = self.shared.store.settle(claim, &settlement, now).await?;
+        self.shared.wake.notify_one();
+        Ok(settled)
+    }
+
+    /// Writes something down in the middle of an attempt, if the lease still holds. The claim stays.
+    pub async fn checkpoint(
+        &self,
+        claim: &Claim,
+        writes: Vec<Write>,
+        now: Timestamp,
+    ) -> Result<Settled, LedgerError> {
+        self.shared.store.checkpoint(claim, &writes, now).await
+    }
+
+    /// Lengthens the lease of a claim that takes longer than thought. `false`: it was lost.
+    pub async fn extend(
+        &self,
+        claim: &Claim,
+        lease: Duration,
+        now: Timestamp,
+    ) -> Result<bool, LedgerError> {
+        self.shared.store.extend(claim, lease, now).await
+    }
+
+    /// Commits that an occurrence of the claimed person is on its way, before the request is made. `false` means that it
+    /// must not be made: the lease is over, or the occurrence is not `due`.
+    pub async fn begin_send(
+        &self,
+        claim: &Claim,
+        outbox_key: &str,
+        now: Timestamp,
+    ) -> Result<bool, LedgerError> {
+        self.shared.store.begin_send(claim, outbox_key, now).await
+    }
+
+    /// Enqueues work that no webhook asked for: a command's, a sweep's.
+    pub async fn enqueue(&self, enqueues: Vec<Enqueue>, now: Timestamp) -> Result<(), LedgerError> {
+        self.shared.store.enqueue(&enqueues, now).await?;
+        self.shared.wake.notify_one();
+        Ok(())
+    }
+
+    /// Revives one dead row. Returns how many were dead: 0 or 1.
+    pub async fn revive(
+        &self,
+        kind: WorkKind,
+        website: &WebsiteId,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<u64, LedgerError> {
+        let revived = self
+            .shared
+            .store
+            .revive(Some((kind, website, key)), now)
+            .await?;
+        self.shared.wake.notify_one();
+        Ok(revived)
+    }
+
+    /// Revives every dead row. Returns how many.
+    pub async fn revive_all(&self, now: Timestamp) -> Result<u64, LedgerError> {
+        let revived = self.shared.store.revive(None, now).await?;
+        self.shared.wake.notify_one();
+        Ok(revived)
+    }
+
+    /// Arms a rule on a website: what happened before the watermark is baseline. Arming again moves the watermark.
+    pub async fn arm(
+        &self,
+        website: &WebsiteId,
+        rule: &str,
+        watermark: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.shared.store.arm(website, rule, watermark, now).await
+    }
+
+    /// Disarms a rule. `false`: it was not armed.
+    pub async fn disarm(&self, website: &WebsiteId, rule: &str) -> Result<bool, LedgerError> {
+        self.shared.store.disarm(website, rule).await
+    }
+
+    /// Lets up to `filter.limit` occurrences go that are `held` or `parked`: they become `due`, and their people's rows
+    /// run, where they are decided once more. Those that are `unsure` may be in Crisp already: they go only if the
+    /// filter names that state. Returns how many.
+    pub async fn release(&self, filter: &OutboxFilter, now: Timestamp) -> Result<u64, LedgerError> {
+        let released = self.shared.store.release(filter, now).await?;
+        self.shared.wake.notify_one();
+        Ok(released)
+    }
+
+    /// Gives up to `filter.limit` occurrences up that were not sent: they become `expired`. Those that
+    /// are, or may be, in Crisp stay. Returns how many.
+    pub async fn drop_occurrences(
+        &self,
+        filter: &OutboxFilter,
+        now: Timestamp,
+    ) -> Result<u64, LedgerError> {
+        self.shared.store.drop_occurrences(filter, now).await
+    }
+
+    /// Ends the pause of one website, or with `None` that of the token: somebody knows better than the next probe.
+    pub async fn resume(&self, website: Option<&WebsiteId>) -> Result<bool, LedgerError> {
+        let resumed = self.shared.store.resume(website).await?;
+        self.shared.wake.notify_one();
+        Ok(resumed)
+    }
+
+    /// Says which definition this process has. A hash that the ledger does not know becomes the newest; one that was
+    /// followed by another is older, and this process claims nothing until a newer is noted or this one is adopted.
+    pub async fn note_definition(
+        &self,
+        hash: &str,
+        now: Timestamp,
+    ) -> Result<Standing, LedgerError> {
+        self.shared.store.note_definition(hash, now).await
+    }
+
+    /// Makes a definition the newest even if another followed it: somebody went back on purpose.
+    pub async fn adopt_definition(&self, hash: &str, now: Timestamp) -> Result<(), LedgerError> {
+        self.shared.store.adopt_definition(hash, now).await
+    }
+
+    /// Says that this process is alive; to be called every 30 seconds and at the start. Returns the gap since the last
+    /// call, if nobody listened for long: the ledger is cautious up to now. A clock that was set back pulls what was
+    /// planned by the wrong one.
+    pub async fn heartbeat(&self, now: Timestamp) -> Result<Option<Gap>, LedgerError> {
+        self.shared.store.heartbeat(now).await
+    }
+
+    /// Counts calls that belong to no attempt: a command's.
+    pub async fn count_calls(
+        &self,
+        calls: &[(&'static str, u32)],
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.shared.store.count_calls(calls, now).await
+    }
+
+    /// Removes deliveries, traces and finished work rows older than `keep`. Returns how many rows went.
+    pub async fn prune(&self, keep: Duration, now: Timestamp) -> Result<u64, LedgerError> {
+        self.shared.store.prune(keep, now).await
+    }
+
+    /// Writes a complete copy, readable by its owner alone, while everything goes on. The file must not exist.
+    pub async fn backup(&self, to: &Path) -> Result<(), LedgerError> {
+        self.shared.store.backup(to).await
+    }
+}

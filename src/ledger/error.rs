@@ -1,0 +1,130 @@
+//! What can go wrong with the ledger, by what is to be done next.
+
+use std::path::PathBuf;
+
+/// Why the ledger could not do what it was asked. No variant repeats a value of a row.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LedgerError {
+    /// Another process has it.
+    #[error("could not open the ledger `{}`: another process has it\nhint: only one process may use a ledger; ask the running service through its socket, or stop it", path.display())]
+    Locked {
+        /// The ledger's file.
+        path: PathBuf,
+    },
+    /// A newer binary wrote it.
+    #[error("could not open the ledger `{}`: its schema is {found}, this binary knows {known}\nhint: run the newer binary, or go back to the copy it made before it migrated", path.display())]
+    Newer {
+        /// The ledger's file.
+        path: PathBuf,
+        /// The schema it has.
+        found: i64,
+        /// The newest we know.
+        known: i64,
+    },
+    /// The file is somebody else's database.
+    #[error("could not open the ledger `{}`: it is a database, but not a ledger\nhint: choose a path of its own for the ledger; the app's database is only ever read", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file cannot be opened or made.
+    #[error("could not open the ledger `{}`\nhint: the folder must exist and be writable by this user", path.display())]
+    Open {
+        /// The ledger's file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Source,
+    },
+    /// The schema cannot be brought up to date.
+    #[error("could not bring the ledger `{}` up to date", path.display())]
+    Migrate {
+        /// The ledger's file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Source,
+    },
+    /// The disk is full.
+    #[error(
+        "could not {what}: the disk is full\nhint: make room where the ledger lies; nothing that was acknowledged is lost"
+    )]
+    Full {
+        /// What was tried.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: Source,
+    },
+    /// The file cannot be written any more.
+    #[error("could not {what}: the ledger is read-only")]
+    ReadOnly {
+        /// What was tried.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: Source,
+    },
+    /// The storage does not answer as it should.
+    #[error("could not {what}: the ledger's storage failed")]
+    Storage {
+        /// What was tried.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: Source,
+    },
+    /// The storage works, but not with this row.
+    #[error("could not {what}: the row was refused")]
+    Refused {
+        /// What was tried.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: Source,
+    },
+    /// A stored value is not what it should be.
+    #[error("could not read {what}: the ledger holds a value that is none")]
+    Unreadable {
+        /// Which value.
+        what: &'static str,
+    },
+    /// More waits for a commit than is good.
+    #[error("could not accept: too many acceptances wait for the disk")]
+    Saturated,
+    /// The ledger was closed.
+    #[error("could not accept: the ledger is closed")]
+    Closed,
+}
+
+/// A shared cause: one failed commit answers many callers.
+#[derive(Debug, Clone)]
+pub struct Source(std::sync::Arc<dyn std::error::Error + Send + Sync>);
+
+impl Source {
+    pub(super) fn new(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self(std::sync::Arc::new(error))
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl std::error::Error for Source {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl LedgerError {
+    /// Whether the same may succeed later without anybody changing what was asked.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::Full { .. } | Self::ReadOnly { .. } | Self::Storage { .. } | Self::Saturated
+        )
+    }
+}

@@ -1,0 +1,248 @@
+//! The mirror: what Crisp held when we last looked, as far as it is ours, and the writes that keep it.
+//!
+//! It may only ever save a request ("nothing to do"); before anything is written to Crisp, Crisp is read.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde_json::Value as Json;
+
+use crate::{
+    context::Layer,
+    ids::{Email, PeopleId, SessionId, UserKey, WebsiteId},
+    pseudonym::EmailMac,
+};
+
+use super::{
+    outbox::OutboxRow,
+    work::{Enqueue, words},
+};
+
+/// One conversation.
+#[derive(Clone, PartialEq)]
+pub struct ConversationMirror {
+    /// Whose.
+    pub website: WebsiteId,
+    /// Which.
+    pub session: SessionId,
+    /// The e-mail it showed.
+    pub email: Option<Email>,
+    /// The user it belongs to.
+    pub user_key: Option<UserKey>,
+    /// The contact it is bound to.
+    pub people: Option<PeopleId>,
+    /// Whether the e-mail was proven: `proven` or `unproven`.
+    pub trust: Option<String>,
+    /// The channel it came over.
+    pub channel: Option<String>,
+    /// Our own values, as Crisp last accepted them.
+    pub session_layer: Layer,
+    /// What Crisp makes of `session_layer` when it normalises. Kept by the ledger: found by corrections that do not
+    /// stick, dropped when `session_layer` changes. What a settlement says here is ignored.
+    pub crisp_form: Option<Layer>,
+    /// For whom `session_layer` was written.
+    pub written_for: Option<EmailMac>,
+    /// Whether Crisp must be read before anything is concluded. A settlement cannot clean what became dirty after its
+    /// row was claimed.
+    pub dirty: bool,
+    /// Since when the e-mail is known.
+    pub email_since: Option<Timestamp>,
+    /// When the conversation was last read.
+    pub read_at: Option<Timestamp>,
+    /// When it was last refreshed.
+    pub refreshed_at: Option<Timestamp>,
+}
+
+impl ConversationMirror {
+    /// A conversation of which nothing is known.
+    pub fn unknown(website: WebsiteId, session: SessionId) -> Self {
+        Self {
+            website,
+            session,
+            email: None,
+            user_key: None,
+            people: None,
+            trust: None,
+            channel: None,
+            session_layer: Layer::default(),
+            crisp_form: None,
+            written_for: None,
+            dirty: true,
+            email_since: None,
+            read_at: None,
+            refreshed_at: None,
+        }
+    }
+}
+
+impl fmt::Debug for ConversationMirror {
+    /// Leaves the values out: they describe a person.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ConversationMirror")
+            .field("website", &self.website)
+            .field("session", &self.session)
+            .field("trust", &self.trust)
+            .field("channel", &self.channel)
+            .field("dirty", &self.dirty)
+            .field("read_at", &self.read_at)
+            .field("refreshed_at", &self.refreshed_at)
+            .finish_non_exhaustive()
+    }
+}
+
+words! {
+    /// Whether Crisp has a contact for a person.
+    ContactState {
+        /// Nobody looked.
+        Unknown = "unknown",
+        /// It has.
+        Exists = "exists",
+        /// It was removed, and is not made again by us.
+        Removed = "removed",
+    }
+}
+
+/// One person on one website.
+#[derive(Clone, PartialEq)]
+pub struct PersonMirror {
+    /// Whose.
+    pub website: WebsiteId,
+    /// Who.
+    pub user_key: UserKey,
+    /// The code of their address.
+    pub email_mac: Option<EmailMac>,
+    /// Their contact.
+    pub people: Option<PeopleId>,
+    /// Whether the contact exists.
+    pub contact: ContactState,
+    /// Our own values, as Crisp last accepted them.
+    pub contact_layer: Layer,
+    /// Whether the profile was filled.
+    pub profile_done: bool,
+    /// When the contact was last pushed.
+    pub pushed_at: Option<Timestamp>,
+    /// When it is to be asserted again.
+    pub assert_at: Option<Timestamp>,
+    /// What the rules remember: the last value per edge.
+    pub edges: Json,
+}
+
+impl PersonMirror {
+    /// A person of whom nothing is known.
+    pub fn unknown(website: WebsiteId, user_key: UserKey) -> Self {
+        Self {
+            website,
+            user_key,
+            email_mac: None,
+            people: None,
+            contact: ContactState::Unknown,
+            contact_layer: Layer::default(),
+            profile_done: false,
+            pushed_at: None,
+            assert_at: None,
+            edges: Json::Object(serde_json::Map::new()),
+        }
+    }
+}
+
+impl fmt::Debug for PersonMirror {
+    /// Leaves the values out: they describe a person.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("PersonMirror")
+            .field("website", &self.website)
+            .field("email_mac", &self.email_mac)
+            .field("people", &self.people)
+            .field("contact", &self.contact)
+            .field("profile_done", &self.profile_done)
+            .field("pushed_at", &self.pushed_at)
+            .field("assert_at", &self.assert_at)
+            .finish_non_exhaustive()
+    }
+}
+
+words! {
+    /// Where an owned name lives.
+    Side {
+        /// On conversations.
+        Session = "session",
+        /// On contacts.
+        Contact = "contact",
+    }
+}
+
+words! {
+    /// What an owned name is.
+    OwnedKind {
+        /// A data key.
+        Key = "key",
+        /// A whole segment.
+        Segment = "segment",
+        /// How a family of segments begins.
+        SegmentPrefix = "segment_prefix",
+    }
+}
+
+/// A name that the definition owns, or once owned. It is only ever added.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OwnedName {
+    /// Where.
+    pub side: Side,
+    /// What.
+    pub kind: OwnedKind,
+    /// The name.
+    pub name: String,
+}
+
+/// One thing that an attempt leaves behind besides its outcome.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write {
+    /// What is known of a conversation.
+    Conversation(ConversationMirror),
+    /// The conversation is gone.
+    ForgetConversation {
+        /// Whose.
+        website: WebsiteId,
+        /// Which.
+        session: SessionId,
+    },
+    /// What is known of a person.
+    Person(PersonMirror),
+    /// More work.
+    Enqueue(Enqueue),
+    /// An occurrence entered the outbox or changed its state. A change that [`OutboxState::may_become`] forbids is not
+    /// written: what is there stays.
+    ///
+    /// [`OutboxState::may_become`]: crate::lifecycle::OutboxState::may_become
+    Outbox(OutboxRow),
+    /// An occurrence was decided: older ones of its kind are superseded for ever. It never falls.
+    HighWater {
+        /// Whose.
+        website: WebsiteId,
+        /// Who.
+        user_key: UserKey,
+        /// Which event.
+        event: String,
+        /// About what.
+        subject: String,
+        /// When it happened.
+        instant: Timestamp,
+    },
+    /// The contact may hold values that are not ours under our names: the next refresh asserts them.
+    AssertContact {
+        /// The website.
+        website: WebsiteId,
+        /// The user.
+        user_key: UserKey,
+    },
+    /// Names that are ours from now on.
+    Own(Vec<OwnedName>),
+    /// A verified conversation was seen.
+    VerifiedSeen {
+        /// Whose.
+        website: WebsiteId,
+        /// When.
+        at: Timestamp,
+    },
+}

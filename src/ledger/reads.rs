@@ -1,0 +1,191 @@
+//! What the ledger knows, for whoever asks. Reads never wait for a writer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{Timestamp, civil::Date};
+
+use crate::{
+    ids::{Email, SessionId, UserKey, WebsiteId},
+    pseudonym::EmailMac,
+};
+
+use super::{
+    Arming, ConversationMirror, DayQuota, DeliveryFilter, DeliveryId, DeliveryRow, Gap, Health,
+    Ledger, LedgerError, OutboxFilter, OutboxRow, OwnedName, Pause, PersonMirror, SendCount,
+    TraceRow, WorkKind, WorkRow,
+};
+
+impl Ledger {
+    /// What is known of a conversation.
+    pub async fn conversation(
+        &self,
+        website: &WebsiteId,
+        session: &SessionId,
+    ) -> Result<Option<ConversationMirror>, LedgerError> {
+        self.shared.store.conversation(website, session).await
+    }
+
+    /// The conversations that were last seen under an address, newest first.
+    pub async fn conversations_of(
+        &self,
+        website: &WebsiteId,
+        email: &Email,
+    ) -> Result<Vec<SessionId>, LedgerError> {
+        self.shared.store.conversations_of(website, email).await
+    }
+
+    /// What is known of a person.
+    pub async fn person(
+        &self,
+        website: &WebsiteId,
+        user_key: &UserKey,
+    ) -> Result<Option<PersonMirror>, LedgerError> {
+        self.shared.store.person(website, user_key).await
+    }
+
+    /// The person with this address; of several, the one pushed last.
+    pub async fn person_by_email(
+        &self,
+        website: &WebsiteId,
+        email: &EmailMac,
+    ) -> Result<Option<PersonMirror>, LedgerError> {
+        self.shared.store.person_by_email(website, email).await
+    }
+
+    /// How many people are known on a website.
+    pub async fn person_count(&self, website: &WebsiteId) -> Result<u64, LedgerError> {
+        self.shared.store.person_count(website).await
+    }
+
+    /// Everything the outbox has on one person.
+    pub async fn outbox(
+        &self,
+        website: &WebsiteId,
+        user_key: &UserKey,
+    ) -> Result<Vec<OutboxRow>, LedgerError> {
+        self.shared.store.outbox(website, user_key).await
+    }
+
+    /// Occurrences of everybody, the newest first.
+    pub async fn outbox_list(&self, filter: &OutboxFilter) -> Result<Vec<OutboxRow>, LedgerError> {
+        self.shared.store.outbox_list(filter).await
+    }
+
+    /// Per event and subject, the latest instant that was decided for a person.
+    pub async fn high_water(
+        &self,
+        website: &WebsiteId,
+        user_key: &UserKey,
+    ) -> Result<BTreeMap<(String, String), Timestamp>, LedgerError> {
+        self.shared.store.high_water(website, user_key).await
+    }
+
+    /// Per event, when one was last sent to an address.
+    pub async fn last_sent_to(
+        &self,
+        website: &WebsiteId,
+        email: &EmailMac,
+    ) -> Result<BTreeMap<String, Timestamp>, LedgerError> {
+        self.shared.store.last_sent_to(website, email).await
+    }
+
+    /// What the brake looks at, for one event on one website.
+    pub async fn send_count(
+        &self,
+        website: &WebsiteId,
+        event: &str,
+        since: Timestamp,
+    ) -> Result<SendCount, LedgerError> {
+        self.shared.store.send_count(website, event, since).await
+    }
+
+    /// The rules that are armed on a website.
+    pub async fn armings(&self, website: &WebsiteId) -> Result<Vec<Arming>, LedgerError> {
+        self.shared.store.armings(website).await
+    }
+
+    /// Every name that is or was ours.
+    pub async fn owned_names(&self) -> Result<BTreeSet<OwnedName>, LedgerError> {
+        self.shared.store.owned_names().await
+    }
+
+    /// Deliveries, the newest first.
+    pub async fn deliveries(
+        &self,
+        filter: &DeliveryFilter,
+    ) -> Result<Vec<DeliveryRow>, LedgerError> {
+        self.shared.store.deliveries(filter).await
+    }
+
+    /// One delivery.
+    pub async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRow>, LedgerError> {
+        self.shared.store.delivery(id).await
+    }
+
+    /// One work row.
+    pub async fn work(
+        &self,
+        kind: WorkKind,
+        website: &WebsiteId,
+        key: &str,
+    ) -> Result<Option<WorkRow>, LedgerError> {
+        self.shared.store.work(kind, website, key).await
+    }
+
+    /// Dead letters, the latest first.
+    pub async fn dead(&self, limit: u32) -> Result<Vec<WorkRow>, LedgerError> {
+        self.shared.store.dead(limit).await
+    }
+
+    /// What is paused.
+    pub async fn pauses(&self) -> Result<Vec<Pause>, LedgerError> {
+        self.shared.store.pauses().await
+    }
+
+    /// When a verified conversation was last seen on a website.
+    pub async fn verified_seen(
+        &self,
+        website: &WebsiteId,
+    ) -> Result<Option<Timestamp>, LedgerError> {
+        self.shared.store.verified_seen(website).await
+    }
+
+    /// What the attempts at a row decided, the latest first.
+    pub async fn traces(
+        &self,
+        kind: WorkKind,
+        website: &WebsiteId,
+        key: &str,
+    ) -> Result<Vec<TraceRow>, LedgerError> {
+        self.shared.store.traces(kind, website, key).await
+    }
+
+    /// The state of the whole.
+    pub async fn health(&self, now: Timestamp) -> Result<Health, LedgerError> {
+        let mut health = self.shared.store.health(now).await?;
+        health.quarantined = self.shared.writer.quarantined();
+        Ok(health)
+    }
+
+    /// Calls by purpose on one day (UTC).
+    pub async fn quota(&self, day: Date) -> Result<Vec<DayQuota>, LedgerError> {
+        self.shared.store.quota(day).await
+    }
+
+    /// Until when every occurrence needs a complete timeline before it is sent: nobody listened for a while, or the
+    /// file is a copy.
+    pub async fn cautious_until(&self) -> Result<Option<Timestamp>, LedgerError> {
+        self.shared.store.cautious_until().await
+    }
+
+    /// The last time of which the ledger may know less than happened.
+    pub async fn last_gap(&self) -> Result<Option<Gap>, LedgerError> {
+        self.shared.store.last_gap().await
+    }
+
+    /// When there will be something to claim if nothing else happens: a row falls due, a lease runs out, a probe may go.
+    /// It may be in the past.
+    pub async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>, LedgerError> {
+        self.shared.store.next_due(now).await
+    }
+}

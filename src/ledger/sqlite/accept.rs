@@ -1,0 +1,281 @@
+//! One batch of acceptances: one transaction, one statement per table for what is frequent.
+
+use std::sync::atomic::Ordering;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use sqlx::SqliteConnection;
+
+use crate::{
+    ids::{PeopleId, SessionId, WebsiteId},
+    pseudonym::EmailMac,
+};
+
+use super::{
+    super::{
+        deliveries::{Acceptance, Effect, PersonBy},
+        mirror::ContactState,
+        work::{Enqueue, Trigger, Urgency, WorkKind},
+    },
+    LedgerError, Store, begin,
+    cells::{failed, json, ms},
+    held::{self, Held},
+    mirror, pauses,
+    work::{Fold, Key, soil},
+};
+
+const WHAT: &str = "commit deliveries";
+
+/// A delivery as the statement takes it.
+#[derive(Serialize)]
+struct Receipt<'a> {
+    at: i64,
+    website: &'a str,
+    event: &'a str,
+    session: Option<&'a str>,
+    people: Option<&'a str>,
+    hook: &'a str,
+    origin: Option<&'a str>,
+    attempt: Option<u32>,
+    signed_at: Option<i64>,
+    event_at: Option<i64>,
+    bytes: u32,
+}
+
+impl<'a> Receipt<'a> {
+    fn of(acceptance: &'a Acceptance, now: Timestamp) -> Self {
+        let delivery = &acceptance.delivery;
+        Self {
+            at: ms(now),
+            website: delivery.website.as_str(),
+            event: &delivery.event,
+            session: delivery.session.as_ref().map(SessionId::as_str),
+            people: delivery.people.as_ref().map(PeopleId::as_str),
+            hook: delivery.hook,
+            origin: delivery.origin.as_deref(),
+            attempt: delivery.attempt,
+            signed_at: delivery.signed_at.map(ms),
+            event_at: delivery.event_at.map(ms),
+            bytes: delivery.bytes,
+        }
+    }
+}
+
+/// What a batch asks for, gathered so that each table is written once.
+#[derive(Default)]
+struct Gathered {
+    fold: Fold,
+    /// Conversations whose mirror is dirty: lowered trust first, changed identity second.
+    dirty: [Vec<Key>; 2],
+    held: Vec<(WebsiteId, SessionId, Held)>,
+}
+
+impl Store {
+    /// Commits a batch whole or not at all.
+    pub(in super::super) async fn accept(
+        &self,
+        batch: &[(&Acceptance, Timestamp)],
+    ) -> Result<(), LedgerError> {
+        let now = batch
+            .iter()
+            .map(|(_, now)| ms(*now))
+            .max()
+            .unwrap_or_default();
+        self.seen_at.fetch_max(now, Ordering::SeqCst);
+        let receipts: Vec<_> = batch
+            .iter()
+            .map(|(acceptance, now)| Receipt::of(acceptance, *now))
+            .collect();
+        let receipts = json(&receipts);
+        let mut writer = self.writer().await?;
+        let mut tx = begin(&mut writer, WHAT).await?;
+        sqlx::query(
+            "INSERT INTO deliveries (received_at, website, event, session, people, hook, origin, attempt, signed_at, \
+               event_at, bytes) \
+             SELECT value ->> '$.at', value ->> '$.website', value ->> '$.event', value ->> '$.session', \
+               value ->> '$.people', value ->> '$.hook', value ->> '$.origin', value ->> '$.attempt', \
+               value ->> '$.signed_at', value ->> '$.event_at', value ->> '$.bytes' \
+             FROM json_each(?1)",
+        )
+        .bind(receipts)
+        .execute(&mut *tx)
+        .await
+        .map_err(failed(WHAT))?;
+        let mut gathered = Gathered::default();
+        for (acceptance, _) in batch {
+            for effect in &acceptance.effects {
+                gather(&mut tx, &mut gathered, effect, now).await?;
+            }
+        }
+        let [lowered, changed] = gathered.dirty;
+        for (keys, unsettled) in [(lowered, false), (changed, true)] {
+            mark_dirty(&mut tx, &keys, unsettled).await?;
+        }
+        for (website, session, held) in &gathered.held {
+            held::take(&mut tx, &mut gathered.fold, website, session, held, now).await?;
+        }
+        gathered.fold.write(&mut tx, &self.settings, now).await?;
+        tx.commit().await.map_err(failed(WHAT))
+    }
+}
+
+async fn gather(
+    tx: &mut SqliteConnection,
+    gathered: &mut Gathered,
+    effect: &Effect,
+    now: i64,
+) -> Result<(), LedgerError> {
+    match effect {
+        Effect::Enqueue(enqueue) => gathered.fold.add(enqueue),
+        Effect::EnqueuePerson {
+            website,
+            by,
+            trigger,
+            run_at,
+        } => {
+            let (email, people) = match by {
+                PersonBy::Email(email) => (Some(email), None),
+                PersonBy::People(people) => (None, Some(people)),
+            };
+            let keys = mirror::find_persons(tx, website, email, people).await?;
+            enqueue_persons(&mut gathered.fold, website, keys, *trigger, *run_at);
+        }
+        Effect::IdentityChanged { website, session } => {
+            gathered.dirty[1].push(conversation(website, session));
+        }
+        Effect::LowerTrust { website, session } => {
+            gathered.dirty[0].push(conversation(website, session));
+        }
+        Effect::HeldData {
+            website,
+            session,
+            data,
+        } => gathered.held.push((
+            website.clone(),
+            session.clone(),
+            Held {
+                data: Some(data.clone()),
+                segments: None,
+            },
+        )),
+        Effect::HeldSegments {
+            website,
+            session,
+            segments,
+        } => gathered.held.push((
+            website.clone(),
+            session.clone(),
+            Held {
+                data: None,
+                segments: Some(segments.clone()),
+            },
+        )),
+        Effect::ForgetConversation { website, session } => {
+            let key = conversation(website, session);
+            gathered.fold.remove(&key);
+            gathered
+                .held
+                .retain(|(other, which, _)| (other, which) != (website, session));
+            mirror::forget_conversation(tx, website, session, true).await?;
+        }
+        Effect::ContactCreated {
+            website,
+            people,
+            email,
+        } => {
+            let keys =
+                note_contact(tx, website, people, email.as_ref(), ContactState::Exists).await?;
+            let at = crate::clock::millis(now);
+            enqueue_persons(
+                &mut gathered.fold,
+                website,
+                keys,
+                Trigger::ProfileCreated,
+                at,
+            );
+        }
+        Effect::ContactRemoved {
+            website,
+            people,
+            email,
+        } => {
+            note_contact(tx, website, people, email.as_ref(), ContactState::Removed).await?;
+        }
+        Effect::Resume { website } => {
+            pauses::end(tx, Some(website.as_str())).await?;
+        }
+    }
+    Ok(())
+}
+
+fn conversation(website: &WebsiteId, session: &SessionId) -> Key {
+    (
+        WorkKind::Conversation.as_str(),
+        website.as_str().to_owned(),
+        session.as_str().to_owned(),
+    )
+}
+
+fn enqueue_persons(
+    fold: &mut Fold,
+    website: &WebsiteId,
+    keys: Vec<String>,
+    trigger: Trigger,
+    run_at: Timestamp,
+) {
+    for key in keys {
+        fold.add(&Enqueue {
+            kind: WorkKind::Person,
+            website: website.clone(),
+            key,
+            trigger,
+            run_at,
+            urgency: Urgency::Normal {
+                fresh_for: std::time::Duration::ZERO,
+            },
+            debounce: std::time::Duration::ZERO,
+        });
+    }
+}
+
+async fn note_contact(
+    tx: &mut SqliteConnection,
+    website: &WebsiteId,
+    people: &PeopleId,
+    email: Option<&EmailMac>,
+    state: ContactState,
+) -> Result<Vec<String>, LedgerError> {
+    let keys = mirror::contact(tx, website, people, email, state).await?;
+    let rows: Vec<Key> = keys
+        .iter()
+        .map(|key| {
+            (
+                WorkKind::Person.as_str(),
+                website.as_str().to_owned(),
+                key.clone(),
+            )
+        })
+        .collect();
+    soil(tx, &rows, false).await?;
+    Ok(keys)
+}
+
+async fn mark_dirty(
+    tx: &mut SqliteConnection,
+    keys: &[Key],
+    unsettled: bool,
+) -> Result<(), LedgerError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    soil(tx, keys, unsettled).await?;
+    sqlx::query(
+        "UPDATE conversations SET dirty = 1 \
+         WHERE (website, session) IN (SELECT value ->> 1, value ->> 2 FROM json_each(?1))",
+    )
+    .bind(json(&keys))
+    .execute(tx)
+    .await
+    .map_err(failed(WHAT))?;
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! Rows to values, and SQLite's errors to ours.
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use sqlx::{Row, sqlite::SqliteRow};
+
+use crate::clock::millis;
+
+use super::super::error::{LedgerError, Source};
+
+/// Reads the cells of one row.
+pub(super) struct Cells<'row> {
+    row: &'row SqliteRow,
+    what: &'static str,
+}
+
+impl<'row> Cells<'row> {
+    /// `what` names the kind of row in errors.
+    pub(super) fn of(row: &'row SqliteRow, what: &'static str) -> Self {
+        Self { row, what }
+    }
+
+    fn get<T>(&self, column: &'static str) -> Result<T, LedgerError>
+    where
+        T: for<'value> sqlx::Decode<'value, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+    {
+        self.row.try_get(column).map_err(failed(self.what))
+    }
+
+    pub(super) fn text(&self, column: &'static str) -> Result<String, LedgerError> {
+        self.get(column)
+    }
+
+    pub(super) fn text_if(&self, column: &'static str) -> Result<Option<String>, LedgerError> {
+        self.get(column)
+    }
+
+    pub(super) fn int(&self, column: &'static str) -> Result<i64, LedgerError> {
+        self.get(column)
+    }
+
+    pub(super) fn int_if(&self, column: &'static str) -> Result<Option<i64>, LedgerError> {
+        self.get(column)
+    }
+
+    pub(super) fn count(&self, column: &'static str) -> Result<u32, LedgerError> {
+        Ok(u32::try_from(self.int(column)?).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn total(&self, column: &'static str) -> Result<u64, LedgerError> {
+        Ok(u64::try_from(self.int(column)?).unwrap_or(0))
+    }
+
+    pub(super) fn flag(&self, column: &'static str) -> Result<bool, LedgerError> {
+        Ok(self.int(column)? != 0)
+    }
+
+    pub(super) fn instant(&self, column: &'static str) -> Result<Timestamp, LedgerError> {
+        Ok(millis(self.int(column)?))
+    }
+
+    pub(super) fn instant_if(
+        &self,
+        column: &'static str,
+    ) -> Result<Option<Timestamp>, LedgerError> {
+        Ok(self.get::<Option<i64>>(column)?.map(millis))
+    }
+
+    /// Takes a text back into the value it was made from.
+    pub(super) fn parsed<T>(
+        &self,
+        column: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, LedgerError> {
+        parse(&self.text(column)?).ok_or(LedgerError::Unreadable { what: self.what })
+    }
+
+    pub(super) fn parsed_if<T>(
+        &self,
+        column: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, LedgerError> {
+        match self.text_if(column)? {
+            None => Ok(None),
+            Some(text) => parse(&text)
+                .map(Some)
+                .ok_or(LedgerError::Unreadable { what: self.what }),
+        }
+    }
+
+    pub(super) fn json<T: DeserializeOwned>(&self, column: &'static str) -> Result<T, LedgerError> {
+        self.parsed(column, |text| serde_json::from_str(text).ok())
+    }
+
+    pub(super) fn json_if<T: DeserializeOwned>(
+        &self,
+        column: &'static str,
+    ) -> Result<Option<T>, LedgerError> {
+        self.parsed_if(column, |text| serde_json::from_str(text).ok())
+    }
+}
+
+/// JSON text of a value that is made of maps, lists and plain values only.
+pub(super) fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("maps with text keys, lists and plain values are JSON")
+}
+
+/// An instant as the ledger keeps it.
+pub(super) fn ms(at: Timestamp) -> i64 {
+    at.as_millisecond()
+}
+
+/// A duration as the ledger keeps it.
+pub(super) fn span(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
+}
+
+/// Turns a driver's error into ours, by what is to be done next. The codes are SQLite's primary result codes.
+pub(super) fn failed(what: &'static str) -> impl FnOnce(sqlx::Error) -> LedgerError {
+    const ERROR: i32 = 1;
+    const READONLY: i32 = 8;
+    const FULL: i32 = 13;
+    const TOO_BIG: i32 = 18;
+    const CONSTRAINT: i32 = 19;
+    const MISMATCH: i32 = 20;
+    move |error| {
+        let code = match &error {
+            sqlx::Error::Database(database) => database
+                .code()
+                .and_then(|code| code.parse::<i32>().ok())
+                .map(|code| code & 0xff),
+            _ => None,
+        };
+        let source = Source::new(error);
+        match code {
+            Some(READONLY) => LedgerError::ReadOnly { what, source },
+            Some(FULL) => LedgerError::Full { what, source },
+            Some(ERROR | TOO_BIG | CONSTRAINT | MISMATCH) => LedgerError::Refused { what, source },
+            _ => LedgerError::Storage { what, source },
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Claiming: leases that ran out, pauses and their probes, then what is due by priority.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use jiff::Timestamp;
+use sqlx::{SqliteConnection, sqlite::SqliteRow};
+use uuid::Uuid;
+
+use crate::{clock::millis, ids::WebsiteId};
+
+use super::{
+    super::work::{Claim, Trigger, WorkKind},
+    LedgerError, LedgerSettings, Store, begin,
+    cells::{Cells, failed, json, ms, span},
+    held, pauses, upkeep,
+    work::{Key, ROW},
+};
+
+/// Takes rows back whose lease ran out: a crash is counted, the mirror is dirty, the row is due at once or dead.
+pub(super) async fn reap(
+    tx: &mut SqliteConnection,
+    settings: &LedgerSettings,
+    now: i64,
+) -> Result<(), LedgerError> {
+    let rows = sqlx::query(
+        "UPDATE work SET lease_token = NULL, lease_until = NULL, claimed_gen = NULL, probe = 0, \
+           crashes = crashes + 1, dirt = dirt + 1, run_at = min(run_at, ?1), \
+           state = CASE WHEN crashes + 1 >= ?3 THEN 'dead' ELSE 'ready' END, \
+           dead_at = CASE WHEN crashes + 1 >= ?3 THEN ?1 ELSE dead_at END, \
+           last_error = 'the lease ran out before the result was settled' \
+         WHERE lease_token IS NOT NULL AND (lease_until <= ?1 OR lease_until > ?1 + ?2) \
+         RETURNING kind, website, key",
+    )
+    .bind(now)
+    .bind(span(settings.longest_lease))
+    .bind(i64::from(settings.crash_limit))
+    .fetch_all(&mut *tx)
+    .await
+    .map_err(failed("take back expired leases"))?;
+    for row in &rows {
+        let cells = Cells::of(row, ROW);
+        if cells.text("kind")? == WorkKind::Conversation.as_str() {
+            held::spoil(tx, &cells.text("website")?, &cells.text("key")?).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Which rows a selection may take.
+struct Selection<'a> {
+    /// Only those that do not call Crisp, or only those that do, or all.
+    calling: Option<bool>,
+    /// None of these websites, unless it does not call.
+    without: &'a [String],
+    /// Only this website.
+    only: Option<&'a str>,
+    limit: i64,
+}
+
+async fn select(
+    tx: &mut SqliteConnection,
+    selection: &Selection<'_>,
+    now: i64,
+) -> Result<Vec<Key>, LedgerError> {
+    let kinds: Vec<&str> = WorkKind::ALL
+        .iter()
+        .filter(|kind| {
+            selection
+                .calling
+                .is_none_or(|calling| kind.calls_crisp() == calling)
+        })
+        .map(|kind| kind.as_str())
+        .collect();
+    let calling: Vec<&str> = WorkKind::ALL
+        .iter()
+        .filter(|kind| kind.calls_crisp())
+        .map(|kind| kind.as_str())
+        .collect();
+    let rows = sqlx::query(
+        "SELECT kind, website, key FROM work \
+         WHERE state = 'ready' AND want_gen > done_gen AND lease_token IS NULL \
+           AND priority IN (0, 1, 2, 3) AND due_at <= ?1 \
+           AND kind IN (SELECT value FROM json_each(?2)) \
+           AND (kind NOT IN (SELECT value FROM json_each(?3)) \
+                OR website NOT IN (SELECT value FROM json_each(?4))) \
+           AND (?5 IS NULL OR website = ?5) \
+         ORDER BY priority, due_at LIMIT ?6",
+    )
+    .bind(now)
+    .bind(json(&kinds))
+    .bind(json(&calling))
+    .bind(json(&selection.without))
+    .bind(selection.only)
+    .bind(selection.limit)
+    .fetch_all(tx)
+    .await
+    .map_err(failed("look for due work"))?;
+    rows.iter()
+        .map(|row| {
+            let cells = Cells::of(row, ROW);
+            Ok((
+                cells.parsed("kind", WorkKind::parse)?.as_str(),
+                cells.text("website")?,
+                cells.text("key")?,
+            ))
+        })
+        .collect()
+}
+
+/// The rows to take now, and which of them are probes.
+async fn candidates(
+    tx: &mut SqliteConnection,
+    limit: i64,
+    now: i64,
+) -> Result<Vec<(Key, bool)>, LedgerError> {
+    let state = pauses::state(tx, now).await?;
+    let mut taken: Vec<(Key, bool)> = Vec::new();
+    if state.token_paused {
+        if state.token_probe {
+            let probe = Selection {
+                calling: Some(true),
+                without: &state.blocked,
+                only: None,
+                limit: 1,
+            };
+            for key in select(tx, &probe, now).await? {
+                pauses::probe(tx, Some(&key.1), true, now).await?;
+                taken.push((key, true));
+            }
+        }
+        let others = Selection {
+            calling: Some(false),
+            without: &[],
+            only: None,
+            limit: limit - i64::try_from(taken.len()).unwrap_or(0),
+        };
+        let others = select(tx, &others, now).await?;
+        taken.extend(others.into_iter().map(|key| (key, false)));
+        return Ok(taken);
+    }
+    for website in &state.probes {
+        let probe = Selection {
+            calling: Some(true),
+            without: &[],
+            only: Some(website),
+            limit: 1,
+        };
+        for key in select(tx, &probe, now).await? {
+            pauses::probe(tx, Some(website), false, now).await?;
+            taken.push((key, true));
+        }
+    }
+    let paused: Vec<String> = state.blocked.iter().chain(&state.probes).cloned().collect();
+    let rest = Selection {
+        calling: None,
+        without: &paused,
+        only: None,
+        limit: (limit - i64::try_from(taken.len()).unwrap_or(0)).max(0),
+    };
+    let rest = select(tx, &rest, now).await?;
+    taken.extend(rest.into_iter().map(|key| (key, false)));
+    Ok(taken)
+}
+
+impl Store {
+    pub(in super::super) async fn claim(
+        &self,
+        limit: u32,
+        lease: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<Claim>, LedgerError> {
+        const WHAT: &str = "claim work";
+        if limit == 0 || self.older.load(Ordering::SeqCst) {
+            return Ok(Vec::new());
+        }
+        let now = ms(now);
+        let lease_until = now + span(lease.min(self.settings.longest_lease));
+        let mut writer = self.writer().await?;
+        let mut tx = begin(&mut writer, WHAT).await?;
+        if let Some(back) = self.watch_clock(now) {
+            upkeep::clamp(&mut tx, now, back).await?;
+        }
+        reap(&mut tx, &self.settings, now).await?;
+        let chosen = candidates(&mut tx, i64::from(limit), now).await?;
+        let mut claims = Vec::new();
+        if !chosen.is_empty() {
+            let chosen: Vec<_> = chosen
+                .iter()
+                .map(|((kind, website, key), probe)| (kind, website, key, i64::from(*probe)))
+                .collect();
+            let rows = sqlx::query(
+                "UPDATE work SET lease_token = ?2, lease_until = ?3, claimed_gen = want_gen, claimed_dirt = dirt, \
+                   probe = chosen.value ->> 3 \
+                 FROM json_each(?1) AS chosen \
+                 WHERE work.kind = chosen.value ->> 0 AND work.website = chosen.value ->> 1 \
+                   AND work.key = chosen.value ->> 2 \
+                 RETURNING kind, website, work.key, claimed_gen, lease_token, attempts, crashes, trigger, priority, \
+                   first_triggered_at, lease_until, probe, due_at",
+            )
+            .bind(json(&chosen))
+            .bind(Uuid::new_v4().simple().to_string())
+            .bind(lease_until)
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(failed(WHAT))?;
+            for row in &rows {
+                let due_at = Cells::of(row, ROW).int("due_at")?;
+                claims.push((due_at, claim(row)?));
+            }
+        }
+        tx.commit().await.map_err(failed(WHAT))?;
+        claims.sort_by_key(|(due_at, claim)| (claim.priority, *due_at));
+        Ok(claims.into_iter().map(|(_, claim)| claim).collect())
+    }
+
+    pub(in super::super) async fn next_due(
+        &self,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, LedgerError> {
+        if self.older.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
+        let calling: Vec<&str> = WorkKind::ALL
+            .iter()
+            .filter(|kind| kind.calls_crisp())
+            .map(|kind| kind.as_str())
+            .collect();
+        // A paused row is due when it is due and a probe may go. Without a pause only the first entry of the index per
+        // priority is looked at.
+        let pauses = pauses::list(&self.readers).await?;
+        let statement = if pauses.is_empty() {
+            "SELECT min(at) FROM ( \
+               SELECT min(CASE WHEN lease_until > ?2 + ?3 THEN ?2 ELSE lease_until END) AS at FROM work \
+               WHERE lease_token IS NOT NULL \
+               UNION ALL SELECT (SELECT due_at FROM work WHERE state = 'ready' AND want_gen > done_gen \
+                 AND lease_token IS NULL AND priority = p.value ORDER BY due_at LIMIT 1) \
+               FROM json_each('[0,1,2,3]') AS p)"
+        } else {
+            "SELECT min(at) FROM ( \
+               SELECT min(CASE WHEN lease_until > ?2 + ?3 THEN ?2 ELSE lease_until END) AS at FROM work \
+               WHERE lease_token IS NOT NULL \
+               UNION ALL SELECT min(CASE WHEN kind IN (SELECT value FROM json_each(?1)) THEN max(due_at, \
+                 coalesce((SELECT until FROM pauses WHERE scope = 'token'), 0), \
+                 coalesce((SELECT until FROM pauses WHERE scope = 'website' AND pauses.website = work.website), 0)) \
+                 ELSE due_at END) \
+               FROM work WHERE state = 'ready' AND want_gen > done_gen AND lease_token IS NULL)"
+        };
+        let at: Option<i64> = sqlx::query_scalar(statement)
+            .bind(json(&calling))
+            .bind(ms(now))
+            .bind(span(self.settings.longest_lease))
+            .fetch_one(&self.readers)
+            .await
+            .map_err(failed("look for the next due work"))?;
+        Ok(at.map(millis))
+    }
+}
+
+pub(super) fn claim(row: &SqliteRow) -> Result<Claim, LedgerError> {
+    let cells = Cells::of(row, ROW);
+    Ok(Claim {
+        kind: cells.parsed("kind", WorkKind::parse)?,
+        website: cells.parsed("website", |text| WebsiteId::parse(text).ok())?,
+        key: cells.text("key")?,
+        generation: cells.int("claimed_gen")?,
+        token: cells.text("lease_token")?,
+        attempt: cells.count("attempts")?.saturating_add(1),
+        crashes: cells.count("crashes")?,
+        trigger: cells.parsed("trigger", Trigger::parse)?,
+        priority: u8::try_from(cells.int("priority")?).unwrap_or(u8::MAX),
+        first_triggered_at: cells.instant("first_triggered_at")?,
+        lease_until: cells.instant("lease_until")?,
+        probe: cells.flag("probe")?,
+    })
+}

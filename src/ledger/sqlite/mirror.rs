@@ -1,0 +1,384 @@
+//! The mirror's tables.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use sqlx::{SqliteConnection, SqliteExecutor, sqlite::SqliteRow};
+
+use crate::{
+    context::Layer,
+    ids::{Email, PeopleId, SessionId, UserKey, WebsiteId},
+    pseudonym::EmailMac,
+};
+
+use super::{
+    super::{
+        echo::Corrections,
+        mirror::{ContactState, ConversationMirror, OwnedKind, OwnedName, PersonMirror, Side},
+    },
+    LedgerError, Store,
+    cells::{Cells, failed, json, ms},
+};
+
+/// Says that Crisp must be read before anything is concluded.
+pub(super) async fn dirty(
+    tx: &mut SqliteConnection,
+    website: &str,
+    session: &str,
+) -> Result<(), LedgerError> {
+    sqlx::query("UPDATE conversations SET dirty = 1 WHERE website = ?1 AND session = ?2")
+        .bind(website)
+        .bind(session)
+        .execute(tx)
+        .await
+        .map_err(failed("mark the mirror"))?;
+    Ok(())
+}
+
+/// Says that the contact's values are to be asserted at the next refresh, whatever was accepted before.
+pub(super) async fn assert_contact(
+    tx: &mut SqliteConnection,
+    website: &WebsiteId,
+    user_key: &UserKey,
+) -> Result<(), LedgerError> {
+    sqlx::query("UPDATE persons SET assert_at = 0 WHERE website = ?1 AND user_key = ?2")
+        .bind(website.as_str())
+        .bind(user_key.as_str())
+        .execute(tx)
+        .await
+        .map_err(failed("mark a contact"))?;
+    Ok(())
+}
+
+/// Writes what an attempt learned. `dirtied` tells that the mirror became dirty since it was claimed.
+pub(super) async fn write_conversation(
+    tx: &mut SqliteConnection,
+    mirror: &ConversationMirror,
+    dirtied: bool,
+) -> Result<(), LedgerError> {
+    const WHAT: &str = "write the mirror";
+    let before = sqlx::query(
+        "SELECT session_layer, crisp_form, corrections FROM conversations WHERE website = ?1 AND session = ?2",
+    )
+    .bind(mirror.website.as_str())
+    .bind(mirror.session.as_str())
+    .fetch_optional(&mut *tx)
+    .await
+    .map_err(failed(WHAT))?;
+    let (mut form, mut corrections) = (None, Corrections::default());
+    if let Some(before) = &before {
+        let cells = Cells::of(before, "a conversation");
+        // Crisp's form belongs to one layer; another layer may well stick.
+        if cells.json::<Layer>("session_layer")? == mirror.session_layer {
+            form = cells.json_if::<Layer>("crisp_form")?;
+            corrections = cells.json_if("corrections")?.unwrap_or_default();
+            corrections.made();
+        }
+    }
+    sqlx::query(
+        "INSERT INTO conversations (website, session, email, user_key, people, trust, channel, session_layer, \
+           crisp_form, corrections, written_for, dirty, email_since, read_at, refreshed_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
+         ON CONFLICT (website, session) DO UPDATE SET \
+           email = excluded.email, user_key = excluded.user_key, people = excluded.people, trust = excluded.trust, \
+           channel = excluded.channel, session_layer = excluded.session_layer, crisp_form = excluded.crisp_form, \
+           corrections = excluded.corrections, written_for = excluded.written_for, dirty = excluded.dirty, \
+           email_since = excluded.email_since, read_at = excluded.read_at, refreshed_at = excluded.refreshed_at",
+    )
+    .bind(mirror.website.as_str())
+    .bind(mirror.session.as_str())
+    .bind(mirror.email.as_ref().map(Email::as_str))
+    .bind(mirror.user_key.as_ref().map(UserKey::as_str))
+    .bind(mirror.people.as_ref().map(PeopleId::as_str))
+    .bind(mirror.trust.as_deref())
+    .bind(mirror.channel.as_deref())
+    .bind(json(&mirror.session_layer))
+    .bind(form.as_ref().map(json))
+    .bind((corrections != Corrections::default()).then(|| json(&corrections)))
+    .bind(mirror.written_for.as_ref().map(EmailMac::as_str))
+    .bind(i64::from(mirror.dirty || dirtied))
+    .bind(mirror.email_since.map(ms))
+    .bind(mirror.read_at.map(ms))
+    .bind(mirror.refreshed_at.map(ms))
+    .execute(tx)
+    .await
+    .map_err(failed(WHAT))?;
+    Ok(())
+}
+
+/// Forgets a conversation. `work` tells whether its work row goes as well; a lease on it is lost then.
+pub(super) async fn forget_conversation(
+    tx: &mut SqliteConnection,
+    website: &WebsiteId,
+    session: &SessionId,
+    work: bool,
+) -> Result<(), LedgerError> {
+    const WHAT: &str = "forget a conversation";
+    let mut statements = vec![
+        "DELETE FROM conversations WHERE website = ?1 AND session = ?2",
+        "DELETE FROM held WHERE website = ?1 AND session = ?2",
+        "DELETE FROM traces WHERE kind = 'conversation' AND website = ?1 AND key = ?2",
+    ];
+    if work {
+        statements
+            .push("DELETE FROM work WHERE kind = 'conversation' AND website = ?1 AND key = ?2");
+    }
+    for statement in statements {
+        sqlx::query(statement)
+            .bind(website.as_str())
+            .bind(session.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(failed(WHAT))?;
+    }
+    Ok(())
+}
+
+/// Writes what an attempt learned. `dirtied` tells that a webhook spoke about the contact since the row was claimed: its
+/// word is newer than what the attempt read.
+pub(super) async fn write_person(
+    tx: &mut SqliteConnection,
+    mirror: &PersonMirror,
+    dirtied: bool,
+) -> Result<(), LedgerError> {
+    sqlx::query(
+        "INSERT INTO persons (website, user_key, email_mac, people, contact, contact_layer, profile_done, pushed_at, \
+           assert_at, edges) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+         ON CONFLICT (website, user_key) DO UPDATE SET \
+           email_mac = excluded.email_mac, people = CASE WHEN ?11 THEN persons.people ELSE excluded.people END, \
+           contact = CASE WHEN ?11 THEN persons.contact ELSE excluded.contact END, \
+           contact_layer = excluded.contact_layer, profile_done = excluded.profile_done, \
+           pushed_at = excluded.pushed_at, assert_at = excluded.assert_at, edges = excluded.edges",
+    )
+    .bind(mirror.website.as_str())
+    .bind(mirror.user_key.as_str())
+    .bind(mirror.email_mac.as_ref().map(EmailMac::as_str))
+    .bind(mirror.people.as_ref().map(PeopleId::as_str))
+    .bind(mirror.contact.as_str())
+    .bind(json(&mirror.contact_layer))
+    .bind(i64::from(mirror.profile_done))
+    .bind(mirror.pushed_at.map(ms))
+    .bind(mirror.assert_at.map(ms))
+    .bind(json(&mirror.edges))
+    .bind(i64::from(dirtied))
+    .execute(tx)
+    .await
+    .map_err(failed("write a person"))?;
+    Ok(())
+}
+
+/// Notes what a webhook says about a contact, and returns whose it is.
+pub(super) async fn contact(
+    tx: &mut SqliteConnection,
+    website: &WebsiteId,
+    people: &PeopleId,
+    email: Option<&EmailMac>,
+    state: ContactState,
+) -> Result<Vec<String>, LedgerError> {
+    // A removal names the contact that is gone: somebody whose contact is another one keeps it.
+    sqlx::query_scalar(
+        "UPDATE persons SET contact = ?4, people = ?2, \
+           contact_layer = CASE WHEN ?4 = 'removed' THEN '{\"data\":{},\"segments\":[]}' ELSE contact_layer END \
+         WHERE website = ?1 AND user_key IN ( \
+           SELECT user_key FROM persons WHERE website = ?1 AND people = ?2 \
+           UNION SELECT user_key FROM persons WHERE website = ?1 AND email_mac = ?3 \
+             AND (people IS NULL OR ?4 = 'exists')) \
+         RETURNING user_key",
+    )
+    .bind(website.as_str())
+    .bind(people.as_str())
+    .bind(email.map(EmailMac::as_str))
+    .bind(state.as_str())
+    .fetch_all(tx)
+    .await
+    .map_err(failed("note a contact"))
+}
+
+/// The people known by an address or a contact.
+pub(super) async fn find_persons(
+    tx: &mut SqliteConnection,
+    website: &WebsiteId,
+    email: Option<&EmailMac>,
+    people: Option<&PeopleId>,
+) -> Result<Vec<String>, LedgerError> {
+    sqlx::query_scalar(
+        // Two look-ups by index: `OR` would read every person of the website.
+        "SELECT user_key FROM persons WHERE website = ?1 AND email_mac = ?2 \
+         UNION SELECT user_key FROM persons WHERE website = ?1 AND people = ?3",
+    )
+    .bind(website.as_str())
+    .bind(email.map(EmailMac::as_str))
+    .bind(people.map(PeopleId::as_str))
+    .fetch_all(tx)
+    .await
+    .map_err(failed("look for a person"))
+}
+
+pub(super) async fn own(tx: &mut SqliteConnection, names: &[OwnedName]) -> Result<(), LedgerError> {
+    for name in names {
+        sqlx::query(
+            "INSERT INTO owned_names (side, kind, name) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+        )
+        .bind(name.side.as_str())
+        .bind(name.kind.as_str())
+        .bind(&name.name)
+        .execute(&mut *tx)
+        .await
+        .map_err(failed("note what is ours"))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn owned_names(
+    from: impl SqliteExecutor<'_>,
+) -> Result<BTreeSet<OwnedName>, LedgerError> {
+    sqlx::query("SELECT side, kind, name FROM owned_names")
+        .fetch_all(from)
+        .await
+        .map_err(failed("read what is ours"))?
+        .iter()
+        .map(|row| {
+            let cells = Cells::of(row, "an owned name");
+            Ok(OwnedName {
+                side: cells.parsed("side", Side::parse)?,
+                kind: cells.parsed("kind", OwnedKind::parse)?,
+                name: cells.text("name")?,
+            })
+        })
+        .collect()
+}
+
+pub(super) async fn see_verified(
+    tx: &mut SqliteConnection,
+    website: &WebsiteId,
+    at: Timestamp,
+) -> Result<(), LedgerError> {
+    sqlx::query(
+        "INSERT INTO verified_seen (website, at) VALUES (?1, ?2) \
+         ON CONFLICT (website) DO UPDATE SET at = max(verified_seen.at, excluded.at)",
+    )
+    .bind(website.as_str())
+    .bind(ms(at))
+    .execute(tx)
+    .await
+    .map_err(failed("note a verified conversation"))?;
+    Ok(())
+}
+
+impl Store {
+    pub(in super::super) async fn conversation(
+        &self,
+        website: &WebsiteId,
+        session: &SessionId,
+    ) -> Result<Option<ConversationMirror>, LedgerError> {
+        sqlx::query("SELECT * FROM conversations WHERE website = ?1 AND session = ?2")
+            .bind(website.as_str())
+            .bind(session.as_str())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(failed("read a conversation"))?
+            .as_ref()
+            .map(conversation_row)
+            .transpose()
+    }
+
+    pub(in super::super) async fn person(
+        &self,
+        website: &WebsiteId,
+        user_key: &UserKey,
+    ) -> Result<Option<PersonMirror>, LedgerError> {
+        sqlx::query("SELECT * FROM persons WHERE website = ?1 AND user_key = ?2")
+            .bind(website.as_str())
+            .bind(user_key.as_str())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(failed("read a person"))?
+            .as_ref()
+            .map(person_row)
+            .transpose()
+    }
+
+    pub(in super::super) async fn person_by_email(
+        &self,
+        website: &WebsiteId,
+        email: &EmailMac,
+    ) -> Result<Option<PersonMirror>, LedgerError> {
+        sqlx::query(
+            "SELECT * FROM persons WHERE website = ?1 AND email_mac = ?2 \
+             ORDER BY coalesce(pushed_at, 0) DESC, user_key LIMIT 1",
+        )
+        .bind(website.as_str())
+        .bind(email.as_str())
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(failed("read a person"))?
+        .as_ref()
+        .map(person_row)
+        .transpose()
+    }
+
+    pub(in super::super) async fn person_count(
+        &self,
+        website: &WebsiteId,
+    ) -> Result<u64, LedgerError> {
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM persons WHERE website = ?1")
+            .bind(website.as_str())
+            .fetch_one(&self.readers)
+            .await
+            .map_err(failed("count the people"))?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    pub(in super::super) async fn owned_names(&self) -> Result<BTreeSet<OwnedName>, LedgerError> {
+        owned_names(&self.readers).await
+    }
+
+    pub(in super::super) async fn verified_seen(
+        &self,
+        website: &WebsiteId,
+    ) -> Result<Option<Timestamp>, LedgerError> {
+        let at: Option<i64> = sqlx::query_scalar("SELECT at FROM verified_seen WHERE website = ?1")
+            .bind(website.as_str())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(failed("read when a verified conversation was seen"))?;
+        Ok(at.map(crate::clock::millis))
+    }
+}
+
+fn conversation_row(row: &SqliteRow) -> Result<ConversationMirror, LedgerError> {
+    let cells = Cells::of(row, "a conversation");
+    Ok(ConversationMirror {
+        website: cells.parsed("website", |text| WebsiteId::parse(text).ok())?,
+        session: cells.parsed("session", |text| SessionId::parse(text).ok())?,
+        email: cells.parsed_if("email", |text| Email::parse(text).ok())?,
+        user_key: cells.parsed_if("user_key", |text| UserKey::parse(text).ok())?,
+        people: cells.parsed_if("people", |text| PeopleId::parse(text).ok())?,
+        trust: cells.text_if("trust")?,
+        channel: cells.text_if("channel")?,
+        session_layer: cells.json("session_layer")?,
+        crisp_form: cells.json_if("crisp_form")?,
+        written_for: cells.text_if("written_for")?.map(EmailMac::from_stored),
+        dirty: cells.flag("dirty")?,
+        email_since: cells.instant_if("email_since")?,
+        read_at: cells.instant_if("read_at")?,
+        refreshed_at: cells.instant_if("refreshed_at")?,
+    })
+}
+
+fn person_row(row: &SqliteRow) -> Result<PersonMirror, LedgerError> {
+    let cells = Cells::of(row, "a person");
+    Ok(PersonMirror {
+        website: cells.parsed("website", |text| WebsiteId::parse(text).ok())?,
+        user_key: cells.parsed("user_key", |text| UserKey::parse(text).ok())?,
+        email_mac: cells.text_if("email_mac")?.map(EmailMac::from_stored),
+        people: cells.parsed_if("people", |text| PeopleId::parse(text).ok())?,
+        contact: cells.parsed("contact", ContactState::parse)?,
+        contact_layer: cells.json("contact_layer")?,
+        profile_done: cells.flag("profile_done")?,
+        pushed_at: cells.instant_if("pushed_at")?,
+        assert_at: cells.instant_if("assert_at")?,
+        edges: cells.json("edges")?,
+    })
+}

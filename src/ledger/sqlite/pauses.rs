@@ -1,0 +1,179 @@
+//! Pauses: what may not call Crisp now, and the probe that finds out whether it may again.
+
+use jiff::Timestamp;
+use sqlx::{SqliteConnection, SqlitePool};
+
+use crate::ids::WebsiteId;
+
+use super::{
+    super::quota::{Pause, PauseScope},
+    LedgerError, Store,
+    cells::{Cells, failed, ms, span},
+};
+
+/// What a claim has to know.
+pub(super) struct State {
+    pub(super) token_paused: bool,
+    pub(super) token_probe: bool,
+    /// Websites that wait.
+    pub(super) blocked: Vec<String>,
+    /// Websites that may send one probe.
+    pub(super) probes: Vec<String>,
+}
+
+pub(super) async fn state(tx: &mut SqliteConnection, now: i64) -> Result<State, LedgerError> {
+    let rows = sqlx::query("SELECT scope, website, until FROM pauses")
+        .fetch_all(tx)
+        .await
+        .map_err(failed("read the pauses"))?;
+    let mut state = State {
+        token_paused: false,
+        token_probe: false,
+        blocked: Vec::new(),
+        probes: Vec::new(),
+    };
+    for row in &rows {
+        let cells = Cells::of(row, "a pause");
+        let over = cells.int("until")? <= now;
+        match (cells.parsed("scope", PauseScope::parse)?, over) {
+            (PauseScope::Token, over) => {
+                state.token_paused = true;
+                state.token_probe = over;
+            }
+            (PauseScope::Website, true) => state.probes.push(cells.text("website")?),
+            (PauseScope::Website, false) => state.blocked.push(cells.text("website")?),
+        }
+    }
+    Ok(state)
+}
+
+/// Notes that a probe goes: the next may only follow after the interval that the pause was given.
+pub(super) async fn probe(
+    tx: &mut SqliteConnection,
+    website: Option<&str>,
+    token: bool,
+    now: i64,
+) -> Result<(), LedgerError> {
+    sqlx::query(
+        "UPDATE pauses SET until = ?1 + probe_every, probing = 1 \
+         WHERE until <= ?1 AND ((scope = 'token' AND ?3) OR (scope = 'website' AND website = ?2))",
+    )
+    .bind(now)
+    .bind(website)
+    .bind(i64::from(token))
+    .execute(tx)
+    .await
+    .map_err(failed("send a probe"))?;
+    Ok(())
+}
+
+/// Begins or prolongs a pause.
+pub(super) async fn pause(
+    tx: &mut SqliteConnection,
+    website: Option<&str>,
+    until: Timestamp,
+    probe_every: std::time::Duration,
+    reason: &str,
+    now: i64,
+) -> Result<(), LedgerError> {
+    let scope = if website.is_some() {
+        PauseScope::Website
+    } else {
+        PauseScope::Token
+    };
+    sqlx::query(
+        "INSERT INTO pauses (scope, website, reason, since, until, probe_every) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+         ON CONFLICT (scope, website) DO UPDATE SET \
+           reason = excluded.reason, until = max(pauses.until * (pauses.probing = 0), excluded.until), \
+           probe_every = excluded.probe_every, probing = 0",
+    )
+    .bind(scope.as_str())
+    .bind(website.unwrap_or_default())
+    .bind(reason)
+    .bind(now)
+    .bind(ms(until))
+    .bind(span(probe_every).max(1_000))
+    .execute(tx)
+    .await
+    .map_err(failed("pause"))?;
+    Ok(())
+}
+
+/// A probe came back. With an answer the pauses it probed are over; without a single call it proved nothing, and the
+/// next row may try at once.
+pub(super) async fn probed(
+    tx: &mut SqliteConnection,
+    website: &str,
+    called: bool,
+    now: i64,
+) -> Result<(), LedgerError> {
+    let statement = if called {
+        "DELETE FROM pauses WHERE probing = 1 AND (scope = 'token' OR website = ?1) AND ?2 = ?2"
+    } else {
+        "UPDATE pauses SET until = ?2, probing = 0 WHERE probing = 1 AND (scope = 'token' OR website = ?1)"
+    };
+    sqlx::query(statement)
+        .bind(website)
+        .bind(now)
+        .execute(tx)
+        .await
+        .map_err(failed("end a pause"))?;
+    Ok(())
+}
+
+/// Ends a pause without a probe.
+pub(super) async fn end(
+    tx: &mut SqliteConnection,
+    website: Option<&str>,
+) -> Result<bool, LedgerError> {
+    let done = sqlx::query("DELETE FROM pauses WHERE scope = ?1 AND website = ?2")
+        .bind(if website.is_some() {
+            PauseScope::Website.as_str()
+        } else {
+            PauseScope::Token.as_str()
+        })
+        .bind(website.unwrap_or_default())
+        .execute(tx)
+        .await
+        .map_err(failed("end a pause"))?;
+    Ok(done.rows_affected() > 0)
+}
+
+pub(super) async fn list(readers: &SqlitePool) -> Result<Vec<Pause>, LedgerError> {
+    sqlx::query("SELECT * FROM pauses ORDER BY scope, website")
+        .fetch_all(readers)
+        .await
+        .map_err(failed("list the pauses"))?
+        .iter()
+        .map(|row| {
+            let cells = Cells::of(row, "a pause");
+            let scope = cells.parsed("scope", PauseScope::parse)?;
+            Ok(Pause {
+                scope,
+                website: match scope {
+                    PauseScope::Token => None,
+                    PauseScope::Website => {
+                        Some(cells.parsed("website", |text| WebsiteId::parse(text).ok())?)
+                    }
+                },
+                reason: cells.text("reason")?,
+                since: cells.instant("since")?,
+                until: cells.instant("until")?,
+            })
+        })
+        .collect()
+}
+
+impl Store {
+    pub(in super::super) async fn pauses(&self) -> Result<Vec<Pause>, LedgerError> {
+        list(&self.readers).await
+    }
+
+    pub(in super::super) async fn resume(
+        &self,
+        website: Option<&WebsiteId>,
+    ) -> Result<bool, LedgerError> {
+        let mut writer = self.writer().await?;
+        end(&mut writer, website.map(WebsiteId::as_str)).await
+    }
+}

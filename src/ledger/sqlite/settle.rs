@@ -1,0 +1,340 @@
+//! The end of an attempt, and what may be written on its way: always under the lease's token.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+
+use crate::ids::{SessionId, WebsiteId};
+
+use super::{
+    super::{
+        mirror::Write,
+        work::{Claim, Outcome, Settled, Settlement, Trigger, WorkKind, priority},
+    },
+    LedgerError, Store, begin,
+    cells::{failed, ms, span},
+    held, mirror, outbox, pauses, totals, traces,
+    work::Fold,
+};
+
+const WHAT: &str = "settle an attempt";
+
+/// What became of the row: whether its mirror became dirty since it was claimed. `None`: the lease was lost.
+type Dirtied = Option<bool>;
+
+impl Store {
+    pub(in super::super) async fn settle(
+        &self,
+        claim: &Claim,
+        settlement: &Settlement,
+        now: Timestamp,
+    ) -> Result<Settled, LedgerError> {
+        let now_ms = ms(now);
+        let mut writer = self.writer().await?;
+        let mut tx = begin(&mut writer, WHAT).await?;
+        let dirtied = match &settlement.outcome {
+            Outcome::Done | Outcome::Gone => complete(&mut tx, claim, None, now_ms).await?,
+            Outcome::Again { at } => complete(&mut tx, claim, Some(ms(*at)), now_ms).await?,
+            Outcome::Retry { at, error } => retry(&mut tx, claim, ms(*at), error).await?,
+            Outcome::PauseToken { reason, .. } | Outcome::PauseWebsite { reason, .. } => {
+                put_back(&mut tx, claim, reason).await?
+            }
+            Outcome::Invalid { error } | Outcome::Buried { error } => {
+                bury(
+                    &mut tx,
+                    claim,
+                    error,
+                    now_ms,
+                    span(self.settings.revive_every),
+                )
+                .await?
+            }
+        };
+        let Some(dirtied) = dirtied else {
+            tx.rollback().await.map_err(failed(WHAT))?;
+            return Ok(Settled::LeaseLost);
+        };
+        let mut fold = Fold::default();
+        write(&mut tx, &mut fold, claim, &settlement.writes, dirtied).await?;
+        let complete = matches!(settlement.outcome, Outcome::Done | Outcome::Again { .. });
+        if claim.kind == WorkKind::Conversation
+            && let Ok(session) = SessionId::parse(&claim.key)
+        {
+            held::settle(
+                &mut tx,
+                &mut fold,
+                &claim.website,
+                &session,
+                complete,
+                now_ms,
+            )
+            .await?;
+        }
+        fold.write(&mut tx, &self.settings, now_ms).await?;
+        if let Some(trace) = &settlement.trace {
+            traces::keep(&mut tx, claim, trace, self.settings.traces_per_key, now_ms).await?;
+        }
+        totals::count_calls(&mut tx, &settlement.calls, now).await?;
+        settle_pauses(&mut tx, claim, settlement, now_ms).await?;
+        tx.commit().await.map_err(failed(WHAT))?;
+        Ok(Settled::Written)
+    }
+
+    pub(in super::super) async fn checkpoint(
+        &self,
+        claim: &Claim,
+        learned: &[Write],
+        now: Timestamp,
+    ) -> Result<Settled, LedgerError> {
+        const WHAT: &str = "write down the state of an attempt";
+        let mut writer = self.writer().await?;
+        let mut tx = begin(&mut writer, WHAT).await?;
+        let Some(dirtied) = held_by(&mut tx, claim).await? else {
+            tx.rollback().await.map_err(failed(WHAT))?;
+            return Ok(Settled::LeaseLost);
+        };
+        let mut fold = Fold::default();
+        write(&mut tx, &mut fold, claim, learned, dirtied).await?;
+        fold.write(&mut tx, &self.settings, ms(now)).await?;
+        tx.commit().await.map_err(failed(WHAT))?;
+        Ok(Settled::Written)
+    }
+
+    pub(in super::super) async fn extend(
+        &self,
+        claim: &Claim,
+        lease: Duration,
+        now: Timestamp,
+    ) -> Result<bool, LedgerError> {
+        let mut writer = self.writer().await?;
+        let done = sqlx::query(
+            "UPDATE work SET lease_until = max(lease_until, ?5) \
+             WHERE kind = ?1 AND website = ?2 AND key = ?3 AND lease_token = ?4",
+        )
+        .bind(claim.kind.as_str())
+        .bind(claim.website.as_str())
+        .bind(&claim.key)
+        .bind(&claim.token)
+        .bind(ms(now) + span(lease.min(self.settings.longest_lease)))
+        .execute(&mut *writer)
+        .await
+        .map_err(failed("lengthen a lease"))?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    pub(in super::super) async fn begin_send(
+        &self,
+        claim: &Claim,
+        outbox_key: &str,
+        now: Timestamp,
+    ) -> Result<bool, LedgerError> {
+        // The lease must not only be ours, it must not be over: whoever takes it over reads the outbox.
+        let mut writer = self.writer().await?;
+        let done = sqlx::query(
+            "UPDATE outbox SET state = 'sending', attempts = attempts + 1, attempted_at = ?6, updated_at = ?6, \
+               absent_reads = 0, first_absent_at = NULL \
+             WHERE website = ?2 AND user_key = ?3 AND key = ?5 AND state = 'due' \
+               AND ?1 = 'person' AND EXISTS (SELECT 1 FROM work WHERE kind = ?1 AND work.website = ?2 \
+                 AND work.key = ?3 AND lease_token = ?4 AND lease_until > ?6)",
+        )
+        .bind(claim.kind.as_str())
+        .bind(claim.website.as_str())
+        .bind(&claim.key)
+        .bind(&claim.token)
+        .bind(outbox_key)
+        .bind(ms(now))
+        .execute(&mut *writer)
+        .await
+        .map_err(failed("note that an event is on its way"))?;
+        Ok(done.rows_affected() > 0)
+    }
+}
+
+macro_rules! under_lease {
+    ($tx:expr, $claim:expr, $set:literal $(, $bind:expr)* $(,)?) => {{
+        let dirtied: Option<i64> = sqlx::query_scalar(concat!(
+            "UPDATE work SET lease_token = NULL, lease_until = NULL, probe = 0, ", $set,
+            " WHERE kind = ?1 AND website = ?2 AND key = ?3 AND lease_token = ?4 RETURNING dirt > claimed_dirt",
+        ))
+        .bind($claim.kind.as_str())
+        .bind($claim.website.as_str())
+        .bind(&$claim.key)
+        .bind(&$claim.token)
+        $(.bind($bind))*
+        .fetch_optional(&mut *$tx)
+        .await
+        .map_err(failed(WHAT))?;
+        Ok(dirtied.map(|dirtied| dirtied != 0))
+    }};
+}
+
+/// Sets the claimed generation done. What was triggered meanwhile waits for its freshness, counted from now.
+async fn complete(
+    tx: &mut SqliteConnection,
+    claim: &Claim,
+    again: Option<i64>,
+    now: i64,
+) -> Result<Dirtied, LedgerError> {
+    under_lease!(
+        tx,
+        claim,
+        "done_gen = claimed_gen, attempts = 0, crashes = 0, not_before = 0, last_error = NULL, done_at = ?5, \
+         unsettled = CASE WHEN dirt = claimed_dirt THEN 0 ELSE unsettled END, \
+         want_gen = want_gen + (?6 IS NOT NULL), \
+         run_at = CASE WHEN want_gen > claimed_gen \
+                       THEN min(max(run_at, ?5 + fresh_ms), coalesce(?6, max(run_at, ?5 + fresh_ms))) \
+                       ELSE coalesce(?6, run_at) END, \
+         trigger = CASE WHEN ?6 IS NOT NULL AND want_gen = claimed_gen THEN 'follow_up' ELSE trigger END, \
+         priority = CASE WHEN ?6 IS NOT NULL AND want_gen = claimed_gen THEN ?7 ELSE priority END, \
+         first_triggered_at = CASE WHEN ?6 IS NOT NULL AND want_gen = claimed_gen THEN ?6 \
+                                   ELSE first_triggered_at END",
+        now,
+        again,
+        i64::from(priority(claim.kind, Trigger::FollowUp)),
+    )
+}
+
+async fn retry(
+    tx: &mut SqliteConnection,
+    claim: &Claim,
+    until: i64,
+    error: &str,
+) -> Result<Dirtied, LedgerError> {
+    under_lease!(
+        tx,
+        claim,
+        "attempts = attempts + 1, not_before = ?5, last_error = ?6",
+        until,
+        error,
+    )
+}
+
+/// Puts the row back as if it had not been claimed.
+async fn put_back(
+    tx: &mut SqliteConnection,
+    claim: &Claim,
+    reason: &str,
+) -> Result<Dirtied, LedgerError> {
+    under_lease!(tx, claim, "last_error = ?5", reason)
+}
+
+/// Makes the row a dead letter; if something new was asked meanwhile, it gets another chance as from any trigger.
+async fn bury(
+    tx: &mut SqliteConnection,
+    claim: &Claim,
+    error: &str,
+    now: i64,
+    revive_every: i64,
+) -> Result<Dirtied, LedgerError> {
+    under_lease!(
+        tx,
+        claim,
+        "last_error = ?5, \
+         state = CASE WHEN want_gen > claimed_gen AND (revived_at IS NULL OR revived_at <= ?6 - ?7) \
+                      THEN 'ready' ELSE 'dead' END, \
+         dead_at = CASE WHEN want_gen > claimed_gen AND (revived_at IS NULL OR revived_at <= ?6 - ?7) \
+                        THEN NULL ELSE ?6 END, \
+         attempts = CASE WHEN want_gen > claimed_gen THEN 0 ELSE attempts + 1 END, \
+         revived_at = CASE WHEN want_gen > claimed_gen AND (revived_at IS NULL OR revived_at <= ?6 - ?7) \
+                           THEN ?6 ELSE revived_at END",
+        error,
+        now,
+        revive_every,
+    )
+}
+
+/// Whether the claim still holds its lease, and whether its mirror became dirty since.
+async fn held_by(tx: &mut SqliteConnection, claim: &Claim) -> Result<Dirtied, LedgerError> {
+    let dirtied: Option<i64> = sqlx::query_scalar(
+        "SELECT dirt > claimed_dirt FROM work \
+         WHERE kind = ?1 AND website = ?2 AND key = ?3 AND lease_token = ?4",
+    )
+    .bind(claim.kind.as_str())
+    .bind(claim.website.as_str())
+    .bind(&claim.key)
+    .bind(&claim.token)
+    .fetch_optional(tx)
+    .await
+    .map_err(failed("look at a lease"))?;
+    Ok(dirtied.map(|dirtied| dirtied != 0))
+}
+
+async fn write(
+    tx: &mut SqliteConnection,
+    fold: &mut Fold,
+    claim: &Claim,
+    writes: &[Write],
+    dirtied: bool,
+) -> Result<(), LedgerError> {
+    let is_claimed = |kind, website: &WebsiteId, key: &str| {
+        (claim.kind, &claim.website, claim.key.as_str()) == (kind, website, key)
+    };
+    for one in writes {
+        match one {
+            Write::Conversation(conversation) => {
+                let own = is_claimed(
+                    WorkKind::Conversation,
+                    &conversation.website,
+                    conversation.session.as_str(),
+                );
+                mirror::write_conversation(tx, conversation, own && dirtied).await?;
+            }
+            Write::ForgetConversation { website, session } => {
+                mirror::forget_conversation(tx, website, session, false).await?;
+            }
+            Write::Person(person) => {
+                let own = is_claimed(WorkKind::Person, &person.website, person.user_key.as_str());
+                mirror::write_person(tx, person, own && dirtied).await?;
+            }
+            Write::Enqueue(enqueue) => fold.add(enqueue),
+            Write::Outbox(row) => outbox::write(tx, row).await?,
+            Write::HighWater {
+                website,
+                user_key,
+                event,
+                subject,
+                instant,
+            } => outbox::raise(tx, website, user_key, event, subject, *instant).await?,
+            Write::Own(names) => mirror::own(tx, names).await?,
+            Write::AssertContact { website, user_key } => {
+                mirror::assert_contact(tx, website, user_key).await?;
+            }
+            Write::VerifiedSeen { website, at } => {
+                mirror::see_verified(tx, website, *at).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn settle_pauses(
+    tx: &mut SqliteConnection,
+    claim: &Claim,
+    settlement: &Settlement,
+    now: i64,
+) -> Result<(), LedgerError> {
+    let called = settlement.calls.iter().any(|(_, count)| *count > 0);
+    match &settlement.outcome {
+        Outcome::PauseToken {
+            until,
+            probe_every,
+            reason,
+        } => pauses::pause(tx, None, *until, *probe_every, reason, now).await,
+        Outcome::PauseWebsite {
+            until,
+            probe_every,
+            reason,
+        } => {
+            let website = Some(claim.website.as_str());
+            pauses::pause(tx, website, *until, *probe_every, reason, now).await
+        }
+        // Crisp answered as it should, or refused only what was said.
+        Outcome::Done | Outcome::Again { .. } | Outcome::Gone | Outcome::Invalid { .. }
+            if claim.probe =>
+        {
+            pauses::probed(tx, claim.website.as_str(), called, now).await
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,258 @@
+//! Work rows: folding triggers in, reviving, reading.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use sqlx::{SqliteConnection, sqlite::SqliteRow};
+
+use crate::ids::WebsiteId;
+
+use super::{
+    super::work::{Enqueue, Trigger, Urgency, WorkKind, WorkRow, WorkState, priority},
+    LedgerError, LedgerSettings, Store, begin,
+    cells::{Cells, failed, json, ms, span},
+};
+
+pub(super) const ROW: &str = "a work row";
+
+/// Which row.
+pub(super) type Key = (&'static str, String, String);
+
+/// All triggers of one batch for one row.
+#[derive(Debug, Clone, Serialize)]
+struct Asked {
+    #[serde(rename = "k")]
+    kind: &'static str,
+    #[serde(rename = "w")]
+    website: String,
+    #[serde(rename = "y")]
+    key: String,
+    #[serde(rename = "n")]
+    triggers: u32,
+    #[serde(rename = "p")]
+    priority: u8,
+    #[serde(rename = "g")]
+    trigger: &'static str,
+    #[serde(rename = "d")]
+    debounce: i64,
+    #[serde(rename = "u")]
+    urgent_at: Option<i64>,
+    #[serde(rename = "o")]
+    normal_at: Option<i64>,
+    #[serde(rename = "f")]
+    fresh: Option<i64>,
+    #[serde(rename = "t")]
+    timer_at: Option<i64>,
+}
+
+fn earliest(one: Option<i64>, other: Option<i64>) -> Option<i64> {
+    [one, other].into_iter().flatten().min()
+}
+
+impl Asked {
+    fn of(enqueue: &Enqueue) -> Self {
+        let run_at = ms(enqueue.run_at);
+        let (mut urgent_at, mut normal_at, mut fresh, mut timer_at) = (None, None, None, None);
+        match enqueue.urgency {
+            Urgency::Urgent => urgent_at = Some(run_at),
+            Urgency::Normal { fresh_for } => {
+                normal_at = Some(run_at);
+                fresh = Some(span(fresh_for));
+            }
+            Urgency::Timer => timer_at = Some(run_at),
+        }
+        Self {
+            kind: enqueue.kind.as_str(),
+            website: enqueue.website.as_str().to_owned(),
+            key: enqueue.key.clone(),
+            triggers: 1,
+            priority: priority(enqueue.kind, enqueue.trigger),
+            trigger: enqueue.trigger.as_str(),
+            debounce: span(enqueue.debounce),
+            urgent_at,
+            normal_at,
+            fresh,
+            timer_at,
+        }
+    }
+
+    fn fold(&mut self, later: &Self) {
+        self.triggers += later.triggers;
+        if later.priority < self.priority || self.is_timer() {
+            self.priority = self.priority.min(later.priority);
+            self.trigger = later.trigger;
+        }
+        self.debounce = self.debounce.min(later.debounce);
+        self.urgent_at = earliest(self.urgent_at, later.urgent_at);
+        self.normal_at = earliest(self.normal_at, later.normal_at);
+        self.fresh = earliest(self.fresh, later.fresh);
+        self.timer_at = earliest(self.timer_at, later.timer_at);
+    }
+
+    fn is_timer(&self) -> bool {
+        self.urgent_at.is_none() && self.normal_at.is_none()
+    }
+}
+
+/// Triggers folded by row and in the order of the rows, so that a batch is one statement whatever it holds.
+#[derive(Debug, Default)]
+pub(super) struct Fold(BTreeMap<Key, Asked>);
+
+impl Fold {
+    pub(super) fn add(&mut self, enqueue: &Enqueue) {
+        let asked = Asked::of(enqueue);
+        let key = (asked.kind, asked.website.clone(), asked.key.clone());
+        match self.0.entry(key) {
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(asked);
+            }
+            std::collections::btree_map::Entry::Occupied(mut entry) => entry.get_mut().fold(&asked),
+        }
+    }
+
+    /// Forgets what was folded for a row.
+    pub(super) fn remove(&mut self, key: &Key) {
+        self.0.remove(key);
+    }
+
+    /// Writes the triggers into their rows.
+    pub(super) async fn write(
+        self,
+        tx: &mut SqliteConnection,
+        settings: &LedgerSettings,
+        now: i64,
+    ) -> Result<(), LedgerError> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<Asked> = self.0.into_values().collect();
+        sqlx::query(include_str!("statements/enqueue.sql"))
+            .bind(json(&rows))
+            .bind(now)
+            .bind(i64::from(settings.urgent_limit))
+            .bind(span(settings.urgent_window))
+            .bind(span(settings.revive_every))
+            .execute(tx)
+            .await
+            .map_err(failed("enqueue"))?;
+        Ok(())
+    }
+}
+
+/// Counts that mirrors became dirty, so that a settlement under way does not clean them. `keys` are (kind, website, key).
+pub(super) async fn soil(
+    tx: &mut SqliteConnection,
+    keys: &[Key],
+    unsettled: bool,
+) -> Result<(), LedgerError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE work SET dirt = dirt + 1, unsettled = max(unsettled, ?2) \
+         WHERE (kind, website, key) IN \
+           (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1))",
+    )
+    .bind(json(&keys))
+    .bind(i64::from(unsettled))
+    .execute(tx)
+    .await
+    .map_err(failed("mark what is dirty"))?;
+    Ok(())
+}
+
+impl Store {
+    pub(in super::super) async fn enqueue(
+        &self,
+        enqueues: &[Enqueue],
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        const WHAT: &str = "enqueue";
+        let mut fold = Fold::default();
+        for enqueue in enqueues {
+            fold.add(enqueue);
+        }
+        let mut writer = self.writer().await?;
+        let mut tx = begin(&mut writer, WHAT).await?;
+        fold.write(&mut tx, &self.settings, ms(now)).await?;
+        tx.commit().await.map_err(failed(WHAT))
+    }
+
+    pub(in super::super) async fn revive(
+        &self,
+        row: Option<(WorkKind, &WebsiteId, &str)>,
+        now: Timestamp,
+    ) -> Result<u64, LedgerError> {
+        const WHAT: &str = "revive dead letters";
+        let mut writer = self.writer().await?;
+        let mut tx = begin(&mut writer, WHAT).await?;
+        let done = sqlx::query(
+            "UPDATE work SET state = 'ready', attempts = 0, crashes = 0, not_before = 0, run_at = ?1, dead_at = NULL, \
+               want_gen = max(want_gen, done_gen + 1), trigger = 'command', first_triggered_at = ?1 \
+             WHERE state = 'dead' AND (?2 IS NULL OR (kind = ?2 AND website = ?3 AND key = ?4))",
+        )
+        .bind(ms(now))
+        .bind(row.map(|(kind, ..)| kind.as_str()))
+        .bind(row.map(|(_, website, _)| website.as_str()))
+        .bind(row.map(|(.., key)| key))
+        .execute(&mut *tx)
+        .await
+        .map_err(failed(WHAT))?;
+        tx.commit().await.map_err(failed(WHAT))?;
+        Ok(done.rows_affected())
+    }
+
+    pub(in super::super) async fn work(
+        &self,
+        kind: WorkKind,
+        website: &WebsiteId,
+        key: &str,
+    ) -> Result<Option<WorkRow>, LedgerError> {
+        sqlx::query("SELECT * FROM work WHERE kind = ?1 AND website = ?2 AND key = ?3")
+            .bind(kind.as_str())
+            .bind(website.as_str())
+            .bind(key)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(failed("read a work row"))?
+            .as_ref()
+            .map(work_row)
+            .transpose()
+    }
+
+    pub(in super::super) async fn dead(&self, limit: u32) -> Result<Vec<WorkRow>, LedgerError> {
+        sqlx::query("SELECT * FROM work WHERE state = 'dead' ORDER BY dead_at DESC LIMIT ?1")
+            .bind(i64::from(limit))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed("list dead letters"))?
+            .iter()
+            .map(work_row)
+            .collect()
+    }
+}
+
+fn work_row(row: &SqliteRow) -> Result<WorkRow, LedgerError> {
+    let cells = Cells::of(row, ROW);
+    Ok(WorkRow {
+        kind: cells.parsed("kind", WorkKind::parse)?,
+        website: cells.parsed("website", |text| WebsiteId::parse(text).ok())?,
+        key: cells.text("key")?,
+        want_generation: cells.int("want_gen")?,
+        done_generation: cells.int("done_gen")?,
+        run_at: cells.instant("run_at")?,
+        not_before: cells.instant("not_before")?,
+        attempts: cells.count("attempts")?,
+        crashes: cells.count("crashes")?,
+        lease_until: cells.instant_if("lease_until")?,
+        state: cells.parsed("state", WorkState::parse)?,
+        trigger: cells.parsed("trigger", Trigger::parse)?,
+        priority: u8::try_from(cells.int("priority")?).unwrap_or(u8::MAX),
+        first_triggered_at: cells.instant("first_triggered_at")?,
+        done_at: cells.instant_if("done_at")?,
+        unsettled: cells.flag("unsettled")?,
+        dead_at: cells.instant_if("dead_at")?,
+        last_error: cells.text_if("last_error")?,
+    })
+}

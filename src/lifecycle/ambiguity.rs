@@ -1,0 +1,217 @@
+//! What became of a request that ended without an answer.
+//!
+//! Crisp gives an event no id and no idempotency key, so only its timeline can tell. An entry that is there proves that
+//! the event was sent. One that is missing counts only in a list that was not cached, that reaches back past the attempt,
+//! and that was read when no request could still be under way; and then it has to be missing twice. Whatever cannot be
+//! proven within [`PATIENCE`] is [`Ambiguity::Unsure`], and is never sent again by itself.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Known,
+    period::{earlier, later},
+};
+
+/// How long after the attempt a proof is still looked for.
+pub const PATIENCE: SignedDuration = SignedDuration::from_hours(24);
+/// The least time between the two reads that prove absence, and before a cached read is tried again.
+pub const BETWEEN_READS: SignedDuration = SignedDuration::from_mins(5);
+
+/// One read of a contact's timeline after the attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// When the read began.
+    pub at: Timestamp,
+    /// Whether Crisp answered from a cache, or did not say.
+    pub cached: bool,
+    /// Whether an entry carries the occurrence's `ref`.
+    pub found: bool,
+    /// Whether the list reaches back past the attempt (`reaches_back_past`).
+    pub reaches_back: bool,
+}
+
+/// What a read says about the attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ambiguity {
+    /// Crisp has the event.
+    Sent,
+    /// Nothing is proven yet. The counts go into the row.
+    ReadAgain {
+        /// When to read again.
+        at: Timestamp,
+        /// How many reads counted as absence.
+        absent_reads: u32,
+        /// When the first of them was made.
+        first_absent_at: Option<Timestamp>,
+    },
+    /// Crisp does not have the event and will not get it from this attempt: `after_ambiguous` decides.
+    Absent,
+    /// Nobody will ever know.
+    Unsure,
+}
+
+/// Judges the attempt of `known`, with a read if one was made.
+///
+/// A row without an attempt was never on its way: it is absent.
+pub fn settle_ambiguous(
+    known: &Known,
+    reading: Option<&Reading>,
+    quiet: SignedDuration,
+    now: Timestamp,
+) -> Ambiguity {
+    if reading.is_some_and(|reading| reading.found) {
+        return Ambiguity::Sent;
+    }
+    let Some(attempted_at) = known.attempted_at else {
+        return Ambiguity::Absent;
+    };
+    let quiet_from = later(attempted_at, quiet);
+    let read_again = |at: Timestamp| Ambiguity::ReadAgain {
+        at,
+        absent_reads: known.absent_reads,
+        first_absent_at: known.first_absent_at,
+    };
+    let counts = |reading: &&Reading| reading.at >= quiet_from && !reading.cached;
+    let Some(reading) = reading.filter(counts) else {
+        return if now < quiet_from {
+            read_again(quiet_from)
+        } else if earlier(now, PATIENCE) > quiet_from {
+            Ambiguity::Unsure
+        } else if reading.is_some() {
+            read_again(later(now, BETWEEN_READS))
+        } else {
+            read_again(now)
+        };
+    };
+    if !reading.reaches_back {
+        // A timeline only grows at its newer end: a later read reaches back no further.
+        return Ambiguity::Unsure;
+    }
+    match known.first_absent_at.filter(|_| known.absent_reads > 0) {
+        None => Ambiguity::ReadAgain {
+            at: later(reading.at, BETWEEN_READS),
+            absent_reads: 1,
+            first_absent_at: Some(reading.at),
+        },
+        Some(first) if reading.at < later(first, BETWEEN_READS) => {
+            read_again(later(first, BETWEEN_READS))
+        }
+        Some(_) => Ambiguity::Absent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::OutboxState;
+
+    const QUIET: SignedDuration = SignedDuration::from_mins(15);
+
+    /// Minutes after the attempt.
+    fn minute(minutes: i64) -> Timestamp {
+        Timestamp::from_second(1_767_355_200 + minutes * 60).expect("an instant")
+    }
+
+    fn sending(absent: Option<i64>) -> Known {
+        Known {
+            key: "a//edge=1".to_owned(),
+            event: "a".to_owned(),
+            subject: String::new(),
+            instant: Some(minute(-20)),
+            state: OutboxState::Sending,
+            reference: "5eed".to_owned(),
+            due_at: minute(-10),
+            attempted_at: Some(minute(0)),
+            sent_at: None,
+            absent_reads: u32::from(absent.is_some()),
+            first_absent_at: absent.map(minute),
+        }
+    }
+
+    fn read(at: i64) -> Reading {
+        Reading {
+            at: minute(at),
+            cached: false,
+            found: false,
+            reaches_back: true,
+        }
+    }
+
+    fn again(at: i64, absent: Option<i64>) -> Ambiguity {
+        Ambiguity::ReadAgain {
+            at: minute(at),
+            absent_reads: u32::from(absent.is_some()),
+            first_absent_at: absent.map(minute),
+        }
+    }
+
+    fn cached(reading: Reading) -> Reading {
+        Reading {
+            cached: true,
+            ..reading
+        }
+    }
+
+    fn found(reading: Reading) -> Reading {
+        Reading {
+            found: true,
+            ..reading
+        }
+    }
+
+    fn cut(reading: Reading) -> Reading {
+        Reading {
+            reaches_back: false,
+            ..reading
+        }
+    }
+
+    #[test]
+    fn presence_is_proof_and_absence_has_to_earn_it() {
+        // (first absent read, this read, now, verdict); the attempt was at minute 0, quiet until minute 15.
+        for (absent, reading, now, verdict) in [
+            (None, Some(found(read(1))), 1, Ambiguity::Sent),
+            (None, Some(found(cached(read(1)))), 1, Ambiguity::Sent),
+            (Some(16), Some(found(cut(read(21)))), 21, Ambiguity::Sent),
+            // Too early to count.
+            (None, None, 1, again(15, None)),
+            (None, Some(read(1)), 1, again(15, None)),
+            (None, Some(read(14)), 14, again(15, None)),
+            (None, None, 15, again(15, None)),
+            // A read that began too early and ended late does not count either.
+            (None, Some(read(14)), 16, again(21, None)),
+            // The first that counts.
+            (None, Some(read(15)), 15, again(20, Some(15))),
+            // The second, too soon after it and then not.
+            (Some(15), Some(read(19)), 19, again(20, Some(15))),
+            (Some(15), Some(read(20)), 20, Ambiguity::Absent),
+            // A cache proves nothing.
+            (None, Some(cached(read(15))), 15, again(20, None)),
+            (Some(15), Some(cached(read(20))), 20, again(25, Some(15))),
+            // Crisp keeps only the newest entries.
+            (None, Some(cut(read(15))), 15, Ambiguity::Unsure),
+            (Some(15), Some(cut(read(20))), 20, Ambiguity::Unsure),
+            // A cache for a day and a quarter of an hour.
+            (None, Some(cached(read(1_455))), 1_455, again(1_460, None)),
+            (None, Some(cached(read(1_456))), 1_456, Ambiguity::Unsure),
+            (None, None, 1_456, Ambiguity::Unsure),
+            (None, Some(read(1_456)), 1_456, again(1_461, Some(1_456))),
+        ] {
+            assert_eq!(
+                settle_ambiguous(&sending(absent), reading.as_ref(), QUIET, minute(now)),
+                verdict,
+                "{absent:?} {reading:?} at {now}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_never_left_is_absent() {
+        let mut known = sending(None);
+        known.attempted_at = None;
+        assert_eq!(
+            settle_ambiguous(&known, None, QUIET, minute(0)),
+            Ambiguity::Absent
+        );
+    }
+}

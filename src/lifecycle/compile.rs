@@ -1,0 +1,307 @@
+//! Turns the table as written into rules, and collects everything that is wrong with it on the way.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+
+use super::{Color, LifecycleSource, Rule, RuleSource, Rules, limits, period, rules::Moment};
+use crate::expression::{
+    DefinitionFault, Expression, ExpressionFault, Language, Template, nearest,
+};
+
+/// How old an occurrence may be where a rule does not say.
+const MAX_AGE: SignedDuration = SignedDuration::from_hours(72);
+
+pub(super) struct Compiler<'a> {
+    language: &'a Language,
+    faults: Vec<DefinitionFault>,
+}
+
+/// A place below `[lifecycle]`.
+type Path<'a> = &'a [&'a str];
+
+impl<'a> Compiler<'a> {
+    pub(super) fn new(language: &'a Language) -> Self {
+        Self {
+            language,
+            faults: Vec::new(),
+        }
+    }
+
+    pub(super) fn rules(mut self, source: &LifecycleSource) -> Result<Rules, Vec<DefinitionFault>> {
+        let require = self.guard(&["require"], source.require.as_deref());
+        let exclude = self.guard(&["exclude"], source.exclude.as_deref());
+        let after = self.guard(&["after"], source.after.as_deref());
+        let grace = self.period(&["grace"], &source.grace);
+        let quiet = self.period(&["quiet"], &source.quiet);
+        let min_gap = self.period(&["min_gap"], &source.min_gap);
+        let match_within = self.period(&["match_within"], &source.match_within);
+        self.names(&source.event);
+        let rules: Vec<Option<Rule>> = source
+            .event
+            .iter()
+            .enumerate()
+            .map(|(index, rule)| self.rule(&index.to_string(), rule, min_gap))
+            .collect();
+        let rules: Option<Vec<Rule>> = rules.into_iter().collect();
+        match (grace, quiet, match_within, rules) {
+            (Some(grace), Some(quiet), Some(match_within), Some(rules))
+                if self.faults.is_empty() =>
+            {
+                Ok(Rules {
+                    sender: source.sender,
+                    require,
+                    exclude,
+                    after,
+                    grace,
+                    quiet,
+                    match_within,
+                    after_ambiguous: source.after_ambiguous,
+                    create_contacts: source.create_contacts,
+                    list: rules,
+                })
+            }
+            _ => Err(self.faults),
+        }
+    }
+
+    fn rule(
+        &mut self,
+        index: &str,
+        source: &RuleSource,
+        min_gap: Option<SignedDuration>,
+    ) -> Option<Rule> {
+        self.name(&["event", index, "name"], &source.name);
+        let moment = self.moment(index, source);
+        let when = self.guard(&["event", index, "when"], source.when.as_deref());
+        let color = self.color(&["event", index, "color"], source.color.as_deref());
+        let data = self.data(index, &source.data);
+        let max_age = match &source.max_age {
+            None => Some(MAX_AGE),
+            Some(text) => self.period(&["event", index, "max_age"], text),
+        };
+        let min_gap = match &source.min_gap {
+            None if source.id.is_some() => None,
+            None => min_gap,
+            Some(text) => self.period(&["event", index, "min_gap"], text),
+        };
+        let subject = source
+            .subject
+            .as_deref()
+            .and_then(|text| self.template(&["event", index, "subject"], text));
+        for (part, text) in [("query", &source.query), ("group", &source.group)] {
+            if text.as_deref().is_some_and(|text| text.trim().is_empty()) {
+                self.fault(&["event", index, part], format!("`{part}` is empty"))
+                    .hint = Some("leave the line out".to_owned());
+            }
+        }
+        Some(Rule {
+            name: source.name.clone(),
+            former: source.renamed_from.clone(),
+            moment: moment?,
+            has_query: source.query.is_some(),
+            when,
+            group: source.group.clone(),
+            color: color?,
+            data,
+            max_age: max_age?,
+            min_gap,
+            subject,
+        })
+    }
+
+    fn moment(&mut self, index: &str, source: &RuleSource) -> Option<Moment> {
+        let at = self.guard(&["event", index, "at"], source.at.as_deref());
+        let on_change = self.guard(&["event", index, "on_change"], source.on_change.as_deref());
+        let id = self.guard(&["event", index, "id"], source.id.as_deref());
+        match (&source.at, &source.on_change) {
+            (None, None) => {
+                self.fault(&["event", index], "the rule has neither `at` nor `on_change`")
+                    .hint = Some(
+                    "`at = \"canceled_at\"` for a column that says when, `on_change = \"plan\"` for a value that changes"
+                        .to_owned(),
+                );
+                return None;
+            }
+            (Some(_), Some(_)) => {
+                self.fault(
+                    &["event", index, "on_change"],
+                    "the rule has `at` and `on_change`",
+                )
+                .on_key = true;
+                return None;
+            }
+            (Some(_), None) => {}
+            (None, Some(_)) => {
+                for (part, text) in [("query", &source.query), ("id", &source.id)] {
+                    if text.is_some() {
+                        let fault = self.fault(
+                            &["event", index, part],
+                            format!("`{part}` does not go with `on_change`"),
+                        );
+                        fault.on_key = true;
+                        fault.hint = Some(
+                            "a change is seen in the user's own row; use `at` for rows of a query"
+                                .to_owned(),
+                        );
+                    }
+                }
+            }
+        }
+        match (at, on_change) {
+            (Some(at), _) => Some(Moment::At { at, id }),
+            (None, Some(value)) => Some(Moment::OnChange(value)),
+            (None, None) => None,
+        }
+    }
+
+    /// What has to be true of all names together.
+    fn names(&mut self, rules: &[RuleSource]) {
+        let mut taken: BTreeMap<&str, usize> = BTreeMap::new();
+        for (index, rule) in rules.iter().enumerate() {
+            if let Some(first) = taken.get(rule.name.as_str()) {
+                let message = format!("event {first} has the name `{}` too", rule.name);
+                self.fault(&["event", &index.to_string(), "name"], message)
+                    .hint =
+                    Some("one rule can have several subjects: use `subject` or `query`".to_owned());
+            } else {
+                taken.insert(&rule.name, index);
+            }
+        }
+        let mut former: BTreeMap<&str, usize> = BTreeMap::new();
+        for (index, rule) in rules.iter().enumerate() {
+            let Some(name) = rule.renamed_from.as_deref() else {
+                continue;
+            };
+            let index_text = index.to_string();
+            let path = ["event", index_text.as_str(), "renamed_from"];
+            if taken.contains_key(name) {
+                self.fault(&path, format!("`{name}` is still the name of a rule"))
+                    .hint = Some("a rule inherits from a name that is gone".to_owned());
+            } else if former.insert(name, index).is_some() {
+                self.fault(&path, format!("two rules were renamed from `{name}`"));
+            }
+        }
+    }
+
+    fn name(&mut self, path: Path<'_>, name: &str) {
+        let length = name.chars().count();
+        if name.trim().is_empty() {
+            self.fault(path, "the name is empty").hint =
+                Some("for example `user:subscription:canceled`".to_owned());
+        } else if name.trim() != name || name.chars().any(char::is_control) {
+            self.fault(
+                path,
+                "the name begins or ends with a blank, or holds a control character",
+            )
+            .hint = Some("campaigns match it letter by letter".to_owned());
+        }
+        if length > limits::TEXT_CHARS {
+            let start = name
+                .char_indices()
+                .nth(limits::TEXT_CHARS)
+                .map_or(name.len(), |(at, _)| at);
+            self.fault(
+                path,
+                format!(
+                    "the name has {length} characters; Crisp takes {}",
+                    limits::TEXT_CHARS
+                ),
+            )
+            .range = Some(start..name.len());
+        }
+    }
+
+    fn color(&mut self, path: Path<'_>, text: Option<&str>) -> Option<Color> {
+        let Some(text) = text else {
+            return Some(Color::default());
+        };
+        let color = Color::parse(text);
+        if color.is_none() {
+            let names = Color::ALL.map(Color::as_str);
+            let hint = nearest(text, names).map_or_else(
+                || format!("one of {}", names.join(", ")),
+                |name| format!("did you mean `{name}`?"),
+            );
+            self.fault(path, format!("Crisp knows no colour `{text}`"))
+                .hint = Some(hint);
+        }
+        color
+    }
+
+    fn data(&mut self, index: &str, source: &BTreeMap<String, String>) -> Vec<(String, Template)> {
+        let ours = limits::OUR_KEYS.len();
+        if source.len() + ours > limits::KEYS {
+            let message = format!(
+                "{} keys; Crisp takes {} and {ours} are ours",
+                source.len(),
+                limits::KEYS
+            );
+            self.fault(&["event", index, "data"], message).hint = Some(format!(
+                "keep {}: beyond them Crisp drops the whole event",
+                limits::KEYS - ours
+            ));
+        }
+        let mut data = Vec::new();
+        for (key, text) in source {
+            let path = ["event", index, "data", key];
+            if limits::OUR_KEYS.contains(&key.as_str()) {
+                self.fault(
+                    &path,
+                    format!("`{key}` is ours: it tells occurrences apart"),
+                )
+                .on_key = true;
+            } else if !limits::is_key(key) {
+                self.fault(
+                    &path,
+                    format!("`{key}` is no key: Crisp takes 1 to 50 letters, digits, `_` and `-`"),
+                )
+                .on_key = true;
+            }
+            if let Some(template) = self.template(&path, text) {
+                data.push((key.clone(), template));
+            }
+        }
+        data
+    }
+
+    fn period(&mut self, path: Path<'_>, text: &str) -> Option<SignedDuration> {
+        match period::parse(text) {
+            Ok(period) => Some(period),
+            Err(message) => {
+                let fault = self.fault(path, message);
+                fault.range = Some(0..text.len());
+                fault.hint = Some("for example `10m`, `24h`, `3d`".to_owned());
+                None
+            }
+        }
+    }
+
+    fn guard(&mut self, path: Path<'_>, text: Option<&str>) -> Option<Expression> {
+        let compiled = self.language.expression(text?);
+        self.compiled(path, compiled)
+    }
+
+    fn template(&mut self, path: Path<'_>, text: &str) -> Option<Template> {
+        let compiled = self.language.template(text);
+        self.compiled(path, compiled)
+    }
+
+    fn compiled<T>(&mut self, path: Path<'_>, compiled: Result<T, ExpressionFault>) -> Option<T> {
+        compiled
+            .map_err(|fault| self.faults.push(fault.at(full(path))))
+            .ok()
+    }
+
+    fn fault(&mut self, path: Path<'_>, message: impl Into<String>) -> &mut DefinitionFault {
+        self.faults.push(DefinitionFault::new(full(path), message));
+        self.faults.last_mut().expect("it was pushed just now")
+    }
+}
+
+fn full(path: Path<'_>) -> Vec<String> {
+    std::iter::once("lifecycle")
+        .chain(path.iter().copied())
+        .map(str::to_owned)
+        .collect()
+}

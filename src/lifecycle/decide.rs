@@ -1,0 +1,264 @@
+//! What becomes of each occurrence, given all that is remembered.
+//!
+//! Nothing here sends. A decision makes or moves a row of the outbox; whoever sends a `due` row asks [`recheck`](super::recheck())
+//! right before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::{
+    Guards, Known, Memory, Occurrence, OccurrenceAt, OutboxState, Rule, Rules,
+    later_events::LaterEvents,
+};
+
+/// A row to write: a new one, or another state for one that is known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// The key of the row.
+    pub key: String,
+    /// What happened, for a new row; `None` for a row that is known.
+    pub occurrence: Option<Occurrence>,
+    /// The state.
+    pub state: OutboxState,
+    /// When it may be sent.
+    pub due_at: Timestamp,
+    /// Why, in a word or two that never changes.
+    pub reason: &'static str,
+}
+
+/// What is to be said about one occurrence, whether a row is written for it or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judgement {
+    /// The rule is not armed: it is observed, and no row is made.
+    NotArmed,
+    /// It happened before the rule was armed. No row is made.
+    Baseline,
+    /// `when` is not true yet. No row is made.
+    NotYet,
+    /// The outbox has it.
+    Known(OutboxState),
+    /// A row in this state is made.
+    New {
+        /// The state.
+        state: OutboxState,
+        /// When it may be sent.
+        due_at: Timestamp,
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+/// Decides about everything that was found, and about every row that waits.
+///
+/// A row that waits is moved whether it was found again or not: a change is found only once. Whether what it tells is still
+/// true is asked when it is sent.
+pub fn decide(
+    rules: &Rules,
+    occurrences: &[Occurrence],
+    memory: &Memory<'_>,
+    guards: Guards,
+    now: Timestamp,
+) -> Vec<Decision> {
+    let bench = Bench::new(rules, occurrences, memory, guards, now);
+    let mut decisions: Vec<Decision> = memory
+        .known
+        .iter()
+        .filter_map(|known| bench.move_known(known))
+        .collect();
+    let mut new: Vec<&Occurrence> = occurrences.iter().collect();
+    new.sort_by_key(|occurrence| occurrence.happened_at());
+    let mut seen = BTreeSet::new();
+    for occurrence in new {
+        if let Judgement::New {
+            state,
+            due_at,
+            reason,
+        } = bench.judge(occurrence)
+            && seen.insert(occurrence.key())
+        {
+            decisions.push(Decision {
+                key: occurrence.key(),
+                occurrence: Some(occurrence.clone()),
+                state,
+                due_at,
+                reason,
+            });
+        }
+    }
+    decisions
+}
+
+/// What is to be said about each occurrence, in the order given: for `plan` and `explain`.
+pub fn judge(
+    rules: &Rules,
+    occurrences: &[Occurrence],
+    memory: &Memory<'_>,
+    guards: Guards,
+    now: Timestamp,
+) -> Vec<Judgement> {
+    let bench = Bench::new(rules, occurrences, memory, guards, now);
+    occurrences
+        .iter()
+        .map(|occurrence| bench.judge(occurrence))
+        .collect()
+}
+
+struct Bench<'a> {
+    rules: &'a Rules,
+    memory: &'a Memory<'a>,
+    guards: Guards,
+    now: Timestamp,
+    by_key: BTreeMap<&'a str, &'a Known>,
+    found: BTreeMap<String, &'a Occurrence>,
+    later: LaterEvents,
+}
+
+impl<'a> Bench<'a> {
+    fn new(
+        rules: &'a Rules,
+        occurrences: &'a [Occurrence],
+        memory: &'a Memory<'a>,
+        guards: Guards,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            rules,
+            memory,
+            guards,
+            now,
+            by_key: memory
+                .known
+                .iter()
+                .map(|known| (known.key.as_str(), known))
+                .collect(),
+            found: occurrences
+                .iter()
+                .map(|occurrence| (occurrence.key(), occurrence))
+                .collect(),
+            later: LaterEvents::new(rules, memory.known, occurrences, now),
+        }
+    }
+
+    fn judge(&self, occurrence: &Occurrence) -> Judgement {
+        let Some(rule) = self.rules.rule(&occurrence.event) else {
+            return Judgement::NotArmed;
+        };
+        let known = rule
+            .names()
+            .find_map(|name| self.by_key.get(occurrence.key_as(name).as_str()));
+        if let Some(known) = known {
+            return Judgement::Known(known.state);
+        }
+        let happened_at = occurrence.happened_at();
+        let Some(watermark) = self.memory.watermark(rule) else {
+            return Judgement::NotArmed;
+        };
+        if happened_at < watermark {
+            return Judgement::Baseline;
+        }
+        if !occurrence.holds {
+            return Judgement::NotYet;
+        }
+        let (state, due_at, reason) = self.begin(rule, occurrence);
+        Judgement::New {
+            state,
+            due_at,
+            reason,
+        }
+    }
+
+    fn begin(
+        &self,
+        rule: &Rule,
+        occurrence: &Occurrence,
+    ) -> (OutboxState, Timestamp, &'static str) {
+        let due = occurrence.due;
+        let happened_at = occurrence.happened_at();
+        if self.is_too_old(rule, happened_at) {
+            return (OutboxState::Expired, due, "max_age");
+        }
+        // An instant that equals the mark is the one that raised it, and its row was pruned. Ids can share a second.
+        let high_water = self.memory.high_water(rule, &occurrence.subject);
+        let is_below = high_water.is_some_and(|mark| match occurrence.at {
+            OccurrenceAt::Instant(instant) => instant <= mark,
+            OccurrenceAt::Id(_, instant) | OccurrenceAt::Edge(_, instant) => instant < mark,
+        });
+        if is_below {
+            return (OutboxState::Superseded, due, "older_than_sent");
+        }
+        if self.later.supersede(rule, &occurrence.subject, happened_at) {
+            return (OutboxState::Superseded, due, "later_event");
+        }
+        if due > self.now {
+            return (OutboxState::Scheduled, due, "not_due");
+        }
+        if self.guards.excluded {
+            return (OutboxState::Excluded, due, "exclude");
+        }
+        if !self.guards.consent {
+            return (OutboxState::NoConsent, due, "require");
+        }
+        if let Some(until) = self.guards.closed_until(self.now) {
+            return (OutboxState::Scheduled, until, "after");
+        }
+        if self.memory.is_too_soon(rule, None, self.now) {
+            return (OutboxState::Held, due, "min_gap");
+        }
+        (OutboxState::Due, due, "due")
+    }
+
+    fn move_known(&self, known: &Known) -> Option<Decision> {
+        if !known.state.is_undecided() {
+            return None;
+        }
+        let rule = self.rules.rule(&known.event)?;
+        let happened_at = known.happened_at();
+        let (state, reason) = if self.is_too_old(rule, happened_at) {
+            (OutboxState::Expired, "max_age")
+        } else if self
+            .memory
+            .high_water(rule, &known.subject)
+            .is_some_and(|mark| happened_at < mark)
+        {
+            (OutboxState::Superseded, "older_than_sent")
+        } else if self.later.supersede(rule, &known.subject, happened_at) {
+            (OutboxState::Superseded, "later_event")
+        } else {
+            self.advance(known)?
+        };
+        Some(Decision {
+            key: known.key.clone(),
+            occurrence: None,
+            state,
+            due_at: known.due_at,
+            reason,
+        })
+    }
+
+    /// The step that time or a guard allows.
+    fn advance(&self, known: &Known) -> Option<(OutboxState, &'static str)> {
+        let is_open = self.guards.consent
+            && !self.guards.excluded
+            && self.guards.closed_until(self.now).is_none();
+        match known.state {
+            OutboxState::Scheduled if known.due_at <= self.now && self.still_holds(known) => {
+                Some((OutboxState::Due, "due"))
+            }
+            OutboxState::NoConsent | OutboxState::Excluded if is_open => {
+                Some((OutboxState::Due, "guards_passed"))
+            }
+            _ => None,
+        }
+    }
+
+    fn still_holds(&self, known: &Known) -> bool {
+        self.found
+            .get(&known.key)
+            .is_none_or(|occurrence| occurrence.holds)
+    }
+
+    fn is_too_old(&self, rule: &Rule, happened_at: Timestamp) -> bool {
+        self.now.duration_since(happened_at) > rule.max_age()
+    }
+}

@@ -1,0 +1,96 @@
+//! What a decision about one user rests on, besides what happened: what the ledger remembers, what the operator asks.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Known, OutboxState, Rule, period::later};
+
+/// How long until a row that waits for something undated is looked at again.
+pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
+
+/// What the ledger remembers that bears on one user.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory<'a> {
+    /// Every row of the user's outbox.
+    pub known: &'a [Known],
+    /// By event and subject, the latest instant that Crisp has or may have. It outlives the rows.
+    pub high_water: &'a BTreeMap<(String, String), Timestamp>,
+    /// By event, since when it may be sent. An event that is missing is not armed.
+    pub watermarks: &'a BTreeMap<String, Timestamp>,
+    /// By event, when the last request for another occurrence of it left for the user's address, whoever the user was.
+    pub last_to_address: &'a BTreeMap<String, Timestamp>,
+}
+
+/// What the operator asks of every user, evaluated for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Guards {
+    /// `require` holds.
+    pub consent: bool,
+    /// `exclude` holds.
+    pub excluded: bool,
+    /// `after`: nothing is sent before; [`Timestamp::MAX`] while it is not known when.
+    pub not_before: Option<Timestamp>,
+}
+
+impl Guards {
+    /// Guards that let everything pass.
+    pub const OPEN: Self = Self {
+        consent: true,
+        excluded: false,
+        not_before: None,
+    };
+
+    /// When to look again, if nothing may be sent yet.
+    pub(super) fn closed_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let not_before = self.not_before.filter(|not_before| *not_before > now)?;
+        Some(if not_before == Timestamp::MAX {
+            later(now, LOOK_AGAIN)
+        } else {
+            not_before
+        })
+    }
+}
+
+impl Memory<'_> {
+    /// Since when a rule may be sent, under its name or the one it had.
+    pub(super) fn watermark(&self, rule: &Rule) -> Option<Timestamp> {
+        rule.names()
+            .find_map(|name| self.watermarks.get(name))
+            .copied()
+    }
+
+    /// The latest instant of a rule and subject that Crisp has or may have, under either name.
+    pub(super) fn high_water(&self, rule: &Rule, subject: &str) -> Option<Timestamp> {
+        rule.names()
+            .filter_map(|name| {
+                self.high_water
+                    .get(&(name.to_owned(), subject.to_owned()))
+                    .copied()
+            })
+            .max()
+    }
+
+    /// Whether another occurrence of the rule went out within its `min_gap`.
+    pub(super) fn is_too_soon(&self, rule: &Rule, except: Option<&str>, now: Timestamp) -> bool {
+        let Some(gap) = rule.min_gap() else {
+            return false;
+        };
+        let to_user = self
+            .known
+            .iter()
+            .filter(|known| {
+                Some(known.key.as_str()) != except
+                    && matches!(
+                        known.state,
+                        OutboxState::Sending | OutboxState::Sent | OutboxState::Unsure
+                    )
+                    && rule.names().any(|name| name == known.event)
+            })
+            .filter_map(|known| known.attempted_at.max(known.sent_at));
+        rule.names()
+            .filter_map(|name| self.last_to_address.get(name).copied())
+            .chain(to_user)
+            .any(|last| now.duration_since(last) < gap)
+    }
+}

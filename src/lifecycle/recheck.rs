@@ -1,0 +1,191 @@
+//! The last look before an event leaves: is it still true, still wanted, still in time?
+//!
+//! The caller reads the user again, by user key and past every cache, and asks here right before it commits `sending`.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{
+    Color, Edges, Guards, Known, Memory, Occurrence, OutboxState, Rule, RuleError, Rules,
+    due::{Look, Sight, looks, occurrences},
+    later_events::LaterEvents,
+    memory::LOOK_AGAIN,
+    occurrence::{occurrence_key, payload},
+    period::later,
+};
+use crate::{
+    data::DataMap,
+    expression::Scope,
+    record::{Record, User},
+};
+
+/// The user as the app's database has them now.
+#[derive(Debug, Clone, Copy)]
+pub struct Fresh<'a> {
+    /// The user; `None` when the key is gone.
+    pub user: Option<&'a User>,
+    /// The rows of the rule's own query, if it has one.
+    pub rows: &'a [Record],
+    /// What is remembered of values that change.
+    pub edges: &'a Edges,
+}
+
+/// Whether the event may leave.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Recheck {
+    /// Send this.
+    Send {
+        /// The text of the event.
+        text: String,
+        /// Its colour.
+        color: Color,
+        /// Its data, our two keys included, as the user's row has it now.
+        data: DataMap,
+    },
+    /// It is not sent. The row takes this state.
+    Drop {
+        /// The state.
+        state: OutboxState,
+        /// Why, in a word or two that never changes.
+        reason: &'static str,
+    },
+    /// Not yet. The row becomes `scheduled` for then.
+    Wait {
+        /// When to ask again.
+        until: Timestamp,
+        /// For what.
+        reason: &'static str,
+    },
+}
+
+/// Looks once more at a row that is due.
+pub fn recheck(
+    rules: &Rules,
+    known: &Known,
+    fresh: &Fresh<'_>,
+    memory: &Memory<'_>,
+    now: Timestamp,
+) -> Result<Recheck, RuleError> {
+    let drop = |state, reason| Ok(Recheck::Drop { state, reason });
+    if !matches!(known.state, OutboxState::Due | OutboxState::Scheduled) {
+        return drop(known.state, "already_decided");
+    }
+    let Some(rule) = rules.rule(&known.event) else {
+        return drop(OutboxState::Superseded, "rule_removed");
+    };
+    let happened_at = known.happened_at();
+    match memory.watermark(rule) {
+        None => return drop(OutboxState::Held, "not_armed"),
+        Some(watermark) if happened_at < watermark => {
+            return drop(OutboxState::Baseline, "before_armed");
+        }
+        Some(_) => {}
+    }
+    if now.duration_since(happened_at) > rule.max_age() {
+        return drop(OutboxState::Expired, "max_age");
+    }
+    let high_water = memory.high_water(rule, &known.subject);
+    if high_water.is_some_and(|mark| happened_at < mark) {
+        return drop(OutboxState::Superseded, "older_than_sent");
+    }
+    let Some(user) = fresh.user else {
+        return drop(OutboxState::Superseded, "user_gone");
+    };
+    let Some(occurrence) = still_there(rules, rule, known, user, fresh, now)? else {
+        return drop(OutboxState::Superseded, "no_longer_true");
+    };
+    // What happened since the last look counts too, though no row has it yet. A rule that fails says nothing, here as there.
+    let found = occurrences(rules, user, &BTreeMap::new(), fresh.edges, None, now).occurrences;
+    if LaterEvents::new(rules, memory.known, &found, now).supersede(
+        rule,
+        &known.subject,
+        happened_at,
+    ) {
+        return drop(OutboxState::Superseded, "later_event");
+    }
+    if known.due_at > now {
+        return Ok(Recheck::Wait {
+            until: known.due_at,
+            reason: "not_due",
+        });
+    }
+    if !occurrence.holds {
+        let end = later(
+            later(happened_at, rule.max_age()),
+            jiff::SignedDuration::from_secs(1),
+        );
+        return Ok(Recheck::Wait {
+            until: later(now, LOOK_AGAIN).min(end),
+            reason: "when",
+        });
+    }
+    match pass(rules.guards(user, now)?, now) {
+        Some(stopped) => return Ok(stopped),
+        None if memory.is_too_soon(rule, Some(&known.key), now) => {
+            return drop(OutboxState::Held, "min_gap");
+        }
+        None => {}
+    }
+    Ok(Recheck::Send {
+        text: occurrence.event,
+        color: occurrence.color,
+        data: payload(occurrence.data, &known.reference, happened_at),
+    })
+}
+
+fn pass(guards: Guards, now: Timestamp) -> Option<Recheck> {
+    let stopped = |state, reason| Some(Recheck::Drop { state, reason });
+    if guards.excluded {
+        return stopped(OutboxState::Excluded, "exclude");
+    }
+    if !guards.consent {
+        return stopped(OutboxState::NoConsent, "require");
+    }
+    guards.closed_until(now).map(|until| Recheck::Wait {
+        until,
+        reason: "after",
+    })
+}
+
+/// The occurrence of the row, as the database tells it now; `None` when it tells it no more.
+///
+/// A change is there as long as its value is: as long as the edge has the number of the change, and the row the value of
+/// the edge.
+fn still_there(
+    rules: &Rules,
+    rule: &Rule,
+    known: &Known,
+    user: &User,
+    fresh: &Fresh<'_>,
+    now: Timestamp,
+) -> Result<Option<Occurrence>, RuleError> {
+    for row in looks(rule, fresh.rows) {
+        let look = Look {
+            rules,
+            rule,
+            scope: Scope { user, now, row },
+        };
+        let sight = look.sight()?;
+        let subject = look.subject()?;
+        let at = match sight {
+            Sight::Dated(at) => at,
+            Sight::Value(Some(value)) => {
+                let edge = fresh.edges.of(rule, &subject);
+                match edge.filter(|edge| edge.value == value) {
+                    Some(edge) => look.changed(value, edge.count, known.happened_at()),
+                    None => continue,
+                }
+            }
+            Sight::Nothing | Sight::Value(None) => continue,
+        };
+        let is_it = rule
+            .names()
+            .any(|name| occurrence_key(name, &subject, &at) == known.key);
+        if is_it {
+            let holds = look.holds()?;
+            return look.occurrence(subject, at, holds).map(Some);
+        }
+    }
+    Ok(None)
+}

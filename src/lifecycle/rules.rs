@@ -1,0 +1,299 @@
+//! The rules: what `[lifecycle]` means, once all of it makes sense.
+//!
+//! Whoever holds [`Rules`] need not look at the limits of Crisp, at a missing expression or at a doubled name again.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    AfterAmbiguous, Color, Gap, Guards, Known, LifecycleSource, RuleError, Sender,
+    compile::Compiler, moment, timeline::Sought,
+};
+use crate::{
+    expression::{DefinitionFault, Expression, Language, Scope, Template},
+    record::User,
+};
+
+/// The compiled rules of one definition.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    pub(super) sender: Sender,
+    pub(super) require: Option<Expression>,
+    pub(super) exclude: Option<Expression>,
+    pub(super) after: Option<Expression>,
+    pub(super) grace: SignedDuration,
+    pub(super) quiet: SignedDuration,
+    pub(super) match_within: SignedDuration,
+    pub(super) after_ambiguous: AfterAmbiguous,
+    pub(super) create_contacts: bool,
+    pub(super) list: Vec<Rule>,
+}
+
+/// One compiled rule.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    pub(super) name: String,
+    pub(super) former: Option<String>,
+    pub(super) moment: Moment,
+    pub(super) has_query: bool,
+    pub(super) when: Option<Expression>,
+    pub(super) group: Option<String>,
+    pub(super) color: Color,
+    pub(super) data: Vec<(String, Template)>,
+    pub(super) max_age: SignedDuration,
+    pub(super) min_gap: Option<SignedDuration>,
+    pub(super) subject: Option<Template>,
+}
+
+/// What makes an occurrence.
+#[derive(Debug, Clone)]
+pub(super) enum Moment {
+    /// A value: an instant, or an id.
+    At {
+        at: Expression,
+        id: Option<Expression>,
+    },
+    /// A value that changes.
+    OnChange(Expression),
+}
+
+impl Rules {
+    /// Compiles the table, or says everything that is wrong with it.
+    pub fn compile(
+        source: &LifecycleSource,
+        language: &Language,
+    ) -> Result<Self, Vec<DefinitionFault>> {
+        Compiler::new(language).rules(source)
+    }
+
+    /// The rules, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = &Rule> {
+        self.list.iter()
+    }
+
+    /// The rule of that name, or the one that had it.
+    pub fn rule(&self, event: &str) -> Option<&Rule> {
+        self.list
+            .iter()
+            .find(|rule| rule.name == event)
+            .or_else(|| {
+                self.list
+                    .iter()
+                    .find(|rule| rule.former.as_deref() == Some(event))
+            })
+    }
+
+    /// Whether there is nothing to tell Crisp.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Whether the app tells Crisp too.
+    pub const fn sender(&self) -> Sender {
+        self.sender
+    }
+
+    /// How long a request without an answer may still be applied.
+    pub const fn quiet(&self) -> SignedDuration {
+        self.quiet
+    }
+
+    /// What becomes of an event that was proven absent.
+    pub const fn after_ambiguous(&self) -> AfterAmbiguous {
+        self.after_ambiguous
+    }
+
+    /// Whether a missing contact is created.
+    pub const fn creates_contacts(&self) -> bool {
+        self.create_contacts
+    }
+
+    /// The longest age of all rules: what the daily rescan has to cover.
+    pub fn longest_age(&self) -> SignedDuration {
+        self.list
+            .iter()
+            .map(|rule| rule.max_age)
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// The columns that the rules read.
+    pub fn columns(&self) -> BTreeSet<String> {
+        [&self.require, &self.exclude, &self.after]
+            .into_iter()
+            .flatten()
+            .flat_map(Expression::columns)
+            .chain(self.list.iter().flat_map(Rule::columns))
+            .collect()
+    }
+
+    /// Evaluates `require`, `exclude` and `after` for a user.
+    pub fn guards(&self, user: &User, now: Timestamp) -> Result<Guards, RuleError> {
+        let scope = Scope {
+            user,
+            now,
+            row: None,
+        };
+        let failed = |part| move |source| RuleError::guard(part, source);
+        let truth = |expression: &Option<Expression>, otherwise: bool, part| {
+            expression.as_ref().map_or(Ok(otherwise), |expression| {
+                expression.truth(&scope).map_err(failed(part))
+            })
+        };
+        let not_before = match &self.after {
+            None => None,
+            Some(after) => {
+                let value = after.value(&scope).map_err(failed("after"))?;
+                match moment::instant(&value) {
+                    Some(instant) => Some(instant),
+                    None if after.truth(&scope).map_err(failed("after"))? => None,
+                    None => Some(Timestamp::MAX),
+                }
+            }
+        };
+        Ok(Guards {
+            consent: truth(&self.require, true, "require")?,
+            excluded: truth(&self.exclude, false, "exclude")?,
+            not_before,
+        })
+    }
+
+    /// When an occurrence that happened at `happened_at` may be sent: after the grace where the app sends too.
+    pub(super) fn due(&self, happened_at: Timestamp) -> Timestamp {
+        match self.sender {
+            Sender::Shared => super::period::later(happened_at, self.grace),
+            Sender::Sole => happened_at,
+        }
+    }
+
+    /// Whether Crisp's timeline has to be read before `known` is sent: the app may have told Crisp, an earlier attempt may
+    /// have arrived, or the ledger may have sent it in a gap and forgotten.
+    pub fn needs_timeline(&self, known: &Known, gap: Option<Gap>) -> bool {
+        self.sender == Sender::Shared
+            || known.attempted_at.is_some()
+            || gap.is_some_and(|gap| {
+                known.happened_at() <= gap.until || self.may_be_forgotten(known, gap)
+            })
+    }
+
+    /// What to look for in the timeline. All rows of the user belong in one search.
+    pub fn sought(&self, known: &Known, gap: Option<Gap>) -> Sought {
+        let rule = self.rule(&known.event);
+        let mut texts = vec![known.event.clone()];
+        for text in rule.iter().flat_map(|rule| rule.names()) {
+            if !texts.iter().any(|known| known == text) {
+                texts.push(text.to_owned());
+            }
+        }
+        let mut sought = Sought::near(
+            known.key.clone(),
+            texts,
+            known.reference.clone(),
+            known.happened_at(),
+            self.match_within,
+        );
+        if let Some(rule) = rule
+            && which(&known.key, rule).is_some()
+        {
+            sought = sought.since(rule.max_age);
+        }
+        if let Some(gap) = gap
+            && self.may_be_forgotten(known, gap)
+        {
+            sought.earliest = sought.earliest.min(gap.from);
+        }
+        sought
+    }
+
+    /// Whether the row may be an occurrence that was sent in the gap, and is only dated later because it was seen again.
+    fn may_be_forgotten(&self, known: &Known, gap: Gap) -> bool {
+        self.rule(&known.event)
+            .and_then(|rule| which(&known.key, rule))
+            .is_some_and(|which| match which {
+                Which::Change(number) => number <= gap.floor(),
+                Which::Id => true,
+            })
+    }
+}
+
+/// What a key tells of an occurrence that is dated by when it was seen.
+enum Which {
+    /// The number of a change.
+    Change(u64),
+    /// An id that came without an instant.
+    Id,
+}
+
+fn which(key: &str, rule: &Rule) -> Option<Which> {
+    let last = key.rsplit('/').next()?;
+    match last.split_once('=')? {
+        ("edge", number) => number.parse().ok().map(Which::Change),
+        ("id", _) if !rule.has_id() => Some(Which::Id),
+        _ => None,
+    }
+}
+
+impl Rule {
+    /// The name: the event's text in Crisp.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The name it had.
+    pub fn renamed_from(&self) -> Option<&str> {
+        self.former.as_deref()
+    }
+
+    /// Its name and the one it had.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.name.as_str()).chain(self.former.as_deref())
+    }
+
+    /// Its group.
+    pub fn group(&self) -> Option<&str> {
+        self.group.as_deref()
+    }
+
+    /// The age beyond which an occurrence is never sent.
+    pub const fn max_age(&self) -> SignedDuration {
+        self.max_age
+    }
+
+    /// The least time between two of it to one address.
+    pub const fn min_gap(&self) -> Option<SignedDuration> {
+        self.min_gap
+    }
+
+    /// Whether its occurrences are the rows of a query of its own.
+    pub const fn has_query(&self) -> bool {
+        self.has_query
+    }
+
+    /// Whether an id of the app's tells its occurrences apart.
+    pub(super) const fn has_id(&self) -> bool {
+        matches!(self.moment, Moment::At { id: Some(_), .. })
+    }
+
+    fn columns(&self) -> BTreeSet<String> {
+        let mut expressions: Vec<&Expression> = self.when.iter().collect();
+        match &self.moment {
+            Moment::At { at, id } => {
+                expressions.push(at);
+                expressions.extend(id);
+            }
+            Moment::OnChange(value) => expressions.push(value),
+        }
+        expressions
+            .into_iter()
+            .flat_map(Expression::columns)
+            .chain(
+                self.data
+                    .iter()
+                    .map(|(_, template)| template)
+                    .chain(&self.subject)
+                    .flat_map(Template::columns),
+            )
+            .collect()
+    }
+}

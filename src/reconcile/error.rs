@@ -1,0 +1,102 @@
+//! What can stop a refresh, and what to do next.
+
+use std::time::Duration;
+
+use crate::{
+    context::EvaluateError,
+    crisp::error::{CrispError, Verdict},
+    ledger::LedgerError,
+    lifecycle::RuleError,
+    users::UsersError,
+};
+
+/// Why a refresh stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// Crisp refused or did not answer.
+    #[error("a call to Crisp failed")]
+    Crisp(#[from] CrispError),
+    /// The app's database refused or did not answer.
+    #[error("the look-up in the app's database failed")]
+    Users(#[from] UsersError),
+    /// The ledger could not be read or written.
+    #[error("the ledger failed")]
+    Ledger(#[from] LedgerError),
+    /// The definition does not fit the row.
+    #[error("the context definition could not be evaluated")]
+    Evaluate(#[from] EvaluateError),
+    /// A lifecycle rule does not fit the row.
+    #[error("a lifecycle rule could not be evaluated")]
+    Rule(#[from] RuleError),
+    /// The lease ran out; somebody else has the work now.
+    #[error("the lease was lost")]
+    LeaseLost,
+    /// The run took longer than its lease allows, and was dropped.
+    #[error("the refresh took longer than its deadline")]
+    Deadline,
+}
+
+/// What to do with the work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Disposition {
+    /// Another attempt, not before what was asked for.
+    Retry {
+        /// What Crisp asked for.
+        after: Option<Duration>,
+    },
+    /// Every call with this token waits.
+    PauseToken {
+        /// What Crisp asked for.
+        after: Option<Duration>,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Every call for this website waits.
+    PauseWebsite {
+        /// Why, for people.
+        reason: String,
+    },
+    /// What it was about is gone; there is nothing to do.
+    Gone,
+    /// Trying again would fail the same way.
+    Invalid,
+    /// Nothing may be written: somebody else has the work.
+    LeaseLost,
+}
+
+impl ReconcileError {
+    /// Says what to do next. Only the worker acts on it.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::Crisp(error) => match error.verdict() {
+                Verdict::Retry { after } => Disposition::Retry { after },
+                Verdict::PauseToken { after, reason } => Disposition::PauseToken {
+                    after,
+                    reason: reason.to_owned(),
+                },
+                Verdict::PauseWebsite { reason } => Disposition::PauseWebsite {
+                    reason: reason.to_owned(),
+                },
+                Verdict::Gone => Disposition::Gone,
+                Verdict::Invalid => Disposition::Invalid,
+            },
+            Self::Users(error) if error.is_transient() => Disposition::Retry { after: None },
+            // A ledger that fails now may work later; a deadline that passed may be met by the next attempt.
+            Self::Ledger(_) | Self::Deadline => Disposition::Retry { after: None },
+            Self::Users(_) | Self::Evaluate(_) | Self::Rule(_) => Disposition::Invalid,
+            Self::LeaseLost => Disposition::LeaseLost,
+        }
+    }
+
+    /// The next step for a person, where there is one.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Crisp(error) => error.hint().map(Into::into),
+            Self::Users(error) => error.hint().map(Into::into),
+            Self::Evaluate(_) | Self::Rule(_) => {
+                Some("`crisp-sync plan --email …` shows the same fault".to_owned())
+            }
+            Self::Ledger(_) | Self::LeaseLost | Self::Deadline => None,
+        }
+    }
+}

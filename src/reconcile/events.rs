@@ -1,0 +1,298 @@
+//! Lifecycle events: find the occurrences that Crisp missed, decide what becomes of each, and write that down.
+//!
+//! Sending is the next room, [`super::send`]. Between the two stands a commit: what is about to be sent is in the outbox
+//! before it is.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Mode, ReconcileError, Reconciler, Run, trace::TracedEvent};
+use crate::{
+    ids::WebsiteId,
+    ledger::{OutboxRow, PersonMirror, Settled, Write},
+    lifecycle::{Decision, Edges, Gap, Known, Memory, OutboxState, decide, occurrences},
+    record::User,
+    telemetry::{self, metrics::PeopleEventLabels},
+};
+
+/// What became of a person's events in one run.
+#[derive(Debug, Default)]
+pub(super) struct EventsDone {
+    /// Events that Crisp confirmed.
+    pub(super) sent: u32,
+    /// When there is something to do again.
+    pub(super) again_at: Option<Timestamp>,
+    /// What stopped the sending; the rest is still owed.
+    pub(super) owed: Option<ReconcileError>,
+}
+
+/// The outbox of one person, while a run works on it.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    pub(super) rows: BTreeMap<String, OutboxRow>,
+    high_water: BTreeMap<(String, String), Timestamp>,
+    watermarks: BTreeMap<String, Timestamp>,
+    last_to_address: BTreeMap<String, Timestamp>,
+    pub(super) gap: Option<Gap>,
+}
+
+impl Reconciler {
+    /// Decides on the occurrences of a user, and sends what is due.
+    pub(super) async fn events(
+        &self,
+        run: &mut Run,
+        website: &WebsiteId,
+        mirror: &mut PersonMirror,
+        user: &User,
+    ) -> Result<EventsDone, ReconcileError> {
+        if self.rules.is_empty() {
+            return Ok(EventsDone::default());
+        }
+        let since = run
+            .now
+            .checked_sub(self.rules.longest_age())
+            .unwrap_or(Timestamp::MIN);
+        let event_rows = match self.users.event_rows(user, since).await {
+            Ok(rows) => rows,
+            // The contact is refreshed already, and must be remembered; the events are owed.
+            Err(error) => {
+                return Ok(EventsDone {
+                    owed: Some(error.into()),
+                    ..EventsDone::default()
+                });
+            }
+        };
+        // A mirror from before edges were kept, or none: the first sight of a value is no change.
+        let edges: Edges = serde_json::from_value(mirror.edges.clone()).unwrap_or_default();
+        let gap = self.last_gap().await?;
+        let found = occurrences(&self.rules, user, &event_rows, &edges, gap, run.now);
+        for failure in &found.failures {
+            run.trace
+                .fact(format!("a rule could not be evaluated: {failure}"));
+        }
+        if let Ok(edges) = serde_json::to_value(&found.edges) {
+            mirror.edges = edges;
+        }
+        let mut outbox = self.remembered(website, user, gap).await?;
+        if outbox.watermarks.is_empty() && !found.occurrences.is_empty() {
+            run.trace
+                .fact("lifecycle events are not armed: none is recorded");
+        }
+        let guards = self.rules.guards(user, run.now)?;
+        let known = outbox.known();
+        let decisions = decide(
+            &self.rules,
+            &found.occurrences,
+            &outbox.memory(&known),
+            guards,
+            run.now,
+        );
+        let mut writes = Vec::new();
+        for decision in decisions {
+            if let Some(row) = self.row(run, website, mirror, user, &outbox, decision) {
+                self.tell(run, &row);
+                outbox.rows.insert(row.key.clone(), row.clone());
+                writes.push(Write::Outbox(row));
+            }
+        }
+        if run.hand.mode() != Mode::Live {
+            return Ok(EventsDone::default());
+        }
+        writes.push(Write::Person(mirror.clone()));
+        self.checkpoint(run, writes).await?;
+        let mut done = self
+            .send_due(
+                run,
+                website,
+                mirror,
+                user,
+                event_rows,
+                found.edges,
+                &mut outbox,
+            )
+            .await?;
+        done.again_at = [done.again_at, outbox.next_at()]
+            .into_iter()
+            .flatten()
+            .min();
+        Ok(done)
+    }
+
+    /// The last time of which the ledger may know less than happened, in the core's words.
+    async fn last_gap(&self) -> Result<Option<Gap>, ReconcileError> {
+        let gap = self.ledger.last_gap().await?;
+        Ok(gap.map(|gap| Gap {
+            from: gap.from,
+            until: gap.to,
+        }))
+    }
+
+    /// Everything the ledger remembers that bears on this user's events.
+    async fn remembered(
+        &self,
+        website: &WebsiteId,
+        user: &User,
+        gap: Option<Gap>,
+    ) -> Result<Outbox, ReconcileError> {
+        let email = self.ledger.pseudonyms().email(&user.email);
+        let rows = self.ledger.outbox(website, &user.key).await?;
+        let armings = self.ledger.armings(website).await?;
+        Ok(Outbox {
+            rows: rows.into_iter().map(|row| (row.key.clone(), row)).collect(),
+            high_water: self.ledger.high_water(website, &user.key).await?,
+            watermarks: armings
+                .into_iter()
+                .map(|arming| (arming.rule, arming.watermark))
+                .collect(),
+            last_to_address: self.ledger.last_sent_to(website, &email).await?,
+            gap,
+        })
+    }
+
+    /// The row that a decision makes or moves. `None`: a known row that is gone.
+    fn row(
+        &self,
+        run: &Run,
+        website: &WebsiteId,
+        mirror: &PersonMirror,
+        user: &User,
+        outbox: &Outbox,
+        decision: Decision,
+    ) -> Option<OutboxRow> {
+        let moved = |row: OutboxRow| OutboxRow {
+            state: decision.state,
+            due_at: decision.due_at,
+            reason: decision.reason.to_owned(),
+            updated_at: run.now,
+            ..row
+        };
+        let Some(occurrence) = decision.occurrence else {
+            return outbox.rows.get(&decision.key).cloned().map(moved);
+        };
+        Some(OutboxRow {
+            website: website.clone(),
+            user_key: user.key.clone(),
+            reference: self
+                .ledger
+                .pseudonyms()
+                .occurrence(website, &user.key, &[&decision.key]),
+            key: decision.key,
+            event: occurrence.event.clone(),
+            subject: occurrence.subject.clone(),
+            instant: occurrence.instant(),
+            state: decision.state,
+            due_at: decision.due_at,
+            not_before: None,
+            attempts: 0,
+            attempted_at: None,
+            sent_at: None,
+            absent_reads: 0,
+            first_absent_at: None,
+            reason: decision.reason.to_owned(),
+            email_mac: mirror.email_mac.clone(),
+            data: serde_json::to_value(&occurrence.data).unwrap_or_default(),
+            color: occurrence.color.as_str().to_owned(),
+            created_at: run.now,
+            updated_at: run.now,
+        })
+    }
+
+    /// Puts a state that a row entered into trace, log and metrics.
+    pub(super) fn tell(&self, run: &mut Run, row: &OutboxRow) {
+        run.trace.events.push(TracedEvent {
+            name: row.event.clone(),
+            state: row.state.as_str(),
+            reason: row.reason.clone(),
+        });
+        if run.hand.mode() == Mode::Plan {
+            return;
+        }
+        self.metrics
+            .people_events
+            .get_or_create(&PeopleEventLabels {
+                name: row.event.clone(),
+                state: row.state.as_str(),
+            })
+            .inc();
+        tracing::info!(
+            event = telemetry::events::PEOPLE_EVENT_DECIDED,
+            "website.id" = %row.website,
+            "user.ref" = %self.ledger.pseudonyms().user(&row.user_key),
+            "people_event.name" = row.event,
+            "people_event.ref" = %row.reference,
+            state = row.state.as_str(),
+            reason = row.reason,
+            due_at = %row.due_at,
+            "a lifecycle event entered a state"
+        );
+    }
+
+    /// Commits under the lease, in the middle of a run.
+    pub(super) async fn checkpoint(
+        &self,
+        run: &Run,
+        writes: Vec<Write>,
+    ) -> Result<(), ReconcileError> {
+        let Some(claim) = &run.claim else {
+            return Ok(());
+        };
+        match self.ledger.checkpoint(claim, writes, run.now).await? {
+            Settled::Written => Ok(()),
+            Settled::LeaseLost => Err(ReconcileError::LeaseLost),
+        }
+    }
+}
+
+impl Outbox {
+    /// The rows as the core sees them.
+    pub(super) fn known(&self) -> Vec<Known> {
+        self.rows.values().map(known).collect()
+    }
+
+    /// All that is remembered, with the rows as the core sees them.
+    pub(super) fn memory<'a>(&'a self, known: &'a [Known]) -> Memory<'a> {
+        Memory {
+            known,
+            high_water: &self.high_water,
+            watermarks: &self.watermarks,
+            last_to_address: &self.last_to_address,
+        }
+    }
+
+    /// When the next row can be worked on.
+    fn next_at(&self) -> Option<Timestamp> {
+        self.rows
+            .values()
+            .filter_map(|row| match row.state {
+                OutboxState::Scheduled | OutboxState::Due => {
+                    Some(row.due_at.max(row.not_before.unwrap_or(row.due_at)))
+                }
+                OutboxState::Sending => row.not_before,
+                _ => None,
+            })
+            .min()
+    }
+}
+
+/// A row as the core sees it.
+pub(super) fn known(row: &OutboxRow) -> Known {
+    Known {
+        key: row.key.clone(),
+        event: row.event.clone(),
+        subject: row.subject.clone(),
+        instant: row.instant,
+        state: row.state,
+        reference: row.reference.as_str().to_owned(),
+        due_at: row.due_at,
+        attempted_at: row.attempted_at,
+        sent_at: row.sent_at,
+        absent_reads: row.absent_reads,
+        first_absent_at: row.first_absent_at,
+    }
+}
+
+/// A length of time the standard library's way, for the ledger.
+pub(super) fn after(now: Timestamp, wait: SignedDuration) -> Timestamp {
+    now.checked_add(wait).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,331 @@
+//! `POST /webhooks/crisp`: verify, commit, answer.
+//!
+//! The handler takes a [`VerifiedWebhook`], whose only way into being is a signature over the raw bytes, so no unverified
+//! request can reach the ledger. The answer waits for the ledger's commit and for nothing else: neither Crisp nor the
+//! app's database can slow it down.
+
+use std::{sync::Arc, time::Duration};
+
+use actix_web::{FromRequest, HttpRequest, HttpResponse, dev, http::header::HeaderMap, web};
+use futures_util::future::LocalBoxFuture;
+use jiff::Timestamp;
+
+use super::{
+    interest::{Interest, InterestSettings, interest},
+    refusal::Refusal,
+};
+use crate::{
+    clock::Clock,
+    crisp::{
+        event::Envelope,
+        signature::{self, Hook, SigningSecrets, VerifiedBody, WebsiteKey},
+    },
+    ledger::{Acceptance, Delivery, Ledger},
+    telemetry::{Metrics, events, metrics::WebhookLabels},
+};
+
+/// Headers of a delivery (Crisp web hooks reference, "Delivery").
+const SIGNATURE: &str = "x-crisp-signature";
+const TIMESTAMP: &str = "x-crisp-request-timestamp";
+const ORIGIN: &str = "x-crisp-hook-origin";
+const ATTEMPT: &str = "x-delivery-attempt-count";
+const ATTEMPT_LIMIT: &str = "x-delivery-attempt-limit";
+
+/// What the receiver takes from the configuration.
+#[derive(Debug, Clone)]
+pub struct ReceiverSettings {
+    /// Signing secrets of plugin hooks; any of them may have signed.
+    pub signing_secrets: SigningSecrets,
+    /// Keys of website hooks, which are not signed. Empty: such requests are refused.
+    pub website_keys: Vec<WebsiteKey>,
+    /// The longest body.
+    pub max_body: usize,
+    /// How long a body may take to arrive.
+    pub body_timeout: Duration,
+    /// How long a commit may take; past it the sender is asked to try again, and the delivery may be committed all the same.
+    pub accept_deadline: Duration,
+    /// A signature older than this is accepted but counted as late: a retry may repeat the first timestamp.
+    pub late_after: Duration,
+    /// Which webhooks are acted on.
+    pub interest: InterestSettings,
+}
+
+/// Verifies, reads and commits webhooks.
+#[derive(Debug, Clone)]
+pub struct Receiver {
+    settings: Arc<ReceiverSettings>,
+    ledger: Ledger,
+    metrics: Metrics,
+    clock: Clock,
+}
+
+/// A webhook whose signature or key verified, with what its headers say.
+#[derive(Debug)]
+pub struct VerifiedWebhook {
+    body: VerifiedBody,
+    arrived: Timestamp,
+    origin: Option<String>,
+    attempts: Attempts,
+}
+
+/// Which attempt this delivery is, and how many Crisp will make.
+#[derive(Debug, Clone, Copy, Default)]
+struct Attempts {
+    count: Option<u32>,
+    limit: Option<u32>,
+}
+
+impl Receiver {
+    /// Builds the receiver.
+    pub fn new(settings: ReceiverSettings, ledger: Ledger, metrics: Metrics, clock: Clock) -> Self {
+        Self {
+            settings: Arc::new(settings),
+            ledger,
+            metrics,
+            clock,
+        }
+    }
+
+    fn verify(&self, request: &RequestParts, body: web::Bytes) -> Result<VerifiedBody, Refusal> {
+        let settings = &self.settings;
+        if request.signature.is_none() && request.key.is_some() && !settings.website_keys.is_empty()
+        {
+            return Ok(signature::verify_website(
+                &settings.website_keys,
+                request.key.as_deref(),
+                body,
+            )?);
+        }
+        let timestamp = request.timestamp.as_deref();
+        Ok(signature::verify_plugin(
+            &settings.signing_secrets,
+            timestamp,
+            request.signature.as_deref(),
+            body,
+        )?)
+    }
+
+    /// Commits a verified webhook, or acknowledges one that asks for nothing.
+    async fn receive(&self, webhook: VerifiedWebhook) -> Result<&'static str, Refusal> {
+        let hook = hook_name(webhook.body.hook());
+        let envelope = Envelope::read(&webhook.body)?;
+        if let Hook::Website(website) = webhook.body.hook()
+            && *website != envelope.website
+        {
+            return Ok(self.ignore(&envelope, hook, "foreign", "key_of_another_website"));
+        }
+        let now = self.clock.now();
+        let effects = match interest(
+            &envelope,
+            &self.settings.interest,
+            self.ledger.pseudonyms(),
+            now,
+        ) {
+            Interest::Act(effects) => effects,
+            Interest::Ignore(reason) => return Ok(self.ignore(&envelope, hook, "ignored", reason)),
+            Interest::Foreign => {
+                return Ok(self.ignore(&envelope, hook, "foreign", "foreign_website"));
+            }
+        };
+        let late = webhook.body.signed_at().is_some_and(|signed_at| {
+            now.duration_since(signed_at).unsigned_abs() > self.settings.late_after
+        });
+        let delivery = Delivery {
+            website: envelope.website.clone(),
+            event: envelope.name.clone(),
+            session: envelope.session().cloned(),
+            people: envelope.people().cloned(),
+            event_at: envelope.at,
+            hook,
+            origin: webhook.origin.clone(),
+            attempt: webhook.attempts.count,
+            signed_at: webhook.body.signed_at(),
+            bytes: u32::try_from(webhook.body.bytes().len()).unwrap_or(u32::MAX),
+        };
+        let committing = self.ledger.accept(Acceptance { delivery, effects }, now);
+        let error = match tokio::time::timeout(self.settings.accept_deadline, committing).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_elapsed) => {
+                Some("the commit took longer than `webhooks.accept_deadline`".to_owned())
+            }
+        };
+        if let Some(error) = error {
+            tracing::error!(
+                event = events::DELIVERY_UNAVAILABLE,
+                "website.id" = %envelope.website,
+                "webhook.event" = envelope.name,
+                error,
+                "could not commit a delivery; Crisp was asked to try again"
+            );
+            return Err(Refusal::Unavailable);
+        }
+        let duration = self
+            .clock
+            .now()
+            .duration_since(webhook.arrived)
+            .unsigned_abs();
+        self.metrics.accept_seconds.observe(duration.as_secs_f64());
+        if late {
+            self.metrics.webhooks_late.inc();
+        }
+        tracing::info!(
+            event = events::DELIVERY_ACCEPTED,
+            "website.id" = %envelope.website,
+            "session.id" = envelope.session().map(tracing::field::display),
+            "people.id" = envelope.people().map(tracing::field::display),
+            "webhook.event" = envelope.name,
+            "webhook.origin" = webhook.origin,
+            hook,
+            attempt = webhook.attempts.count,
+            attempt_limit = webhook.attempts.limit,
+            late,
+            duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            "accepted a delivery"
+        );
+        Ok(self.count("accepted", hook))
+    }
+
+    fn ignore(
+        &self,
+        envelope: &Envelope,
+        hook: &'static str,
+        outcome: &'static str,
+        reason: &'static str,
+    ) -> &'static str {
+        tracing::debug!(
+            event = events::DELIVERY_IGNORED,
+            "website.id" = %envelope.website,
+            "webhook.event" = envelope.name,
+            reason,
+            "acknowledged a delivery that asks for nothing"
+        );
+        self.count(outcome, hook)
+    }
+
+    fn count(&self, outcome: &'static str, hook: &'static str) -> &'static str {
+        self.metrics
+            .webhooks
+            .get_or_create(&WebhookLabels { outcome, hook })
+            .inc();
+        outcome
+    }
+
+    fn refused(&self, refusal: &Refusal, hook: &'static str, attempts: Attempts) {
+        self.count(refusal.reason(), hook);
+        tracing::warn!(
+            event = events::DELIVERY_REFUSED,
+            reason = %refusal,
+            status = actix_web::ResponseError::status_code(refusal).as_u16(),
+            attempt = attempts.count,
+            attempt_limit = attempts.limit,
+            "refused a request on the webhook route"
+        );
+    }
+}
+
+fn hook_name(hook: &Hook) -> &'static str {
+    match hook {
+        Hook::Plugin => "plugin",
+        Hook::Website(_) => "website",
+    }
+}
+
+/// What is read from the head of a request before its body arrives.
+#[derive(Debug)]
+struct RequestParts {
+    signature: Option<Vec<u8>>,
+    timestamp: Option<Vec<u8>>,
+    key: Option<Vec<u8>>,
+    origin: Option<String>,
+    attempts: Attempts,
+}
+
+impl RequestParts {
+    fn read(request: &HttpRequest) -> Self {
+        let headers = request.headers();
+        let key = url::form_urlencoded::parse(request.query_string().as_bytes())
+            .find(|(name, _)| name == "key")
+            .map(|(_, value)| value.into_owned().into_bytes());
+        Self {
+            signature: bytes(headers, SIGNATURE),
+            timestamp: bytes(headers, TIMESTAMP),
+            key,
+            origin: text(headers, ORIGIN).map(|origin| origin.chars().take(120).collect()),
+            attempts: Attempts {
+                count: text(headers, ATTEMPT).and_then(|count| count.parse().ok()),
+                limit: text(headers, ATTEMPT_LIMIT).and_then(|limit| limit.parse().ok()),
+            },
+        }
+    }
+}
+
+fn bytes(headers: &HeaderMap, name: &str) -> Option<Vec<u8>> {
+    headers.get(name).map(|value| value.as_bytes().to_vec())
+}
+
+/// A header as printable text: anything else is as good as absent.
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned)
+}
+
+impl FromRequest for VerifiedWebhook {
+    type Error = Refusal;
+    type Future = LocalBoxFuture<'static, Result<Self, Refusal>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut dev::Payload) -> Self::Future {
+        let receiver = request
+            .app_data::<web::Data<Receiver>>()
+            .expect("the route is mounted with a receiver")
+            .clone();
+        let parts = RequestParts::read(request);
+        let arrived = receiver.clock.now();
+        let payload = web::Payload::from_request(request, payload).into_inner();
+        Box::pin(async move {
+            let read = async {
+                let payload = payload.map_err(|_gone| Refusal::Incomplete)?;
+                let limit = receiver.settings.max_body;
+                let body = tokio::time::timeout(
+                    receiver.settings.body_timeout,
+                    payload.to_bytes_limited(limit),
+                )
+                .await
+                .map_err(|_elapsed| Refusal::Incomplete)?
+                .map_err(|_exceeded| Refusal::TooLarge { limit })?
+                .map_err(|_gone| Refusal::Incomplete)?;
+                receiver.verify(&parts, body)
+            };
+            match read.await {
+                Ok(body) => Ok(Self {
+                    body,
+                    arrived,
+                    origin: parts.origin,
+                    attempts: parts.attempts,
+                }),
+                Err(refusal) => {
+                    receiver.refused(&refusal, "none", parts.attempts);
+                    Err(refusal)
+                }
+            }
+        })
+    }
+}
+
+/// The route's handler.
+pub(super) async fn receive(
+    receiver: web::Data<Receiver>,
+    webhook: VerifiedWebhook,
+) -> Result<HttpResponse, Refusal> {
+    let hook = hook_name(webhook.body.hook());
+    let attempts = webhook.attempts;
+    match receiver.receive(webhook).await {
+        Ok(outcome) => Ok(HttpResponse::Ok().content_type("text/plain").body(outcome)),
+        Err(refusal) => {
+            receiver.refused(&refusal, hook, attempts);
+            Err(refusal)
+        }
+    }
+}

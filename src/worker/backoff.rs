@@ -1,0 +1,91 @@
+//! How long a failed attempt waits before the next one.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+
+/// Exponential growth with full jitter: the wait before attempt n + 1 is a random share of `base · 2^(n-1)`, capped.
+///
+/// With the defaults the caps are 1 s, 2 s, 4 s, 8 s … 5 min, and twelve attempts span about twenty minutes on average:
+/// long enough for a database fail-over, short enough that an agent's chat is still open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// The cap of the first wait.
+    pub base: Duration,
+    /// No wait is longer, whatever Crisp asks for.
+    pub longest: Duration,
+    /// After this many attempts a row is buried.
+    pub attempts: u32,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            base: Duration::from_secs(1),
+            longest: Duration::from_mins(5),
+            attempts: 12,
+        }
+    }
+}
+
+/// What a failed attempt leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterFailure {
+    /// Another attempt, after this long.
+    RetryIn(Duration),
+    /// None: the row becomes a dead letter.
+    Bury,
+}
+
+impl RetryPolicy {
+    /// Decides after attempt number `attempt` (from 1) failed. `jitter` is drawn from `0.0..1.0`; what Crisp asked for
+    /// in `Retry-After` is a floor below which jitter may not go.
+    pub fn after_failure(
+        &self,
+        attempt: u32,
+        asked_for: Option<Duration>,
+        jitter: f64,
+    ) -> AfterFailure {
+        if attempt >= self.attempts {
+            return AfterFailure::Bury;
+        }
+        let doublings = attempt.saturating_sub(1).min(20);
+        let cap = self.base.saturating_mul(1 << doublings).min(self.longest);
+        let wait = cap.mul_f64(jitter.clamp(0.0, 1.0));
+        let floor = asked_for.unwrap_or_default().min(self.longest);
+        AfterFailure::RetryIn(wait.max(floor))
+    }
+}
+
+/// Draws a jitter factor; the worker is an edge, so chance enters here.
+pub(super) fn jitter() -> f64 {
+    rand::rng().random_range(0.0..1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_a_cap_and_end() {
+        let policy = RetryPolicy::default();
+        let table = [
+            (1, None, 1.0, 1.0),
+            (2, None, 1.0, 2.0),
+            (4, None, 0.5, 4.0),
+            (11, None, 1.0, 300.0),
+            (1, None, 0.0, 0.0),
+            (1, Some(20), 0.5, 20.0),
+            (5, Some(2), 1.0, 16.0),
+            (1, Some(86_400), 0.0, 300.0),
+        ];
+        for (attempt, asked_for, jitter, seconds) in table {
+            assert_eq!(
+                policy.after_failure(attempt, asked_for.map(Duration::from_secs), jitter),
+                AfterFailure::RetryIn(Duration::from_secs_f64(seconds)),
+                "attempt {attempt}, asked for {asked_for:?}, jitter {jitter}"
+            );
+        }
+        assert_eq!(policy.after_failure(12, None, 0.5), AfterFailure::Bury);
+    }
+}

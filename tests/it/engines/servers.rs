@@ -1,0 +1,276 @@
+//! Database servers for tests: named by a URL, or found on this machine and started for one run.
+//!
+//! A started server lives in a temporary folder on a Unix socket, under a supervising shell that waits on a pipe from this
+//! process. However this process ends, a panic and `kill -9` included, the pipe closes, and the shell stops the server and
+//! removes the folder.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{ChildStdin, Command, Stdio},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+/// How long a server may take to answer after its start.
+const START_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// A server that we do not embed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Server {
+    Postgres,
+    /// MySQL or MariaDB.
+    MySql,
+}
+
+/// Where a server is to come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Found {
+    /// Somebody runs one for us.
+    Url(String),
+    /// The folder with its programs.
+    Programs(PathBuf),
+    /// Neither.
+    Nothing { wanted: &'static str },
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests take servers from the environment"
+)]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+impl Server {
+    /// Looks for a URL, then for programs.
+    pub(crate) fn find(self) -> Found {
+        let (url, program, wanted) = match self {
+            Self::Postgres => (
+                "CRISP_SYNC_TEST_POSTGRES_URL",
+                "initdb",
+                "set CRISP_SYNC_TEST_POSTGRES_URL or install PostgreSQL",
+            ),
+            Self::MySql => (
+                "CRISP_SYNC_TEST_MYSQL_URL",
+                "mariadb-install-db",
+                "set CRISP_SYNC_TEST_MYSQL_URL or install MariaDB",
+            ),
+        };
+        if let Some(url) = variable(url) {
+            return Found::Url(url);
+        }
+        let mut folders: Vec<PathBuf> = variable("PATH")
+            .iter()
+            .flat_map(|path| std::env::split_paths(path).collect::<Vec<_>>())
+            .collect();
+        if self == Self::Postgres {
+            let mut versions: Vec<_> = fs::read_dir("/usr/lib/postgresql")
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|version| version.path().join("bin"))
+                .collect();
+            versions.sort();
+            folders.extend(versions.into_iter().rev());
+        }
+        folders
+            .into_iter()
+            .find(|folder| folder.join(program).is_file())
+            .map_or(Found::Nothing { wanted }, Found::Programs)
+    }
+
+    /// The URL of a running server, without the name of a database; `None` where there is none to be had.
+    ///
+    /// With `CRISP_SYNC_TEST_REQUIRE=all`, none is a failure.
+    pub(crate) fn url(self) -> Option<String> {
+        static POSTGRES: OnceLock<Option<Running>> = OnceLock::new();
+        static MYSQL: OnceLock<Option<Running>> = OnceLock::new();
+        let running = match self {
+            Self::Postgres => &POSTGRES,
+            Self::MySql => &MYSQL,
+        };
+        let running = running.get_or_init(|| match self.find() {
+            Found::Url(url) => Some(Running { url, _pipe: None }),
+            Found::Programs(folder) => Some(self.start(&folder)),
+            Found::Nothing { wanted } => {
+                assert_ne!(
+                    variable("CRISP_SYNC_TEST_REQUIRE").as_deref(),
+                    Some("all"),
+                    "no {self:?}: {wanted}"
+                );
+                None
+            }
+        });
+        running.as_ref().map(|running| running.url.clone())
+    }
+
+    fn start(self, programs: &Path) -> Running {
+        // `keep`: the supervisor removes it, after the server has stopped.
+        let folder = tempfile::Builder::new()
+            .prefix("crisp-sync-test-")
+            .tempdir()
+            .expect("a temporary folder")
+            .keep();
+        let user = self.user();
+        if let Some(user) = user {
+            run(Command::new("chown").arg(user).arg(&folder));
+        }
+        let data = folder.join("data");
+        let program = |name: &str| programs.join(name).into_os_string();
+        let text = |path: &Path| path.to_str().expect("a plain path").to_owned();
+        match self {
+            Self::Postgres => {
+                run(as_user(user, &program("initdb")).args([
+                    "--no-sync",
+                    "--auth=trust",
+                    "--username=postgres",
+                    "--encoding=UTF8",
+                    "--locale=C.UTF-8",
+                    "-D",
+                    &text(&data),
+                ]));
+                let mut server = as_user(user, &program("postgres"));
+                server.args(["-D", &text(&data), "-k", &text(&folder)]);
+                server.args(["-c", "listen_addresses=", "-c", "fsync=off"]);
+                // At once, and its own children with it.
+                let pipe = supervise(&server, "QUIT", &folder);
+                // The socket is there before the server is: this file tells.
+                let status = data.join("postmaster.pid");
+                wait_until(&folder, || {
+                    fs::read_to_string(&status).is_ok_and(|status| status.contains("ready"))
+                });
+                Running {
+                    url: format!(
+                        "postgres://postgres@localhost/postgres?host={}",
+                        text(&folder)
+                    ),
+                    _pipe: Some(pipe),
+                }
+            }
+            Self::MySql => {
+                run(as_user(user, &program("mariadb-install-db")).args([
+                    "--no-defaults",
+                    "--auth-root-authentication-method=normal",
+                    "--skip-test-db",
+                    &format!("--datadir={}", text(&data)),
+                ]));
+                let mariadbd = ["/usr/sbin/mariadbd", "/usr/libexec/mariadbd"]
+                    .into_iter()
+                    .map(PathBuf::from)
+                    .chain([programs.join("mariadbd")])
+                    .find(|path| path.is_file())
+                    .expect("mariadbd beside mariadb-install-db");
+                let socket = folder.join("mysql.sock");
+                let mut server = as_user(user, mariadbd.as_os_str());
+                server.args([
+                    "--no-defaults",
+                    "--skip-networking",
+                    "--innodb-flush-log-at-trx-commit=0",
+                    &format!("--datadir={}", text(&data)),
+                    &format!("--socket={}", text(&socket)),
+                    &format!("--pid-file={}", text(&folder.join("pid"))),
+                ]);
+                let pipe = supervise(&server, "KILL", &folder);
+                wait_until(&folder, || {
+                    std::os::unix::net::UnixStream::connect(&socket).is_ok()
+                });
+                Running {
+                    url: format!("mysql://root@localhost/mysql?socket={}", text(&socket)),
+                    _pipe: Some(pipe),
+                }
+            }
+        }
+    }
+
+    /// Whom to become: both servers refuse to run as root.
+    fn user(self) -> Option<&'static str> {
+        let root = fs::metadata("/proc/self")
+            .is_ok_and(|process| std::os::unix::fs::MetadataExt::uid(&process) == 0);
+        root.then_some(match self {
+            Self::Postgres => "postgres",
+            Self::MySql => "mysql",
+        })
+    }
+}
+
+/// A server that runs as long as this process.
+#[derive(Debug)]
+struct Running {
+    url: String,
+    /// Closed by the kernel when this process is gone.
+    _pipe: Option<ChildStdin>,
+}
+
+fn as_user(user: Option<&str>, program: &OsStr) -> Command {
+    match user {
+        Some(user) => {
+            let mut command = Command::new("setpriv");
+            command
+                .arg(format!("--reuid={user}"))
+                .arg(format!("--regid={user}"))
+                .args(["--init-groups", "--"])
+                .arg(program);
+            command
+        }
+        None => Command::new(program),
+    }
+}
+
+fn run(command: &mut Command) {
+    let output = command
+        .stdin(Stdio::null())
+        .current_dir("/")
+        .output()
+        .expect("the program starts");
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Starts the server under a shell that stops it when our end of the pipe closes, or when it ends by itself.
+fn supervise(server: &Command, signal: &str, folder: &Path) -> ChildStdin {
+    const SCRIPT: &str = r#"
+        signal=$1 folder=$2; shift 2
+        "$@" </dev/null >"$folder/log" 2>&1 &
+        server=$!
+        read -r _
+        kill -"$signal" "$server"
+        wait "$server"
+        rm -rf "$folder"
+    "#;
+    #[expect(
+        clippy::zombie_processes,
+        reason = "it outlives us, to clean up after us"
+    )]
+    let mut child = Command::new("sh")
+        .args(["-c", SCRIPT, "supervisor", signal])
+        .arg(folder)
+        .arg(server.get_program())
+        .args(server.get_args())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .current_dir("/")
+        // A group of its own: an interrupt at the terminal must reach us and not it.
+        .process_group(0)
+        .spawn()
+        .expect("a shell");
+    child.stdin.take().expect("a pipe")
+}
+
+fn wait_until(folder: &Path, ready: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !ready() {
+        assert!(
+            started.elapsed() < START_TIMEOUT,
+            "the server did not start: {}",
+            fs::read_to_string(folder.join("log")).unwrap_or_default()
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,1547 @@
+//! The ledger's semantics, each as a story over a real file.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use crisp_sync::{
+    clock::millis,
+    context::Layer,
+    data::{DataMap, DataValue},
+    ids::{Email, PeopleId, SessionId, UserKey, WebsiteId},
+    ledger::{
+        Acceptance, Claim, ContactState, ConversationMirror, Delivery, DeliveryFilter, DeliveryId,
+        Effect, Enqueue, Ledger, LedgerError, LedgerSettings, OutboxFilter, OutboxRow, Outcome,
+        OwnedKind, OwnedName, PauseScope, PersonBy, PersonMirror, Settled, Settlement, Side,
+        Standing, Trace, Trigger, Urgency, WorkKind, WorkRow, WorkState, Write,
+    },
+    lifecycle::OutboxState,
+    pseudonym::OccurrenceRef,
+};
+use jiff::Timestamp;
+use serde_json::json;
+
+const LEASE: Duration = Duration::from_mins(1);
+
+/// Milliseconds after the start of the story.
+fn at(milliseconds: i64) -> Timestamp {
+    millis(1_763_700_000_000 + milliseconds)
+}
+
+fn secs(seconds: i64) -> Timestamp {
+    at(seconds * 1_000)
+}
+
+fn website() -> WebsiteId {
+    WebsiteId::parse("w-1").expect("an id")
+}
+
+fn session(name: &str) -> SessionId {
+    SessionId::parse(&format!("session_{name}")).expect("an id")
+}
+
+fn user() -> UserKey {
+    UserKey::parse("42").expect("a key")
+}
+
+fn delivery(event: &str) -> Delivery {
+    Delivery {
+        website: website(),
+        event: event.to_owned(),
+        session: None,
+        people: None,
+        hook: "plugin",
+        origin: None,
+        attempt: Some(1),
+        signed_at: None,
+        event_at: None,
+        bytes: 3,
+    }
+}
+
+fn acceptance(effects: Vec<Effect>) -> Acceptance {
+    Acceptance {
+        delivery: delivery("message:send"),
+        effects,
+    }
+}
+
+fn conversation(name: &str, trigger: Trigger, urgency: Urgency, now: Timestamp) -> Enqueue {
+    Enqueue {
+        kind: WorkKind::Conversation,
+        website: website(),
+        key: session(name).as_str().to_owned(),
+        trigger,
+        run_at: now,
+        urgency,
+        debounce: Duration::ZERO,
+    }
+}
+
+const FRESH: Urgency = Urgency::Normal {
+    fresh_for: Duration::from_mins(1),
+};
+
+fn message(name: &str, now: Timestamp) -> Enqueue {
+    conversation(name, Trigger::MessageSend, FRESH, now)
+}
+
+fn person(trigger: Trigger, now: Timestamp) -> Enqueue {
+    Enqueue {
+        kind: WorkKind::Person,
+        website: website(),
+        key: user().as_str().to_owned(),
+        trigger,
+        run_at: now,
+        urgency: FRESH,
+        debounce: Duration::ZERO,
+    }
+}
+
+/// A ledger in a folder of its own.
+struct Home {
+    folder: tempfile::TempDir,
+    ledger: Ledger,
+}
+
+impl Home {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ledger = open(&folder, at(0)).await.expect("a ledger");
+        Self { folder, ledger }
+    }
+
+    async fn reopened(self, now: Timestamp) -> Self {
+        let Self { folder, ledger } = self;
+        drop(ledger);
+        let ledger = open(&folder, now).await.expect("the ledger again");
+        Self { folder, ledger }
+    }
+
+    async fn effect(&self, effect: Effect, now: Timestamp) {
+        self.ledger
+            .accept(acceptance(vec![effect]), now)
+            .await
+            .expect("accepted");
+    }
+
+    async fn enqueue(&self, enqueue: Enqueue, now: Timestamp) {
+        self.effect(Effect::Enqueue(enqueue), now).await;
+    }
+
+    async fn claims(&self, now: Timestamp) -> Vec<Claim> {
+        self.ledger.claim(10, LEASE, now).await.expect("a claim")
+    }
+
+    /// The one row that is due.
+    async fn claim(&self, now: Timestamp) -> Claim {
+        let mut claims = self.claims(now).await;
+        assert_eq!(claims.len(), 1, "{claims:?}");
+        claims.remove(0)
+    }
+
+    async fn settle(&self, claim: &Claim, outcome: Outcome, now: Timestamp) {
+        self.write(claim, outcome, Vec::new(), now).await;
+    }
+
+    async fn write(&self, claim: &Claim, outcome: Outcome, writes: Vec<Write>, now: Timestamp) {
+        let settlement = Settlement {
+            writes,
+            ..Settlement::of(outcome)
+        };
+        let settled = self
+            .ledger
+            .settle(claim, settlement, now)
+            .await
+            .expect("settled");
+        assert_eq!(settled, Settled::Written);
+    }
+
+    /// Works the one due row and settles it done.
+    async fn refresh(&self, now: Timestamp) {
+        let claim = self.claim(now).await;
+        self.settle(&claim, Outcome::Done, now).await;
+    }
+
+    async fn row(&self, name: &str) -> WorkRow {
+        self.ledger
+            .work(WorkKind::Conversation, &website(), session(name).as_str())
+            .await
+            .expect("a read")
+            .expect("a row")
+    }
+
+    async fn mirror(&self, name: &str) -> ConversationMirror {
+        self.ledger
+            .conversation(&website(), &session(name))
+            .await
+            .expect("a read")
+            .expect("a mirror")
+    }
+
+    async fn person(&self) -> PersonMirror {
+        self.ledger
+            .person(&website(), &user())
+            .await
+            .expect("a read")
+            .expect("a person")
+    }
+
+    /// Refreshes a conversation so that its clean mirror holds this layer.
+    async fn written(&self, name: &str, layer: Layer, now: Timestamp) {
+        self.enqueue(
+            conversation(name, Trigger::SetOpened, Urgency::Timer, now),
+            now,
+        )
+        .await;
+        let claim = self.claim(now).await;
+        let mirror = mirror(name, layer);
+        self.write(
+            &claim,
+            Outcome::Done,
+            vec![Write::Conversation(mirror)],
+            now,
+        )
+        .await;
+    }
+}
+
+async fn open(folder: &tempfile::TempDir, now: Timestamp) -> Result<Ledger, LedgerError> {
+    Ledger::open(LedgerSettings::at(folder.path().join("ledger.db")), now).await
+}
+
+fn layer(plan: &str) -> Layer {
+    Layer {
+        data: DataMap::from([("plan".to_owned(), DataValue::from(plan))]),
+        segments: BTreeSet::from([format!("plan-{plan}")]),
+    }
+}
+
+fn mirror(name: &str, layer: Layer) -> ConversationMirror {
+    ConversationMirror {
+        session_layer: layer,
+        dirty: false,
+        ..ConversationMirror::unknown(website(), session(name))
+    }
+}
+
+fn held(name: &str, data: serde_json::Value) -> Effect {
+    let serde_json::Value::Object(data) = data else {
+        panic!("an object")
+    };
+    Effect::HeldData {
+        website: website(),
+        session: session(name),
+        data,
+    }
+}
+
+fn occurrence(key: &str, state: OutboxState, now: Timestamp) -> OutboxRow {
+    OutboxRow {
+        website: website(),
+        user_key: user(),
+        key: key.to_owned(),
+        event: "user:trial:ended".to_owned(),
+        subject: String::new(),
+        instant: Some(now),
+        state,
+        reference: OccurrenceRef::from_stored(format!("ref-{key}")),
+        due_at: now,
+        not_before: None,
+        attempts: 0,
+        attempted_at: None,
+        sent_at: None,
+        absent_reads: 0,
+        first_absent_at: None,
+        reason: "new".to_owned(),
+        email_mac: None,
+        data: json!({"plan": "pro"}),
+        color: "green".to_owned(),
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+// ---- Enqueue ----
+
+#[tokio::test]
+async fn ten_webhooks_are_one_row() {
+    let home = Home::new().await;
+    let all = (0..10).map(|_| home.enqueue(message("a", at(0)), at(0)));
+    futures_util::future::join_all(all).await;
+    let row = home.row("a").await;
+    assert_eq!((row.want_generation, row.done_generation), (10, 0));
+    let claim = home.claim(at(0)).await;
+    assert_eq!(claim.generation, 10);
+    home.settle(&claim, Outcome::Done, at(5)).await;
+    assert!(home.claims(secs(600)).await.is_empty());
+    let deliveries = home
+        .ledger
+        .deliveries(&DeliveryFilter::default())
+        .await
+        .expect("a list");
+    assert_eq!(deliveries.len(), 10);
+}
+
+#[tokio::test]
+async fn a_trigger_may_run_earlier_but_never_before_the_backoff() {
+    let home = Home::new().await;
+    home.enqueue(
+        conversation("a", Trigger::FollowUp, Urgency::Timer, secs(600)),
+        at(0),
+    )
+    .await;
+    assert_eq!(home.row("a").await.run_at, secs(600));
+    home.enqueue(message("a", secs(1)), secs(1)).await;
+    assert_eq!(home.row("a").await.run_at, secs(1));
+    home.enqueue(message("a", secs(2)), secs(2)).await;
+    assert_eq!(
+        home.row("a").await.run_at,
+        secs(1),
+        "later asks nothing more"
+    );
+
+    let claim = home.claim(secs(2)).await;
+    let retry = Outcome::Retry {
+        at: secs(100),
+        error: "no answer".to_owned(),
+    };
+    home.settle(&claim, retry, secs(2)).await;
+    home.enqueue(
+        conversation("a", Trigger::SetOpened, Urgency::Urgent, secs(3)),
+        secs(3),
+    )
+    .await;
+    assert_eq!(home.row("a").await.not_before, secs(100));
+    assert!(home.claims(secs(99)).await.is_empty());
+    assert_eq!(home.claim(secs(100)).await.attempt, 2);
+}
+
+#[tokio::test]
+async fn debounce_is_fixed_from_the_first_trigger_and_only_while_identity_is_unsettled() {
+    let home = Home::new().await;
+    let debounced = |now| Enqueue {
+        debounce: Duration::from_secs(1),
+        ..message("a", now)
+    };
+    home.enqueue(debounced(at(0)), at(0)).await;
+    home.enqueue(debounced(at(900)), at(900)).await;
+    assert_eq!(home.row("a").await.run_at, at(1_000), "it does not slide");
+    assert!(home.claims(at(999)).await.is_empty());
+    home.refresh(at(1_000)).await;
+
+    // Settled: the freshness counts, the debounce does not.
+    home.enqueue(debounced(secs(90)), secs(90)).await;
+    assert_eq!(home.row("a").await.run_at, secs(90));
+    home.refresh(secs(90)).await;
+
+    home.effect(
+        Effect::IdentityChanged {
+            website: website(),
+            session: session("a"),
+        },
+        secs(91),
+    )
+    .await;
+    home.enqueue(debounced(secs(91)), secs(91)).await;
+    assert_eq!(home.row("a").await.run_at, secs(92));
+    home.refresh(secs(92)).await;
+    assert!(!home.row("a").await.unsettled);
+}
+
+#[tokio::test]
+async fn a_fresh_conversation_is_looked_at_when_it_is_no_longer_fresh() {
+    let home = Home::new().await;
+    home.enqueue(message("a", at(0)), at(0)).await;
+    home.refresh(secs(1)).await;
+    home.enqueue(message("a", secs(10)), secs(10)).await;
+    let row = home.row("a").await;
+    assert!(row.is_pending(), "moved, not dropped");
+    assert_eq!(row.run_at, secs(61));
+    assert!(home.claims(secs(60)).await.is_empty());
+    assert_eq!(home.claim(secs(61)).await.first_triggered_at, secs(10));
+}
+
+#[tokio::test]
+async fn urgent_runs_at_once_five_times_per_window() {
+    let home = Home::new().await;
+    home.enqueue(message("a", at(0)), at(0)).await;
+    home.refresh(at(0)).await;
+    for second in 1..=5 {
+        let now = secs(second);
+        home.enqueue(
+            conversation("a", Trigger::SetEmail, Urgency::Urgent, now),
+            now,
+        )
+        .await;
+        home.refresh(now).await;
+    }
+    let now = secs(6);
+    home.enqueue(
+        conversation("a", Trigger::SetEmail, Urgency::Urgent, now),
+        now,
+    )
+    .await;
+    assert_eq!(home.row("a").await.run_at, secs(601), "the window's end");
+    assert!(home.claims(secs(600)).await.is_empty());
+    home.refresh(secs(601)).await;
+    let now = secs(602);
+    home.enqueue(
+        conversation("a", Trigger::SetEmail, Urgency::Urgent, now),
+        now,
+    )
+    .await;
+    assert_eq!(home.row("a").await.run_at, now, "another window");
+}
+
+#[tokio::test]
+async fn urgent_triggers_that_fold_into_one_run_count_once() {
+    let home = Home::new().await;
+    for second in 0..20 {
+        let now = secs(second);
+        home.enqueue(
+            conversation("a", Trigger::SetEmail, Urgency::Urgent, now),
+            now,
+        )
+        .await;
+    }
+    assert_eq!(home.row("a").await.run_at, at(0));
+    home.refresh(secs(20)).await;
+    let now = secs(21);
+    home.enqueue(
+        conversation("a", Trigger::SetEmail, Urgency::Urgent, now),
+        now,
+    )
+    .await;
+    assert_eq!(home.row("a").await.run_at, now);
+}
+
+#[tokio::test]
+async fn a_trigger_revives_a_dead_row_once_in_fifteen_minutes() {
+    let home = Home::new().await;
+    let bury = |error: &str| Outcome::Buried {
+        error: error.to_owned(),
+    };
+    home.enqueue(message("a", at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    home.settle(&claim, bury("first"), at(0)).await;
+    assert_eq!(home.row("a").await.state, WorkState::Dead);
+    assert!(home.claims(secs(60)).await.is_empty());
+
+    home.enqueue(message("a", secs(60)), secs(60)).await;
+    let claim = home.claim(secs(60)).await;
+    assert_eq!(claim.attempt, 1, "a revived row starts again");
+    home.settle(&claim, bury("second"), secs(60)).await;
+    home.enqueue(message("a", secs(61)), secs(61)).await;
+    home.enqueue(message("a", secs(959)), secs(959)).await;
+    assert_eq!(home.row("a").await.state, WorkState::Dead);
+    home.enqueue(message("a", secs(960)), secs(960)).await;
+    let row = home.row("a").await;
+    assert_eq!(row.state, WorkState::Ready);
+    assert_eq!(row.last_error.as_deref(), Some("second"));
+}
+
+#[tokio::test]
+async fn an_operator_revives_what_is_dead() {
+    let home = Home::new().await;
+    for name in ["a", "b", "c"] {
+        home.enqueue(message(name, at(0)), at(0)).await;
+    }
+    for claim in home.claims(at(0)).await {
+        let invalid = Outcome::Invalid {
+            error: "refused".to_owned(),
+        };
+        home.settle(&claim, invalid, at(0)).await;
+    }
+    assert_eq!(home.ledger.dead(10).await.expect("a list").len(), 3);
+    let key = session("a");
+    let one = home
+        .ledger
+        .revive(WorkKind::Conversation, &website(), key.as_str(), secs(1))
+        .await;
+    assert_eq!(one.expect("revived"), 1);
+    assert_eq!(home.claim(secs(1)).await.trigger, Trigger::Command);
+    assert_eq!(home.ledger.revive_all(secs(2)).await.expect("revived"), 2);
+    assert_eq!(home.claims(secs(2)).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_persons_row_is_enqueued_only_if_the_person_is_known() {
+    let home = Home::new().await;
+    let mac = home
+        .ledger
+        .pseudonyms()
+        .email(&Email::parse("ada@example.org").expect("an address"));
+    let ask = || Effect::EnqueuePerson {
+        website: website(),
+        by: PersonBy::Email(mac.clone()),
+        trigger: Trigger::BindSession,
+        run_at: at(0),
+    };
+    home.effect(ask(), at(0)).await;
+    assert!(home.claims(at(0)).await.is_empty());
+    know(
+        &home,
+        PersonMirror {
+            email_mac: Some(mac.clone()),
+            ..PersonMirror::unknown(website(), user())
+        },
+    )
+    .await;
+    home.effect(ask(), secs(5)).await;
+    let claim = home.claim(secs(60)).await;
+    assert_eq!((claim.kind, claim.key.as_str()), (WorkKind::Person, "42"));
+}
+
+/// Writes a person down as the settlement of their own row.
+async fn know(home: &Home, person_mirror: PersonMirror) {
+    home.enqueue(person(Trigger::Command, at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    home.write(
+        &claim,
+        Outcome::Done,
+        vec![Write::Person(person_mirror)],
+        at(0),
+    )
+    .await;
+}
+
+// ---- Claim and settle ----
+
+#[tokio::test]
+async fn rows_are_claimed_by_priority_and_by_one_holder() {
+    let home = Home::new().await;
+    let sweep = Enqueue {
+        kind: WorkKind::Sweep,
+        key: "all".to_owned(),
+        ..person(Trigger::FollowUp, at(0))
+    };
+    home.enqueue(sweep, at(0)).await;
+    home.enqueue(person(Trigger::Conversation, at(0)), at(0))
+        .await;
+    home.enqueue(message("late", at(5)), at(5)).await;
+    home.enqueue(message("early", at(4)), at(5)).await;
+    home.enqueue(
+        conversation("opened", Trigger::SetOpened, Urgency::Urgent, at(9)),
+        at(9),
+    )
+    .await;
+    home.enqueue(message("future", secs(50)), at(9)).await;
+    let first = home.ledger.claim(1, LEASE, at(10)).await.expect("a claim");
+    assert_eq!(first[0].key, session("opened").as_str());
+    let keys: Vec<_> = home
+        .claims(at(10))
+        .await
+        .into_iter()
+        .map(|claim| claim.key)
+        .collect();
+    assert_eq!(keys, ["session_early", "session_late", "42", "all"]);
+    assert!(home.claims(at(10)).await.is_empty(), "all of it is leased");
+}
+
+#[tokio::test]
+async fn a_trigger_that_arrives_while_leased_leaves_the_row_due_again() {
+    let home = Home::new().await;
+    home.enqueue(message("a", at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    home.enqueue(message("a", secs(1)), secs(1)).await;
+    assert!(home.claims(secs(2)).await.is_empty(), "it is still leased");
+    home.settle(&claim, Outcome::Done, secs(3)).await;
+    let row = home.row("a").await;
+    assert!(row.is_pending());
+    assert_eq!(row.run_at, secs(63), "fresh for a minute, then once more");
+
+    let claim = home.claim(secs(63)).await;
+    home.enqueue(
+        conversation("a", Trigger::SetOpened, Urgency::Urgent, secs(64)),
+        secs(64),
+    )
+    .await;
+    home.settle(&claim, Outcome::Done, secs(65)).await;
+    assert_eq!(home.claim(secs(65)).await.trigger, Trigger::SetOpened);
+}
+
+#[tokio::test]
+async fn again_runs_at_its_time_or_at_an_earlier_trigger() {
+    let home = Home::new().await;
+    home.enqueue(message("a", at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    home.settle(&claim, Outcome::Again { at: secs(500) }, at(0))
+        .await;
+    assert_eq!(
+        home.ledger.next_due(at(0)).await.expect("a read"),
+        Some(secs(500))
+    );
+    let claim = home.claim(secs(500)).await;
+    assert_eq!(
+        (claim.trigger, claim.attempt, claim.first_triggered_at),
+        (Trigger::FollowUp, 1, secs(500))
+    );
+    home.enqueue(message("a", secs(501)), secs(501)).await;
+    home.settle(&claim, Outcome::Again { at: secs(9_000) }, secs(502))
+        .await;
+    assert_eq!(home.row("a").await.run_at, secs(562));
+}
+
+#[tokio::test]
+async fn a_lost_lease_writes_nothing() {
+    let home = Home::new().await;
+    home.enqueue(message("a", at(0)), at(0)).await;
+    let lost = home.claim(at(0)).await;
+    let taken = home.claim(secs(61)).await;
+    assert_eq!(taken.crashes, 1);
+    let settlement = Settlement {
+        outcome: Outcome::Done,
+        writes: vec![Write::Conversation(mirror("a", layer("pro")))],
+        trace: Some(Trace {
+            outcome: "patched".to_owned(),
+            detail: json!({}),
+        }),
+        calls: vec![("refresh", 2)],
+    };
+    let settled = home
+        .ledger
+        .settle(&lost, settlement.clone(), secs(62))
+        .await;
+    assert_eq!(settled.expect("an answer"), Settled::LeaseLost);
+    let checkpoint = home
+        .ledger
+        .checkpoint(&lost, settlement.writes.clone(), secs(62))
+        .await;
+    assert_eq!(checkpoint.expect("an answer"), Settled::LeaseLost);
+    let ledger = &home.ledger;
+    let nothing = ledger.conversation(&website(), &session("a")).await;
+    assert_eq!(nothing.expect("a read"), None);
+    let day = "2025-11-21".parse().expect("a day");
+    assert!(ledger.quota(day).await.expect("a read").is_empty());
+
+    let settled = ledger.settle(&taken, settlement, secs(63)).await;
+    assert_eq!(settled.expect("an answer"), Settled::Written);
+    assert_eq!(home.mirror("a").await.session_layer, layer("pro"));
+    let counted = ledger.quota(day).await.expect("a read");
+    assert_eq!(
+        (counted[0].purpose.as_str(), counted[0].calls),
+        ("refresh", 2)
+    );
+    let traces = ledger
+        .traces(WorkKind::Conversation, &website(), "session_a")
+        .await
+        .expect("a read");
+    assert_eq!(traces[0].trace.outcome, "patched");
+}
+
+#[tokio::test]
+async fn an_expired_lease_is_a_crash_and_makes_the_mirror_dirty() {
+    let home = Home::new().await;
+    home.written("a", layer("pro"), at(0)).await;
+    assert!(!home.mirror("a").await.dirty);
+    home.enqueue(message("a", secs(100)), secs(100)).await;
+    for crash in 0..5 {
+        let claim = home.claim(secs(100 + crash * 60)).await;
+        assert_eq!(i64::from(claim.crashes), crash);
+        assert_eq!(claim.attempt, 1, "a crash is no failed attempt");
+    }
+    assert!(home.mirror("a").await.dirty);
+    assert!(home.claims(secs(400)).await.is_empty());
+    let row = home.row("a").await;
+    assert_eq!((row.state, row.crashes), (WorkState::Dead, 5));
+}
+
+#[tokio::test]
+async fn a_longer_lease_is_not_taken_over() {
+    let home = Home::new().await;
+    home.enqueue(message("a", at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    let extended = home.ledger.extend(&claim, LEASE, secs(50)).await;
+    assert!(extended.expect("an answer"));
+    assert!(home.claims(secs(61)).await.is_empty());
+    assert_eq!(home.claim(secs(110)).await.crashes, 1);
+}
+
+#[tokio::test]
+async fn a_settlement_does_not_clean_what_became_dirty_after_its_claim() {
+    let home = Home::new().await;
+    home.enqueue(message("a", at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    home.effect(
+        Effect::LowerTrust {
+            website: website(),
+            session: session("a"),
+        },
+        secs(1),
+    )
+    .await;
+    let clean = vec![Write::Conversation(mirror("a", layer("pro")))];
+    home.write(&claim, Outcome::Done, clean, secs(2)).await;
+    assert!(home.mirror("a").await.dirty);
+}
+
+#[tokio::test]
+async fn a_forgotten_conversation_takes_its_work_along() {
+    let home = Home::new().await;
+    home.written("a", layer("pro"), at(0)).await;
+    home.enqueue(message("a", secs(90)), secs(90)).await;
+    let claim = home.claim(secs(90)).await;
+    home.effect(
+        Effect::ForgetConversation {
+            website: website(),
+            session: session("a"),
+        },
+        secs(91),
+    )
+    .await;
+    let settled = home
+        .ledger
+        .settle(&claim, Settlement::of(Outcome::Done), secs(92))
+        .await;
+    assert_eq!(settled.expect("an answer"), Settled::LeaseLost);
+    let mirror = home.ledger.conversation(&website(), &session("a")).await;
+    assert_eq!(mirror.expect("a read"), None);
+}
+
+#[tokio::test]
+async fn the_last_traces_are_kept() {
+    let home = Home::new().await;
+    for run in 0..25 {
+        home.enqueue(
+            conversation("a", Trigger::Command, Urgency::Timer, secs(run)),
+            secs(run),
+        )
+        .await;
+        let claim = home.claim(secs(run)).await;
+        let settlement = Settlement {
+            trace: Some(Trace {
+                outcome: run.to_string(),
+                detail: json!(null),
+            }),
+            ..Settlement::of(Outcome::Done)
+        };
+        let settled = home.ledger.settle(&claim, settlement, secs(run)).await;
+        assert_eq!(settled.expect("an answer"), Settled::Written);
+    }
+    let traces = home
+        .ledger
+        .traces(WorkKind::Conversation, &website(), "session_a")
+        .await
+        .expect("a read");
+    assert_eq!(traces.len(), 20);
+    assert_eq!(traces[0].trace.outcome, "24");
+}
+
+// ---- Pauses ----
+
+fn pause_token(until: Timestamp) -> Outcome {
+    Outcome::PauseToken {
+        until,
+        probe_every: Duration::from_mins(5),
+        reason: "throttled".to_owned(),
+    }
+}
+
+fn called(outcome: Outcome) -> Settlement {
+    Settlement {
+        calls: vec![("refresh", 1)],
+        ..Settlement::of(outcome)
+    }
+}
+
+#[tokio::test]
+async fn a_paused_token_lets_one_probe_through_and_spends_no_attempts() {
+    let home = Home::new().await;
+    for name in ["a", "b", "c"] {
+        home.enqueue(message(name, at(0)), at(0)).await;
+    }
+    let prune = Enqueue {
+        kind: WorkKind::Prune,
+        key: "all".to_owned(),
+        ..person(Trigger::FollowUp, secs(1))
+    };
+    home.enqueue(prune, at(0)).await;
+    let claims = home.ledger.claim(1, LEASE, at(0)).await.expect("a claim");
+    home.settle(&claims[0], pause_token(secs(60)), at(0)).await;
+    assert_eq!(
+        home.ledger.next_due(at(0)).await.expect("a read"),
+        Some(secs(1))
+    );
+    let other = home.claim(secs(1)).await;
+    assert_eq!(other.kind, WorkKind::Prune, "it calls nobody");
+    home.settle(&other, Outcome::Done, secs(1)).await;
+    assert_eq!(
+        home.ledger.next_due(secs(1)).await.expect("a read"),
+        Some(secs(60))
+    );
+
+    let probe = home.claim(secs(60)).await;
+    assert!(probe.probe);
+    assert_eq!(probe.attempt, 1);
+    assert!(home.claims(secs(61)).await.is_empty(), "one is enough");
+    home.settle(&probe, pause_token(secs(200)), secs(62)).await;
+    assert!(home.claims(secs(199)).await.is_empty());
+
+    // A probe that calls nobody proves nothing; the next may go at once.
+    let probe = home.claim(secs(200)).await;
+    home.settle(&probe, Outcome::Done, secs(201)).await;
+    let probe = home.claim(secs(201)).await;
+    let settled = home
+        .ledger
+        .settle(&probe, called(Outcome::Done), secs(202))
+        .await;
+    assert_eq!(settled.expect("an answer"), Settled::Written);
+    assert!(home.ledger.pauses().await.expect("a read").is_empty());
+    assert_eq!(home.claim(secs(203)).await.attempt, 1);
+}
+
+#[tokio::test]
+async fn an_unanswered_probe_is_followed_by_another_after_the_interval() {
+    let home = Home::new().await;
+    for name in ["a", "b"] {
+        home.enqueue(message(name, at(0)), at(0)).await;
+    }
+    let claims = home.ledger.claim(1, LEASE, at(0)).await.expect("a claim");
+    home.settle(&claims[0], pause_token(secs(10)), at(0)).await;
+    let probe = home.claim(secs(10)).await;
+    let retry = Outcome::Retry {
+        at: secs(11),
+        error: "no answer".to_owned(),
+    };
+    home.settle(&probe, retry, secs(10)).await;
+    assert!(home.claims(secs(309)).await.is_empty());
+    assert!(home.claim(secs(310)).await.probe);
+}
+
+#[tokio::test]
+async fn a_pause_of_one_website_ends_with_its_subscription() {
+    let home = Home::new().await;
+    home.enqueue(message("a", at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    let pause = Outcome::PauseWebsite {
+        until: secs(3_600),
+        probe_every: Duration::from_hours(1),
+        reason: "not subscribed".to_owned(),
+    };
+    home.settle(&claim, pause, at(0)).await;
+    let elsewhere = Enqueue {
+        website: WebsiteId::parse("w-2").expect("an id"),
+        ..message("b", secs(1))
+    };
+    home.enqueue(elsewhere, secs(1)).await;
+    assert_eq!(home.claim(secs(1)).await.website.as_str(), "w-2");
+    let pauses = home.ledger.pauses().await.expect("a read");
+    assert_eq!(pauses[0].scope, PauseScope::Website);
+    assert_eq!(pauses[0].website, Some(website()));
+
+    home.effect(Effect::Resume { website: website() }, secs(2))
+        .await;
+    assert_eq!(home.claim(secs(2)).await.website, website());
+}
+
+#[tokio::test]
+async fn an_operator_ends_a_pause() {
+    let home = Home::new().await;
+    home.enqueue(message("a", at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    home.settle(&claim, pause_token(secs(3_600)), at(0)).await;
+    assert!(home.ledger.resume(None).await.expect("an answer"));
+    assert!(!home.ledger.resume(None).await.expect("an answer"));
+    assert!(!home.claim(secs(1)).await.probe);
+}
+
+// ---- Clock, heartbeat, definition ----
+
+#[tokio::test]
+async fn a_clock_set_back_pulls_what_it_had_planned() {
+    let home = Home::new().await;
+    home.enqueue(message("leased", at(0)), at(0)).await;
+    home.enqueue(message("waits", secs(7_230)), secs(7_200))
+        .await;
+    let claim = home.ledger.claim(1, LEASE, secs(7_200)).await;
+    assert_eq!(claim.expect("a claim").len(), 1);
+    // Two hours back: the lease has 60 s to run, the other 30 s to wait.
+    assert!(home.claims(at(0)).await.is_empty());
+    assert_eq!(home.row("waits").await.run_at, secs(30));
+    assert_eq!(home.claim(secs(30)).await.key, session("waits").as_str());
+    let taken = home.ledger.claim(10, LEASE, secs(60)).await;
+    assert_eq!(taken.expect("a claim")[0].crashes, 1);
+}
+
+#[tokio::test]
+async fn a_lease_longer_than_any_was_given_by_a_wrong_clock() {
+    let home = Home::new().await;
+    home.enqueue(message("a", at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    let extended = home.ledger.extend(&claim, LEASE, secs(7_200)).await;
+    assert!(extended.expect("an answer"));
+    let due = home.ledger.next_due(secs(61)).await.expect("a read");
+    assert_eq!(due, Some(secs(61)));
+    assert_eq!(home.claim(secs(61)).await.crashes, 1);
+}
+
+#[tokio::test]
+async fn a_clock_set_back_between_two_starts_is_noticed_by_the_heartbeat() {
+    let home = Home::new().await;
+    let beat = home.ledger.heartbeat(secs(7_200)).await;
+    assert_eq!(beat.expect("a beat"), None);
+    home.enqueue(message("a", secs(7_260)), secs(7_200)).await;
+    let home = home.reopened(at(0)).await;
+    assert_eq!(home.row("a").await.run_at, secs(60));
+}
+
+#[tokio::test]
+async fn a_silence_is_a_gap_and_makes_cautious() {
+    let home = Home::new().await;
+    for second in [0, 30, 60, 360] {
+        let beat = home.ledger.heartbeat(secs(second)).await;
+        assert_eq!(beat.expect("a beat"), None, "{second}");
+    }
+    assert_eq!(home.ledger.cautious_until().await.expect("a read"), None);
+    let home = home.reopened(secs(700)).await;
+    let gap = home.ledger.heartbeat(secs(700)).await.expect("a beat");
+    let gap = gap.expect("a gap");
+    assert_eq!((gap.from, gap.to), (secs(360), secs(700)));
+    assert_eq!(
+        home.ledger.cautious_until().await.expect("a read"),
+        Some(secs(700))
+    );
+}
+
+#[tokio::test]
+async fn a_copied_ledger_is_cautious_and_keeps_its_pseudonyms() {
+    let home = Home::new().await;
+    home.enqueue(message("a", at(0)), at(0)).await;
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let copy = elsewhere.path().join("ledger.db");
+    home.ledger.backup(&copy).await.expect("a backup");
+    let copied = open(&elsewhere, secs(9)).await.expect("the copy");
+    assert_eq!(
+        copied.cautious_until().await.expect("a read"),
+        Some(secs(9))
+    );
+    let ada = Email::parse("ada@example.org").expect("an address");
+    assert_eq!(
+        copied.pseudonyms().email(&ada),
+        home.ledger.pseudonyms().email(&ada)
+    );
+    let again = home.ledger.backup(&copy).await;
+    assert!(matches!(again, Err(LedgerError::Open { .. })), "{again:?}");
+    assert_eq!(
+        home.ledger.cautious_until().await.expect("a read"),
+        None,
+        "the original is none"
+    );
+}
+
+#[tokio::test]
+async fn an_older_definition_claims_nothing() {
+    let home = Home::new().await;
+    let ledger = &home.ledger;
+    home.enqueue(message("a", at(0)), at(0)).await;
+    for (hash, standing) in [
+        ("one", Standing::Current),
+        ("one", Standing::Current),
+        ("two", Standing::Current),
+        ("one", Standing::Older),
+    ] {
+        let noted = ledger.note_definition(hash, at(0)).await;
+        assert_eq!(noted.expect("noted"), standing, "{hash}");
+    }
+    assert!(home.claims(at(0)).await.is_empty());
+    assert_eq!(ledger.next_due(at(0)).await.expect("a read"), None);
+    ledger
+        .adopt_definition("one", at(0))
+        .await
+        .expect("adopted");
+    home.claim(at(0)).await;
+    let noted = ledger.note_definition("two", at(0)).await;
+    assert_eq!(noted.expect("noted"), Standing::Older);
+}
+
+// ---- What Crisp holds ----
+
+#[tokio::test]
+async fn what_crisp_holds_before_there_is_a_mirror_means_nothing() {
+    let home = Home::new().await;
+    home.effect(held("a", json!({"plan": "free"})), at(0)).await;
+    assert!(home.claims(secs(60)).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_echo_and_an_edit_beside_ours_do_nothing() {
+    let home = Home::new().await;
+    home.written("a", layer("pro"), at(0)).await;
+    home.effect(
+        held("a", json!({"plan": "pro", "note": "call back"})),
+        at(0),
+    )
+    .await;
+    home.effect(
+        Effect::HeldSegments {
+            website: website(),
+            session: session("a"),
+            segments: vec!["vip".to_owned(), "plan-pro".to_owned()],
+        },
+        at(0),
+    )
+    .await;
+    assert!(!home.row("a").await.is_pending());
+    assert!(!home.mirror("a").await.dirty);
+}
+
+#[tokio::test]
+async fn what_is_ours_and_was_overwritten_is_written_once_more() {
+    let home = Home::new().await;
+    home.written("a", layer("pro"), at(0)).await;
+    home.effect(held("a", json!({"plan": "enterprise"})), secs(1))
+        .await;
+    assert!(home.mirror("a").await.dirty);
+    let claim = home.claim(secs(1)).await;
+    assert_eq!(claim.trigger, Trigger::Overwritten);
+}
+
+#[tokio::test]
+async fn a_forged_segment_that_bears_our_name_is_overwritten() {
+    let home = Home::new().await;
+    home.enqueue(message("a", at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    let writes = vec![
+        Write::Conversation(mirror("a", layer("pro"))),
+        Write::Own(vec![OwnedName {
+            side: Side::Session,
+            kind: OwnedKind::SegmentPrefix,
+            name: "plan-".to_owned(),
+        }]),
+    ];
+    home.write(&claim, Outcome::Done, writes, at(0)).await;
+    home.effect(
+        Effect::HeldSegments {
+            website: website(),
+            session: session("a"),
+            segments: vec!["plan-pro".to_owned(), "plan-gold".to_owned()],
+        },
+        secs(1),
+    )
+    .await;
+    assert_eq!(home.claim(secs(1)).await.trigger, Trigger::Overwritten);
+}
+
+#[tokio::test]
+async fn two_equal_corrections_in_a_row_make_crisps_form_ours() {
+    let home = Home::new().await;
+    home.written("a", layer("pro"), at(0)).await;
+    let said = json!({"plan": "PRO"});
+    for second in [10, 20] {
+        home.effect(held("a", said.clone()), secs(second)).await;
+        let claim = home.claim(secs(second)).await;
+        let same = vec![Write::Conversation(mirror("a", layer("pro")))];
+        home.write(&claim, Outcome::Done, same, secs(second)).await;
+    }
+    home.effect(held("a", said.clone()), secs(30)).await;
+    assert!(!home.row("a").await.is_pending(), "it stops here");
+    let known = home.mirror("a").await;
+    assert!(!known.dirty);
+    let form = known.crisp_form.expect("Crisp's form");
+    assert_eq!(form.data["plan"], DataValue::from("PRO"));
+    assert_eq!(
+        known.session_layer,
+        layer("pro"),
+        "what we want stays known"
+    );
+    home.effect(held("a", said), secs(40)).await;
+    assert!(!home.row("a").await.is_pending());
+    home.effect(held("a", json!({"plan": "free"})), secs(50))
+        .await;
+    assert!(home.row("a").await.is_pending(), "another form is an edit");
+}
+
+#[tokio::test]
+async fn the_echo_of_the_work_under_way_is_judged_when_it_is_settled() {
+    let home = Home::new().await;
+    home.written("a", layer("free"), at(0)).await;
+    for (second, said, pending) in [(100, "pro", false), (300, "forged", true)] {
+        let now = secs(second);
+        home.enqueue(message("a", now), now).await;
+        let claim = home.claim(now).await;
+        home.effect(held("a", json!({ "plan": said })), now).await;
+        assert!(!home.mirror("a").await.dirty, "not judged yet");
+        let writes = vec![Write::Conversation(mirror("a", layer("pro")))];
+        home.write(&claim, Outcome::Done, writes, now).await;
+        assert_eq!(home.row("a").await.is_pending(), pending, "{said}");
+        assert_eq!(home.mirror("a").await.dirty, pending, "{said}");
+    }
+}
+
+// ---- Contacts ----
+
+#[tokio::test]
+async fn a_removed_contact_leaves_a_tombstone_until_it_is_created_again() {
+    let home = Home::new().await;
+    let mac = home
+        .ledger
+        .pseudonyms()
+        .email(&Email::parse("ada@example.org").expect("an address"));
+    let people = |id: &str| PeopleId::parse(id).expect("an id");
+    know(
+        &home,
+        PersonMirror {
+            email_mac: Some(mac.clone()),
+            people: Some(people("p-1")),
+            contact: ContactState::Exists,
+            contact_layer: layer("pro"),
+            ..PersonMirror::unknown(website(), user())
+        },
+    )
+    .await;
+    let removed = |id: &str| Effect::ContactRemoved {
+        website: website(),
+        people: people(id),
+        email: Some(mac.clone()),
+    };
+    home.effect(removed("p-other"), secs(1)).await;
+    assert_eq!(home.person().await.contact, ContactState::Exists);
+    home.effect(removed("p-1"), secs(2)).await;
+    let gone = home.person().await;
+    assert_eq!(gone.contact, ContactState::Removed);
+    assert_eq!(gone.contact_layer, Layer::default());
+    assert!(home.claims(secs(100)).await.is_empty());
+
+    home.effect(
+        Effect::ContactCreated {
+            website: website(),
+            people: people("p-2"),
+            email: Some(mac.clone()),
+        },
+        secs(101),
+    )
+    .await;
+    let back = home.person().await;
+    assert_eq!(back.contact, ContactState::Exists);
+    assert_eq!(back.people, Some(people("p-2")));
+    let claim = home.claim(secs(101)).await;
+    assert_eq!(claim.trigger, Trigger::ProfileCreated);
+
+    // What the attempt read before the webhook is older than the webhook.
+    home.effect(removed("p-2"), secs(102)).await;
+    home.write(&claim, Outcome::Done, vec![Write::Person(back)], secs(103))
+        .await;
+    assert_eq!(home.person().await.contact, ContactState::Removed);
+}
+
+// ---- Outbox ----
+
+async fn outbox(home: &Home, key: &str) -> OutboxRow {
+    let rows = home.ledger.outbox(&website(), &user()).await;
+    let mut rows = rows.expect("a read");
+    rows.retain(|row| row.key == key);
+    assert_eq!(rows.len(), 1);
+    rows.remove(0)
+}
+
+#[tokio::test]
+async fn an_event_is_on_its_way_only_under_a_lease_and_only_once() {
+    let home = Home::new().await;
+    home.enqueue(person(Trigger::Command, at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    let writes = vec![Write::Outbox(occurrence("one", OutboxState::Due, at(0)))];
+    let written = home.ledger.checkpoint(&claim, writes, at(0)).await;
+    assert_eq!(written.expect("an answer"), Settled::Written);
+    let begin = |claim: Claim, now| {
+        let ledger = home.ledger.clone();
+        async move {
+            ledger
+                .begin_send(&claim, "one", now)
+                .await
+                .expect("an answer")
+        }
+    };
+    assert!(!begin(claim.clone(), secs(60)).await, "the lease is over");
+    assert!(begin(claim.clone(), secs(1)).await);
+    let sending = outbox(&home, "one").await;
+    assert_eq!(sending.state, OutboxState::Sending);
+    assert_eq!((sending.attempts, sending.attempted_at), (1, Some(secs(1))));
+    assert!(!begin(claim.clone(), secs(2)).await, "it is on its way");
+
+    // The caller read the row before it began: the attempt stays counted.
+    let sent = OutboxRow {
+        sent_at: Some(secs(2)),
+        ..occurrence("one", OutboxState::Sent, at(0))
+    };
+    home.write(&claim, Outcome::Done, vec![Write::Outbox(sent)], secs(2))
+        .await;
+    let sent = outbox(&home, "one").await;
+    assert_eq!((sent.attempts, sent.attempted_at), (1, Some(secs(1))));
+    assert!(!begin(claim, secs(3)).await, "the lease was given back");
+}
+
+#[tokio::test]
+async fn sent_stays_sent() {
+    let home = Home::new().await;
+    home.enqueue(person(Trigger::Command, at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    let states = [OutboxState::Sent, OutboxState::Due, OutboxState::Expired];
+    let writes = states.map(|state| Write::Outbox(occurrence("one", state, at(0))));
+    home.write(&claim, Outcome::Done, writes.to_vec(), at(0))
+        .await;
+    assert_eq!(outbox(&home, "one").await.state, OutboxState::Sent);
+}
+
+#[tokio::test]
+async fn the_high_water_never_falls() {
+    let home = Home::new().await;
+    home.enqueue(person(Trigger::Command, at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    let writes = [5, 9, 7].map(|second| Write::HighWater {
+        website: website(),
+        user_key: user(),
+        event: "user:trial:ended".to_owned(),
+        subject: String::new(),
+        instant: secs(second),
+    });
+    home.write(&claim, Outcome::Done, writes.to_vec(), at(0))
+        .await;
+    let high = home.ledger.high_water(&website(), &user()).await;
+    let high = high.expect("a read");
+    assert_eq!(
+        high[&("user:trial:ended".to_owned(), String::new())],
+        secs(9)
+    );
+}
+
+#[tokio::test]
+async fn held_occurrences_are_released_and_dropped_by_a_person() {
+    let home = Home::new().await;
+    home.enqueue(person(Trigger::Command, at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    let writes = [
+        ("held-1", OutboxState::Held),
+        ("held-2", OutboxState::Held),
+        ("parked", OutboxState::Parked),
+        ("unsure", OutboxState::Unsure),
+        ("sent", OutboxState::Sent),
+    ]
+    .map(|(key, state)| Write::Outbox(occurrence(key, state, at(0))));
+    home.write(&claim, Outcome::Done, writes.to_vec(), at(0))
+        .await;
+    let counts = home
+        .ledger
+        .send_count(&website(), "user:trial:ended", at(0))
+        .await
+        .expect("a count");
+    assert_eq!(counts.held, 2);
+    let one = OutboxFilter {
+        state: Some(OutboxState::Held),
+        limit: 1,
+        ..OutboxFilter::default()
+    };
+    let ledger = &home.ledger;
+    assert_eq!(ledger.release(&one, secs(5)).await.expect("released"), 1);
+    assert_eq!(outbox(&home, "held-1").await.state, OutboxState::Due);
+    assert_eq!(outbox(&home, "held-2").await.state, OutboxState::Held);
+    assert_eq!(home.claim(secs(5)).await.trigger, Trigger::Command);
+
+    let all = OutboxFilter::default();
+    assert_eq!(ledger.release(&all, secs(6)).await.expect("released"), 2);
+    assert_eq!(outbox(&home, "unsure").await.state, OutboxState::Unsure);
+    let unsure = OutboxFilter {
+        state: Some(OutboxState::Unsure),
+        ..OutboxFilter::default()
+    };
+    assert_eq!(ledger.release(&unsure, secs(7)).await.expect("released"), 1);
+    let dropped = ledger.drop_occurrences(&all, secs(8)).await;
+    assert_eq!(dropped.expect("dropped"), 4);
+    assert_eq!(outbox(&home, "sent").await.state, OutboxState::Sent);
+    let expired = OutboxFilter {
+        state: Some(OutboxState::Expired),
+        ..OutboxFilter::default()
+    };
+    let listed = ledger.outbox_list(&expired).await.expect("a list");
+    assert_eq!(listed.len(), 4);
+}
+
+#[tokio::test]
+async fn a_rule_is_armed_from_a_watermark() {
+    let home = Home::new().await;
+    let ledger = &home.ledger;
+    ledger
+        .arm(&website(), "trial", secs(1), secs(2))
+        .await
+        .expect("armed");
+    ledger
+        .arm(&website(), "trial", at(0), secs(3))
+        .await
+        .expect("moved back");
+    let armings = ledger.armings(&website()).await.expect("a list");
+    assert_eq!(armings.len(), 1);
+    assert_eq!(
+        (armings[0].watermark, armings[0].armed_at),
+        (at(0), secs(2))
+    );
+    assert!(ledger.disarm(&website(), "trial").await.expect("disarmed"));
+    assert!(!ledger.disarm(&website(), "trial").await.expect("disarmed"));
+}
+
+// ---- The file ----
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_drop_without_a_close() {
+    let home = Home::new().await;
+    let all = (0..200).map(|number| {
+        let ledger = home.ledger.clone();
+        async move {
+            let effect = Effect::Enqueue(message(&number.to_string(), at(0)));
+            ledger.accept(acceptance(vec![effect]), at(0)).await
+        }
+    });
+    for accepted in futures_util::future::join_all(all).await {
+        accepted.expect("accepted");
+    }
+    let leased = home.ledger.claim(1, LEASE, at(0)).await.expect("a claim");
+    let home = home.reopened(secs(1)).await;
+    let health = home.ledger.health(secs(1)).await.expect("a read");
+    assert_eq!(health.pending, 200);
+    // Only one process can have the file, so the lease of the one before is over.
+    let all = home.ledger.claim(1_000, LEASE, secs(1)).await;
+    let all = all.expect("a claim");
+    assert_eq!(all.len(), 200);
+    let taken = all.iter().find(|claim| claim.key == leased[0].key);
+    assert_eq!(taken.expect("the row").crashes, 1);
+    home.ledger.close().await.expect("closed");
+    let late = home.ledger.accept(acceptance(Vec::new()), secs(2)).await;
+    assert!(matches!(late, Err(LedgerError::Closed)), "{late:?}");
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_stored_does_not_poison_its_neighbours() {
+    let home = Home::new().await;
+    let bad = Acceptance {
+        delivery: delivery(&"x".repeat(129)),
+        effects: vec![Effect::Enqueue(message("bad", at(0)))],
+    };
+    let all = (0..101).map(|number| {
+        let one = if number == 37 {
+            bad.clone()
+        } else {
+            acceptance(vec![Effect::Enqueue(message(&number.to_string(), at(0)))])
+        };
+        home.ledger.accept(one, at(0))
+    });
+    let answers = futures_util::future::join_all(all).await;
+    for (number, answer) in answers.iter().enumerate() {
+        assert_eq!(answer.is_ok(), number != 37, "{number}: {answer:?}");
+    }
+    assert!(matches!(answers[37], Err(LedgerError::Refused { .. })));
+    let health = home.ledger.health(at(0)).await.expect("a read");
+    assert_eq!((health.pending, health.quarantined), (100, 1));
+}
+
+#[tokio::test]
+async fn a_ledger_that_cannot_commit_says_so_at_once() {
+    let home = Home::new().await;
+    home.enqueue(message("before", at(0)), at(0)).await;
+    // Another program sits on the file: the writer waits for its own timeout, not for ever.
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let path = elsewhere.path().join("ledger.db");
+    let ledger = Ledger::open(
+        LedgerSettings {
+            busy_timeout: Duration::from_millis(1),
+            ..LedgerSettings::at(&path)
+        },
+        at(0),
+    )
+    .await
+    .expect("a ledger");
+    let mut thief = connect(&path).await;
+    sqlx::query("BEGIN IMMEDIATE")
+        .execute(&mut thief)
+        .await
+        .expect("the lock");
+    let all = (0..50).map(|_| ledger.accept(acceptance(Vec::new()), at(0)));
+    for answer in futures_util::future::join_all(all).await {
+        assert!(
+            matches!(answer, Err(LedgerError::Storage { .. })),
+            "{answer:?}"
+        );
+    }
+    sqlx::query("ROLLBACK")
+        .execute(&mut thief)
+        .await
+        .expect("let go");
+    let answer = ledger.accept(acceptance(Vec::new()), at(0)).await;
+    answer.expect("it recovers by itself");
+    assert_eq!(ledger.health(at(0)).await.expect("a read").quarantined, 0);
+}
+
+async fn connect(path: &std::path::Path) -> sqlx::SqliteConnection {
+    use sqlx::Connection;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+    sqlx::SqliteConnection::connect_with(&options)
+        .await
+        .expect("a connection")
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_at_once_and_loses_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = Ledger::open(
+        LedgerSettings {
+            size_limit: Some(400_000),
+            ..LedgerSettings::at(folder.path().join("ledger.db"))
+        },
+        at(0),
+    )
+    .await
+    .expect("a ledger");
+    let mut accepted = 0_usize;
+    let error = loop {
+        let all = (0..100).map(|_| ledger.accept(acceptance(Vec::new()), at(0)));
+        let answers = futures_util::future::join_all(all).await;
+        accepted += answers.iter().filter(|answer| answer.is_ok()).count();
+        if let Some(error) = answers.into_iter().find_map(Result::err) {
+            break error;
+        }
+    };
+    assert!(matches!(error, LedgerError::Full { .. }), "{error:?}");
+    assert!(error.is_transient());
+    let kept = ledger
+        .deliveries(&DeliveryFilter {
+            limit: u32::MAX,
+            ..DeliveryFilter::default()
+        })
+        .await
+        .expect("a list");
+    assert_eq!(kept.len(), accepted);
+    assert_eq!(ledger.health(at(0)).await.expect("a read").quarantined, 0);
+    ledger.prune(Duration::ZERO, secs(1)).await.expect("pruned");
+    let answer = ledger.accept(acceptance(Vec::new()), secs(1)).await;
+    answer.expect("there is room again");
+}
+
+#[tokio::test]
+async fn a_power_loss_leaves_what_was_acknowledged() {
+    let home = Home::new().await;
+    for number in 0..20 {
+        home.enqueue(message(&number.to_string(), at(0)), at(0))
+            .await;
+    }
+    // What is on the disk now, without the shared memory that only lives in processes.
+    let after = tempfile::tempdir().expect("a folder");
+    for name in ["ledger.db", "ledger.db-wal"] {
+        let (from, to) = (home.folder.path().join(name), after.path().join(name));
+        std::fs::copy(from, to).expect("a copy");
+    }
+    let ledger = open(&after, secs(1)).await.expect("the ledger");
+    let health = ledger.health(secs(1)).await.expect("a read");
+    assert_eq!(health.pending, 20);
+}
+
+#[tokio::test]
+async fn acceptances_come_from_other_runtimes() {
+    let home = Home::new().await;
+    let threads: Vec<_> = (0..4)
+        .map(|number| {
+            let ledger = home.ledger.clone();
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .build()
+                    .expect("a runtime");
+                let effect = Effect::Enqueue(message(&number.to_string(), at(0)));
+                runtime.block_on(ledger.accept(acceptance(vec![effect]), at(0)))
+            })
+        })
+        .collect();
+    let joined = tokio::task::spawn_blocking(|| {
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a thread"))
+            .collect::<Vec<_>>()
+    });
+    for answer in joined.await.expect("joined") {
+        answer.expect("accepted");
+    }
+    assert_eq!(home.claims(at(0)).await.len(), 4);
+}
+
+#[tokio::test]
+async fn a_second_opening_gets_an_error_with_a_hint() {
+    let home = Home::new().await;
+    let second = open(&home.folder, at(0)).await.expect_err("locked");
+    assert!(matches!(second, LedgerError::Locked { .. }));
+    assert!(second.to_string().contains("\nhint: "), "{second}");
+    let _again = home.reopened(at(0)).await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_files_are_their_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::new().await;
+    home.enqueue(message("a", at(0)), at(0)).await;
+    let copy = home.folder.path().join("copy.db");
+    home.ledger.backup(&copy).await.expect("a backup");
+    for entry in home.folder.path().read_dir().expect("a folder") {
+        let entry = entry.expect("an entry");
+        let mode = entry.metadata().expect("metadata").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{:?}", entry.path());
+    }
+}
+
+#[tokio::test]
+async fn somebody_elses_database_is_no_ledger() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ledger.db");
+    std::fs::File::create(&path).expect("a file");
+    let mut theirs = connect(&path).await;
+    sqlx::query("CREATE TABLE users (id INTEGER)")
+        .execute(&mut theirs)
+        .await
+        .expect("a table");
+    sqlx::Connection::close(theirs).await.expect("closed");
+    let before = std::fs::read(&path).expect("bytes");
+    let mode = path.metadata().expect("metadata").permissions();
+    let error = open(&folder, at(0)).await.expect_err("not ours");
+    assert_eq!(std::fs::read(&path).expect("bytes"), before, "untouched");
+    assert_eq!(path.metadata().expect("metadata").permissions(), mode);
+    assert!(matches!(error, LedgerError::Foreign { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn deliveries_are_listed_shown_and_pruned_by_age() {
+    let home = Home::new().await;
+    for day in 0..4 {
+        let mut one = acceptance(Vec::new());
+        one.delivery.session = Some(session("a"));
+        one.delivery.event = format!("event:{day}");
+        home.ledger
+            .accept(one, secs(day * 86_400))
+            .await
+            .expect("accepted");
+    }
+    let ledger = &home.ledger;
+    let page = ledger
+        .deliveries(&DeliveryFilter {
+            session: Some(session("a")),
+            since: Some(secs(86_400)),
+            before: Some(DeliveryId(4)),
+            ..DeliveryFilter::default()
+        })
+        .await
+        .expect("a list");
+    let events: Vec<_> = page.iter().map(|row| row.event.as_str()).collect();
+    assert_eq!(events, ["event:2", "event:1"]);
+    let one = ledger.delivery(page[0].id).await.expect("a read");
+    assert_eq!(one.as_ref(), Some(&page[0]));
+    let keep = Duration::from_hours(36);
+    let pruned = ledger.prune(keep, secs(3 * 86_400)).await;
+    assert_eq!(pruned.expect("pruned"), 2);
+    let left = ledger.deliveries(&DeliveryFilter::default()).await;
+    assert_eq!(left.expect("a list").len(), 2);
+}
+
+#[tokio::test]
+async fn what_names_a_person_is_not_printed() {
+    let home = Home::new().await;
+    home.enqueue(person(Trigger::Command, at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    assert!(format!("{claim:?}").contains("key: …"), "{claim:?}");
+    assert!(!format!("{claim:?}").contains(&claim.token));
+    let row = occurrence("one", OutboxState::Due, at(0));
+    assert!(!format!("{row:?}").contains("pro"), "{row:?}");
+    let mirror = mirror("a", layer("secret-plan"));
+    assert!(!format!("{mirror:?}").contains("secret"), "{mirror:?}");
+}
