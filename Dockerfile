@@ -4,7 +4,9 @@ FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY src src
+# The manifest names these as targets, and cargo wants to see them.
 COPY benches benches
+COPY tests/zz_not_run.rs tests/
 # The caches keep crates and objects between builds, so the program is copied out of them in the same step.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \

@@ -19,6 +19,9 @@
 //! | 0 ground | [`ids`], [`data`], [`record`], [`expression`], [`pseudonym`], [`clock`], [`telemetry`] | values; log and metric names |
 //! | beside | [`sandbox`] | the stand-in for Crisp; imports only [`crisp`]'s signature and model, and the ground |
 
+// Nested async functions are nested types, and release builds lay them out deeper than the default of 128 allows.
+#![recursion_limit = "256"]
+
 pub mod app;
 pub mod cli;
 pub mod clock;

@@ -1,5 +1,7 @@
 //! What an operator's commands do, whoever performs them: the command itself, or the running service for it.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use serde_json::json;
 
@@ -7,13 +9,19 @@ use super::Service;
 use crate::{
     ids::{Email, SessionId, WebsiteId},
     ledger::{
-        DeliveryFilter, DeliveryId, DeliveryRow, Enqueue, OutboxFilter, Trigger, Urgency, WorkKind,
+        DeliveryFilter, DeliveryId, DeliveryRow, Enqueue, LedgerError, OutboxFilter, Trigger,
+        Urgency, WorkKind, WorkState,
     },
     lifecycle::OutboxState,
     server::command::{Answer, Operation, Table, instant},
     users::{Freshness, Lookup},
     worker::Worked,
 };
+
+/// How long a command waits for a row that somebody else works, and how far ahead of the worker it is.
+const AHEAD: Duration = Duration::from_secs(30);
+/// How often it looks whether the row is free.
+const LOOK: Duration = Duration::from_millis(20);
 
 impl Service {
     /// Performs an operation. A failure is an answer too: it goes to whoever typed the command.
@@ -44,10 +52,11 @@ impl Service {
 
     async fn plan(&self, email: &str) -> anyhow::Result<Answer> {
         let email = Email::parse(email)?;
+        let websites = self.named_websites()?;
         let now = self.clock.now();
         let mut lines = Vec::new();
         let mut plans = Vec::new();
-        for website in &self.websites {
+        for website in websites {
             let plan = self.reconciler.plan(website, &email, now).await?;
             lines.push(format!("website {website}"));
             lines.push(match plan.accounts {
@@ -55,6 +64,7 @@ impl Service {
                 1 => "  one account".to_owned(),
                 accounts => format!("  {accounts} accounts; the first row decides"),
             });
+            lines.extend(plan.facts.iter().map(|fact| format!("  {fact}")));
             lines.push(format!(
                 "  {} conversations that the ledger knows",
                 plan.conversations.len()
@@ -93,11 +103,22 @@ impl Service {
         })
     }
 
+    /// The websites a command speaks of. A service may serve every website that installed the plugin, but a command that
+    /// found none to act on would do nothing and look like a success.
+    fn named_websites(&self) -> anyhow::Result<&[WebsiteId]> {
+        anyhow::ensure!(
+            !self.websites.is_empty(),
+            "no website is named\nhint: set `crisp.websites` or CRISP_WEBSITES, also where every website is served"
+        );
+        Ok(&self.websites)
+    }
+
     async fn reconcile_email(&self, email: &str) -> anyhow::Result<Answer> {
         let email = Email::parse(email)?;
+        let websites = self.named_websites()?;
         let lookup = self.users.by_email(&email, Freshness::Fresh).await?;
         let mut rows = Vec::new();
-        for website in &self.websites {
+        for website in websites {
             for session in self.ledger.conversations_of(website, &email).await? {
                 let worked = self
                     .refresh_now(WorkKind::Conversation, website, session.as_str())
@@ -127,10 +148,19 @@ impl Service {
     ) -> anyhow::Result<Answer> {
         let session = SessionId::parse(session)?;
         let website = match (website, self.websites.as_slice()) {
-            (Some(website), _) => WebsiteId::parse(&website)?,
+            (Some(website), served) => {
+                let website = WebsiteId::parse(&website)?;
+                anyhow::ensure!(
+                    served.is_empty() || served.contains(&website),
+                    "website `{website}` is not served\nhint: `crisp.websites` names those that are"
+                );
+                website
+            }
             (None, [website]) => website.clone(),
             (None, _) => {
-                anyhow::bail!("several websites are served\nhint: say which with --website")
+                anyhow::bail!(
+                    "it is not clear which website this is\nhint: say which with --website"
+                )
             }
         };
         let worked = self
@@ -158,19 +188,43 @@ impl Service {
         website: &WebsiteId,
         key: &str,
     ) -> anyhow::Result<Worked> {
-        let now = self.clock.now();
-        self.ledger
-            .enqueue(vec![command(kind, website, key, now)], now)
-            .await?;
-        let claim = self
-            .ledger
-            .claim_key(kind, website, key, self.worker.lease(), now)
-            .await?
-            .context("the row is being worked at this moment\nhint: its result is in the log; ask again in a moment")?;
+        self.take_charge().await?;
+        let claimed = tokio::time::timeout(AHEAD, async {
+            loop {
+                let now = self.clock.now();
+                let row = self.ledger.work(kind, website, key).await?;
+                match row.map(|row| (row.state, row.is_pending())) {
+                    // A trigger revives a dead letter now and then; a person does whenever they ask.
+                    Some((WorkState::Dead, _)) => {
+                        self.ledger.revive(kind, website, key, now).await?;
+                    }
+                    Some((_, true)) => {}
+                    // Due a little later: a worker beside us must not take the row before we do. If this process ends in
+                    // between, the worker does it then.
+                    _ => {
+                        let wanted = command(kind, website, key, now + AHEAD);
+                        self.ledger.enqueue(vec![wanted], now).await?;
+                    }
+                }
+                let lease = self.worker.lease();
+                let claim = self
+                    .ledger
+                    .claim_key(kind, website, key, lease, now)
+                    .await?;
+                if let Some(claim) = claim {
+                    return Ok::<_, LedgerError>(claim);
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        });
+        let claim = claimed.await.ok().transpose()?.context(
+            "the row is being worked at this moment\nhint: its result is in the log; ask again in a moment",
+        )?;
         Ok(self.worker.work(claim).await)
     }
 
     async fn arm(&self, event: Option<&str>) -> anyhow::Result<Answer> {
+        let websites = self.named_websites()?;
         let names = self.rule_names();
         let chosen: Vec<&String> = names
             .iter()
@@ -193,7 +247,7 @@ impl Service {
             .context("the watermark is taken from the app's database")?;
         let now = self.clock.now();
         let mut rows = Vec::new();
-        for website in &self.websites {
+        for website in websites {
             let armed = self.ledger.armings(website).await?;
             for name in &chosen {
                 let before = armed.iter().find(|arming| arming.rule == **name);
@@ -443,7 +497,7 @@ fn command(kind: WorkKind, website: &WebsiteId, key: &str, now: jiff::Timestamp)
         trigger: Trigger::Command,
         run_at: now,
         urgency: Urgency::Timer,
-        debounce: std::time::Duration::ZERO,
+        debounce: Duration::ZERO,
     }
 }
 

@@ -54,6 +54,7 @@ pub struct Service {
     server: ServerSettings,
     mode: Mode,
     definition_hash: String,
+    owned: Vec<OwnedName>,
 }
 
 /// The running service.
@@ -80,11 +81,10 @@ impl Service {
         let ledger_path = config.ledger.path.clone();
         let ledger = Ledger::open(config.ledger, now).await?;
         let definition = Arc::new(config.definition);
-        // One process has the ledger: the definition it was started with is the one that counts, also after going back to an
-        // older one.
-        ledger.adopt_definition(definition.hash(), now).await?;
+        // Whoever takes the ledger up notices first whether it was left alone for long, or is a copy: from then on every
+        // command and the worker are as careful as that asks for.
+        ledger.heartbeat(now).await?;
         let owned = owned_names(&definition.owned());
-        ledger.own(owned).await?;
         let rules = Arc::new(config.rules);
         let users = UserDirectory::connect(config.users, metrics.clone())
             .context("could not set up the look-ups")?;
@@ -123,7 +123,22 @@ impl Service {
             server,
             mode,
             definition_hash,
+            owned,
         })
+    }
+
+    /// Makes this definition the one in force: its names are ours from now on, for ever. Called before the first write to
+    /// Crisp, and never by a look: a draft that was only tried must not own anything.
+    async fn take_charge(&self) -> anyhow::Result<()> {
+        if self.mode == Mode::Live {
+            // One process has the ledger, so the definition it was started with counts, also after going back to an older
+            // one.
+            self.ledger
+                .adopt_definition(&self.definition_hash, self.clock.now())
+                .await?;
+            self.ledger.own(self.owned.clone()).await?;
+        }
+        Ok(())
     }
 
     /// The lifecycle events of the definition.
@@ -134,26 +149,32 @@ impl Service {
             .collect()
     }
 
-    /// Opens the listeners and starts the worker and the command socket.
-    pub async fn start(self) -> anyhow::Result<Running> {
-        let server = Server::start(
+    /// Opens the listeners and nothing else: deliveries are committed, and wait for somebody to step the worker.
+    pub async fn listen(&self) -> anyhow::Result<Server> {
+        self.take_charge().await?;
+        Ok(Server::start(
             self.server.clone(),
             self.ledger.clone(),
             self.metrics.clone(),
             self.clock.clone(),
-        )?;
-        let stop = CancellationToken::new();
-        self.worker.beat().await;
-        let worker = {
-            let (worker, stop) = (self.worker.clone(), stop.clone());
-            tokio::spawn(async move { worker.run(stop).await })
-        };
+        )?)
+    }
+
+    /// Opens the listeners and starts the worker and the command socket.
+    pub async fn start(self) -> anyhow::Result<Running> {
+        // First, so that the ledger's owner can be asked from the moment that somebody is told that it has one.
         let socket = CommandSocket::open(&self.ledger_path).with_context(|| {
             format!(
                 "could not open the command socket beside `{}`",
                 self.ledger_path.display()
             )
         })?;
+        let server = self.listen().await?;
+        let stop = CancellationToken::new();
+        let worker = {
+            let (worker, stop) = (self.worker.clone(), stop.clone());
+            tokio::spawn(async move { worker.run(stop).await })
+        };
         let service = self.clone();
         let socket = tokio::spawn(socket.serve(move |operation: Operation| {
             let service = service.clone();
@@ -200,18 +221,18 @@ impl Running {
     /// its lease expires, and the next process takes it up.
     pub async fn stop(self, deadline: Duration) -> Stopped {
         let Self {
-            server,
+            mut server,
             stop,
             mut worker,
             socket,
             ledger,
         } = self;
         let orderly = async {
-            // Webhooks first: what they commit may still be worked in the same process.
-            server.stop().await;
             stop.cancel();
-            // A worker that panicked has nothing left to finish.
-            drop((&mut worker).await);
+            // Side by side: a client that is slow to send its request must not use up the worker's time. A worker that
+            // panicked has nothing left to finish.
+            let ((), _ended) = tokio::join!(server.drain(), &mut worker);
+            server.close().await;
         };
         let stopped = if tokio::time::timeout(deadline, orderly).await.is_ok() {
             Stopped::InOrder
@@ -227,9 +248,14 @@ impl Running {
         stopped
     }
 
-    /// Ends when the worker ended without being asked to: a panic there must end the process with failure.
-    pub async fn crashed(&mut self) {
-        drop((&mut self.worker).await);
+    /// Ends when a part of the service ended without being asked to, and says which: the process must end with failure,
+    /// because what is left would look alive and do half of the job.
+    pub async fn crashed(&mut self) -> &'static str {
+        tokio::select! {
+            _ = &mut self.worker => "worker",
+            _ = &mut self.socket => "command socket",
+            () = self.server.ended() => "listener",
+        }
     }
 }
 
@@ -264,4 +290,51 @@ fn owned_names(owned: &crate::context::OwnedNames) -> Vec<OwnedName> {
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::environment::Environment;
+
+    async fn running(folder: &std::path::Path) -> Running {
+        let environment: Environment = [
+            ("CRISP_TOKEN_IDENTIFIER", "id".to_owned()),
+            ("CRISP_TOKEN_KEY", "key".to_owned()),
+            ("CRISP_SIGNING_SECRETS", "secret".to_owned()),
+            ("CRISP_SYNC_LISTEN", "127.0.0.1:0".to_owned()),
+            ("CRISP_SYNC_OPS_LISTEN", "127.0.0.1:0".to_owned()),
+            (
+                "DATABASE_URL",
+                format!("sqlite://{}", folder.join("app.db").display()),
+            ),
+            (
+                "CRISP_SYNC_LEDGER",
+                folder.join("ledger.db").display().to_string(),
+            ),
+        ]
+        .into_iter()
+        .collect();
+        let text = "[users]\nkey = \"id\"\nquery = \"SELECT id, email FROM users WHERE lower(email) = :email\"\n";
+        let config = Config::from_text("crisp-sync.toml", text, &environment)
+            .expect("the configuration is read");
+        let service = Box::pin(Service::build(config, Clock::System))
+            .await
+            .expect("the service is built");
+        service.start().await.expect("the service starts")
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_part_that_ends_by_itself_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut service = running(folder.path()).await;
+        service.worker.abort();
+        assert_eq!(service.crashed().await, "worker");
+        drop(service);
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut service = running(folder.path()).await;
+        service.socket.abort();
+        assert_eq!(service.crashed().await, "command socket");
+    }
 }

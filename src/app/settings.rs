@@ -4,6 +4,7 @@ use std::{num::NonZeroUsize, thread};
 
 use crate::{
     config::{Config, Mode as ConfiguredMode, TriggerName},
+    crisp::quota::QuotaSettings,
     ledger::Trigger,
     reconcile::{Mode, ReconcileSettings},
     server::{OpsToken, ServerSettings, interest::InterestSettings, webhooks::ReceiverSettings},
@@ -90,5 +91,10 @@ pub(super) fn worker(config: &Config) -> WorkerSettings {
         },
         probe_every: config.crisp.pause,
         keep: config.keep,
+        quota: QuotaSettings {
+            daily: config.crisp.daily_quota.get(),
+            unproven_percent: config.crisp.unproven_share,
+            ..QuotaSettings::for_tier(config.crisp.client.token.tier)
+        },
     }
 }

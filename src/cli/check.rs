@@ -7,9 +7,13 @@ use serde_json::json;
 use super::{ConfigOption, Ended, output};
 use crate::{
     clock::Clock,
-    config::Config,
-    crisp::client::{Client, Meter},
+    config::{self, Config, ConfigFaults, Environment},
+    crisp::{
+        client::{Client, Meter, PersonRef, Tier},
+        error::CrispError,
+    },
     expression::nearest,
+    ids::{Email, WebsiteId},
     ledger::{Ledger, LedgerError},
     telemetry::Metrics,
     users::{QueryName, Severity, Survey, UserDirectory},
@@ -34,6 +38,8 @@ struct Finding {
     hint: Option<String>,
     /// Worth a look, but nothing fails because of it.
     is_advice: bool,
+    /// The same, drawn in the file it is about.
+    drawn: Option<ConfigFaults>,
 }
 
 impl Finding {
@@ -43,6 +49,7 @@ impl Finding {
             fault: None,
             hint: None,
             is_advice: false,
+            drawn: None,
         }
     }
 
@@ -60,14 +67,83 @@ impl Finding {
             fault: Some(said.join("\n")),
             hint: own.or(hint),
             is_advice: false,
+            drawn: None,
+        }
+    }
+}
+
+impl Finding {
+    /// A fault of the file, as the configuration draws it.
+    fn in_file(
+        what: impl Into<String>,
+        faults: &ConfigFaults,
+        fault: &config::Fault,
+        is_advice: bool,
+    ) -> Self {
+        Self {
+            is_advice,
+            drawn: Some(faults.only(fault)),
+            ..Self::fault(what, fault.message.clone(), fault.hint.clone())
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let place = self.drawn.as_ref().and_then(|drawn| {
+            let fault = drawn.faults().first()?;
+            Some(drawn.place(fault))
+        });
+        json!({
+            "what": self.what,
+            "ok": self.fault.is_none() || self.is_advice,
+            "fault": self.fault,
+            "hint": self.hint,
+            "place": place,
+        })
+    }
+
+    fn print(&self) {
+        let Some(fault) = &self.fault else {
+            return output::line(&format!("ok     {}", self.what));
+        };
+        let word = if self.is_advice { "advice" } else { "fault " };
+        if let Some(drawn) = &self.drawn {
+            output::line(&format!("{word} {}", self.what));
+            return output::drawn(drawn);
+        }
+        output::line(&format!("{word} {}: {fault}", self.what));
+        if let Some(hint) = &self.hint {
+            output::line(&format!("       hint: {hint}"));
         }
     }
 }
 
 pub(super) async fn run(options: Options) -> anyhow::Result<Ended> {
-    let config = options.config.load()?;
+    let environment = Environment::from_process();
+    let config = match Config::load(options.config.path(), &environment) {
+        Ok(config) => config,
+        Err(faults) if options.json => {
+            let findings: Vec<_> = faults
+                .faults()
+                .iter()
+                .map(|fault| Finding::in_file("configuration", &faults, fault, false).json())
+                .collect();
+            output::line(&format!(
+                "{:#}",
+                json!({ "ok": false, "findings": findings })
+            ));
+            return Ok(Ended::Badly);
+        }
+        Err(faults) => return Err(faults.into()),
+    };
     let metrics = Metrics::default();
     let mut findings = vec![Finding::well("configuration")];
+    let warnings = config.drawn_warnings();
+    findings.extend(
+        warnings
+            .faults()
+            .iter()
+            .map(|fault| Finding::in_file("configuration", &warnings, fault, true)),
+    );
     // The two outside things are asked at once: one that does not answer must not delay what the other has to say.
     let (users, crisp, ledger) = tokio::join!(
         users(&config, &metrics),
@@ -82,32 +158,14 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Ended> {
         .filter(|finding| finding.fault.is_some() && !finding.is_advice)
         .count();
     if options.json {
-        let findings: Vec<_> = findings
-            .iter()
-            .map(|finding| {
-                json!({ "what": finding.what, "ok": finding.fault.is_none() || finding.is_advice, "fault": finding.fault, "hint": finding.hint })
-            })
-            .collect();
+        let findings: Vec<_> = findings.iter().map(Finding::json).collect();
         output::line(&format!(
             "{:#}",
             json!({ "ok": faults == 0, "findings": findings })
         ));
     } else {
         for finding in &findings {
-            match &finding.fault {
-                None => output::line(&format!("ok     {}", finding.what)),
-                Some(fault) => {
-                    let word = if finding.is_advice {
-                        "advice"
-                    } else {
-                        "fault "
-                    };
-                    output::line(&format!("{word} {}: {fault}", finding.what));
-                    if let Some(hint) = &finding.hint {
-                        output::line(&format!("       hint: {hint}"));
-                    }
-                }
-            }
+            finding.print();
         }
     }
     Ok(if faults == 0 {
@@ -133,11 +191,21 @@ async fn users(config: &Config, metrics: &Metrics) -> Vec<Finding> {
     let mut findings: Vec<Finding> = survey
         .faults
         .iter()
-        .map(|fault| Finding {
-            what: format!("{what}, `{}`", fault.path.join(".")),
-            fault: Some(fault.message.clone()),
-            hint: fault.hint.clone(),
-            is_advice: fault.severity == Severity::Advice,
+        .map(|fault| {
+            let is_advice = fault.severity == Severity::Advice;
+            let mut finding = Finding {
+                is_advice,
+                ..Finding::fault(
+                    format!("{what}, `{}`", fault.path.join(".")),
+                    fault.message.clone(),
+                    fault.hint.clone(),
+                )
+            };
+            // A URL mostly stands in the environment, and what is wrong with it is seldom in the file.
+            if fault.path.last().is_some_and(|key| key != "url") {
+                finding.drawn = Some(config.drawn(fault.clone(), is_advice));
+            }
+            finding
         })
         .collect();
     findings.extend(unknown_columns(config, &survey));
@@ -191,36 +259,77 @@ async fn crisp(config: &Config, metrics: &Metrics) -> Vec<Finding> {
     };
     let meter = Meter::default();
     let mut findings = Vec::new();
-    if let Some(website) = config.crisp.websites.first() {
-        findings.push(match client.probe(&meter, website).await {
-            Ok(()) => Finding::well("token"),
-            Err(error) => Finding::fault("token", error.to_string(), error.hint().map(Into::into)),
+    let anywhere = WebsiteId::parse(NO_WEBSITE).ok();
+    // A plugin's token is tried without a website.
+    let probed = config.crisp.websites.first().or(anywhere
+        .as_ref()
+        .filter(|_| config.crisp.client.token.tier == Tier::Plugin));
+    if let Some(website) = probed {
+        findings.push(told("token", client.probe(&meter, website).await));
+    }
+    if config.crisp.websites.is_empty() {
+        findings.push(Finding {
+            is_advice: true,
+            ..Finding::fault(
+                "websites",
+                "none is named, so none was tried; `plan`, `reconcile` and `events arm` need them named",
+                Some("set `crisp.websites` or CRISP_WEBSITES".to_owned()),
+            )
         });
     }
     for website in &config.crisp.websites {
-        let what = format!("website {website}");
-        let name = match client.website(&meter, website).await {
-            Ok(found) => found.name.unwrap_or_default(),
-            Err(error) => {
-                findings.push(Finding::fault(
-                    what,
-                    error.to_string(),
-                    error.hint().map(Into::into),
-                ));
-                continue;
-            }
-        };
-        // Production tokens enforce scopes, and one that is missing shows up only when it is used.
-        match client.conversations(&meter, website, 1).await {
-            Ok(_) => findings.push(Finding::well(format!("{what} ({name})"))),
-            Err(error) => findings.push(Finding::fault(
-                what,
-                error.to_string(),
-                error.hint().map(Into::into),
-            )),
-        }
+        findings.extend(one_website(config, &client, website).await);
     }
     findings
+}
+
+/// Stands where a plugin's token needs a website and none is named.
+const NO_WEBSITE: &str = "00000000-0000-0000-0000-000000000000";
+/// Nobody has this address: a contact that is not there is as good an answer as one that is.
+const NOBODY: &str = "nobody@crisp-sync.invalid";
+
+fn told(what: &str, result: Result<(), CrispError>) -> Finding {
+    match result {
+        Ok(()) => Finding::well(what),
+        Err(error) => Finding::fault(what, error.to_string(), error.hint().map(Into::into)),
+    }
+}
+
+/// Whether a website can be read in every way that a refresh needs. Production tokens enforce scopes, and one that is
+/// missing shows only when it is used; those for writing cannot be tried without writing.
+async fn one_website(config: &Config, client: &Client, website: &WebsiteId) -> Vec<Finding> {
+    let meter = Meter::default();
+    let what = format!("website {website}");
+    let name = match client.website(&meter, website).await {
+        Ok(found) => found.name.unwrap_or_default(),
+        Err(error) => return vec![told(&what, Err(error))],
+    };
+    let Ok(nobody) = Email::parse(NOBODY).map(PersonRef::Email) else {
+        return Vec::new();
+    };
+    let mut results = vec![
+        client.conversations(&meter, website, 1).await.map(drop),
+        client.profile(&meter, website, &nobody).await.map(drop),
+        client.people_data(&meter, website, &nobody).await.map(drop),
+    ];
+    if config.rules.iter().next().is_some() {
+        let timeline = client.people_events(&meter, website, &nobody, 1).await;
+        results.push(timeline.map(drop));
+    }
+    let faults: Vec<Finding> = results
+        .into_iter()
+        .filter(|result| {
+            !matches!(
+                result,
+                Ok(()) | Err(CrispError::PeopleNotFound | CrispError::NotFound)
+            )
+        })
+        .map(|result| told(&what, result))
+        .collect();
+    if faults.is_empty() {
+        return vec![Finding::well(format!("{what} ({name})"))];
+    }
+    faults
 }
 
 async fn ledger(config: &Config) -> Vec<Finding> {

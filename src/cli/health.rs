@@ -2,31 +2,63 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     time::Duration,
 };
 
 use anyhow::Context as _;
 
 use super::{Ended, output};
+use crate::config::environment::{self, Environment};
 
 /// Options of `health`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// The port the service listens on
-    #[arg(long, env = "PORT", default_value_t = 8080)]
-    port: u16,
+    /// The port the service listens on; without it, what `CRISP_SYNC_LISTEN` or `PORT` says, or 8080
+    #[arg(long)]
+    port: Option<u16>,
     /// What stands before every path, if the service was given a prefix
-    #[arg(long, default_value = "")]
+    #[arg(
+        long,
+        env = "CRISP_SYNC_PATH_PREFIX",
+        default_value = "",
+        value_name = "PATH"
+    )]
     path_prefix: String,
 }
 
+impl Options {
+    /// Where to ask, by what the service itself goes by. One that listens everywhere also listens on this machine's own
+    /// address.
+    fn address(&self, environment: &Environment) -> SocketAddr {
+        let told = environment.get(environment::LISTEN.name);
+        let told = told.and_then(|address| address.trim().parse::<SocketAddr>().ok());
+        let port = environment.get(environment::PORT.name);
+        let port = port.and_then(|port| port.trim().parse().ok());
+        let mut address = match (self.port, told) {
+            (None, Some(address)) => address,
+            (typed, _) => {
+                SocketAddr::from((Ipv4Addr::LOCALHOST, typed.or(port).unwrap_or(DEFAULT_PORT)))
+            }
+        };
+        if address.ip().is_unspecified() {
+            address.set_ip(match address.ip() {
+                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        address
+    }
+}
+
+/// Where `serve` listens when nobody says otherwise.
+const DEFAULT_PORT: u16 = 8080;
 /// A service that does not answer within this is not well.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 #[expect(clippy::unused_async, reason = "every command has one shape")]
 pub(super) async fn run(options: &Options) -> anyhow::Result<Ended> {
-    let address = SocketAddr::from(([127, 0, 0, 1], options.port));
+    let address = options.address(&Environment::from_process());
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).with_context(|| {
         format!("could not reach {address}\nhint: does the service run, and on this port?")
     })?;

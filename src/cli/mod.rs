@@ -71,6 +71,10 @@ pub(crate) struct ConfigOption {
 }
 
 impl ConfigOption {
+    fn path(&self) -> &std::path::Path {
+        &self.config
+    }
+
     /// Loads it, or says everything that is wrong with it.
     fn load(&self) -> anyhow::Result<Config> {
         Ok(Config::load(&self.config, &Environment::from_process())?)

@@ -1,17 +1,24 @@
 //! How answers and errors look.
 #![expect(clippy::print_stdout, reason = "what a command found is its data")]
 
-use crate::server::command::{Answer, Table};
+use crate::{
+    config::{ConfigFaults, Palette},
+    server::command::{Answer, Table},
+};
 
 use super::Ended;
 
-/// Prints an answer: for a script as JSON, for a person as lines and a table.
+/// Prints an answer: for a script as JSON, for a person as lines and a table. What a failure says goes to standard error.
 pub(super) fn answer(answer: &Answer, json: bool) -> Ended {
     if json {
         println!("{:#}", answer.json);
     } else {
         for line in &answer.lines {
-            println!("{line}");
+            if answer.ok {
+                println!("{line}");
+            } else {
+                error(&anyhow::Error::msg(line.clone()));
+            }
         }
         if let Some(table) = &answer.table {
             println!("{}", render(table));
@@ -23,6 +30,11 @@ pub(super) fn answer(answer: &Answer, json: bool) -> Ended {
 /// Prints one line of data.
 pub(super) fn line(text: &str) {
     println!("{text}");
+}
+
+/// Prints faults of the configuration as data, drawn in their file.
+pub(super) fn drawn(faults: &ConfigFaults) {
+    anstream::println!("{}", faults.draw(Palette::Coloured).trim_end());
 }
 
 /// A table as text, without frames: it can be cut and sorted.
@@ -40,8 +52,13 @@ pub(super) fn render(table: &Table) -> String {
         .join("\n")
 }
 
-/// Prints an error with what caused it, to standard error. Hints that the error carries come last.
+/// Prints an error with what caused it, to standard error. Hints that the error carries come last. The faults of a
+/// configuration are drawn, and say themselves that they are errors.
 pub(super) fn error(error: &anyhow::Error) {
+    if let Some(faults) = error.downcast_ref::<ConfigFaults>() {
+        anstream::eprintln!("{}", faults.render(Palette::Coloured));
+        return;
+    }
     let mut hints = Vec::new();
     let mut lines = Vec::new();
     for cause in error.chain() {

@@ -16,7 +16,7 @@ pub(super) struct Options {
     #[arg(long)]
     session: Option<String>,
     /// The conversation's website, where several are served
-    #[arg(long, requires = "session")]
+    #[arg(long, requires = "session", conflicts_with = "email")]
     website: Option<String>,
     /// Print JSON
     #[arg(long)]

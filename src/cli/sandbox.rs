@@ -71,7 +71,9 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Ended> {
         "token     {}:{} (tier {})",
         token.identifier, token.key, token.tier
     ));
-    output::line("control   /sandbox/state, /sandbox/chats, /sandbox/faults … (docs/sandbox.md)");
+    output::line(
+        "control   /sandbox/state, /sandbox/conversations, /sandbox/faults … (docs/sandbox.md)",
+    );
     signals.next().await;
     sandbox.stop().await;
     Ok(Ended::Well)

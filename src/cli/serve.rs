@@ -20,6 +20,16 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Ended> {
     let config = options.config.load()?;
     telemetry::init(config.log.format, config.log.filter.as_deref());
     let signals = Signals::listen().context("could not take over the signals")?;
+    let warnings = config.drawn_warnings();
+    for warning in warnings.faults() {
+        tracing::warn!(
+            event = events::CONFIG_WARNING,
+            place = warnings.place(warning),
+            reason = warning.message,
+            hint = warning.hint,
+            "the configuration is probably not meant so"
+        );
+    }
     let deadline = config.server.shutdown_deadline;
     let service = Service::build(config, Clock::System).await?;
     let running = service.start().await?;
@@ -34,10 +44,12 @@ pub(super) async fn until_stopped(
 ) -> anyhow::Result<Ended> {
     let signal = tokio::select! {
         signal = signals.next() => signal,
-        () = running.crashed() => anyhow::bail!("the worker ended unexpectedly\nhint: the log says why; the ledger is intact, so start the service again"),
+        part = running.crashed() => anyhow::bail!("the {part} ended unexpectedly\nhint: the log says why; the ledger is intact, so start the service again"),
     };
     let clock = Clock::System;
     let began = clock.now();
+    // First the word to whoever balances the load, then the line that says so.
+    running.server.turn_away();
     tracing::info!(
         event = events::SERVICE_DRAINING,
         signal,

@@ -170,11 +170,10 @@ impl<'a> Document<'a> {
     }
 
     /// The path with an event's name replaced by its index: queries are known by the event they are for, and its own
-    /// section is where they stand. The sweep's query has a section of its own too.
+    /// section is where they stand.
     pub(super) fn indexed(&self, path: Vec<String>) -> Vec<String> {
         let words: Vec<&str> = path.iter().map(String::as_str).collect();
         match words.as_slice() {
-            ["lifecycle", "query"] => vec!["sweep".to_owned(), "query".to_owned()],
             ["lifecycle", "event", name, ..] if name.parse::<usize>().is_err() => {
                 let events = self.node(path.get(..2).unwrap_or_default());
                 let index = events

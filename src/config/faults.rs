@@ -54,12 +54,22 @@ pub enum Palette {
     Coloured,
 }
 
+/// How grave the faults are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Grade {
+    /// The configuration cannot be used.
+    Error,
+    /// It can, and is probably not meant.
+    Warning,
+}
+
 /// Every fault of one configuration.
 ///
 /// `Display` is [`Palette::Plain`]. A command prints `render(Palette::Coloured)` through `anstream`, which takes the
 /// colours away where they do not belong.
 #[derive(Clone, thiserror::Error)]
 pub struct ConfigFaults {
+    grade: Grade,
     name: String,
     /// The file's text with its secrets blotted out, byte for byte as long as the original.
     text: String,
@@ -75,9 +85,18 @@ impl ConfigFaults {
             Place::Named(_) => (2, 0),
         });
         Self {
+            grade: Grade::Error,
             name: name.to_owned(),
             text: redacted,
             faults,
+        }
+    }
+
+    /// The same as warnings.
+    pub(super) fn into_warnings(self) -> Self {
+        Self {
+            grade: Grade::Warning,
+            ..self
         }
     }
 
@@ -102,24 +121,57 @@ impl ConfigFaults {
         Some((before.matches('\n').count() + 1, column))
     }
 
+    /// One of the faults alone.
+    #[must_use]
+    pub fn only(&self, fault: &Fault) -> Self {
+        Self {
+            faults: vec![fault.clone()],
+            ..self.clone()
+        }
+    }
+
+    /// Where a fault lies, for a line of text: `file:line:column`, the file, or a variable's name.
+    pub fn place(&self, fault: &Fault) -> String {
+        match (&fault.place, self.position(fault)) {
+            (Place::Named(name), _) => name.clone(),
+            (_, Some((line, column))) => format!("{}:{line}:{column}", self.name),
+            _ => self.name.clone(),
+        }
+    }
+
     /// Draws every fault and counts them.
     pub fn render(&self, palette: Palette) -> String {
-        let renderer = match palette {
-            Palette::Plain => Renderer::plain(),
-            Palette::Coloured => Renderer::styled(),
+        let mut drawn = self.draw(palette);
+        let (one, many) = match self.grade {
+            Grade::Error => ("1 fault", "faults"),
+            Grade::Warning => ("1 warning", "warnings"),
         };
+        let count = match self.faults.len() {
+            1 => one.to_owned(),
+            count => format!("{count} {many}"),
+        };
+        let close = format!("{count} in the configuration `{}`", self.name);
+        let close = Group::with_title(self.level().primary_title(close));
+        drawn.push_str(&renderer(palette).render(&[close]));
+        drawn
+    }
+
+    /// Draws every fault, each with an empty line behind it.
+    pub fn draw(&self, palette: Palette) -> String {
+        let renderer = renderer(palette);
         let mut drawn = String::new();
         for fault in &self.faults {
             drawn.push_str(&renderer.render(&[self.group(fault)]));
             drawn.push_str("\n\n");
         }
-        let count = match self.faults.len() {
-            1 => "1 fault".to_owned(),
-            count => format!("{count} faults"),
-        };
-        let close = format!("{count} in the configuration `{}`", self.name);
-        drawn.push_str(&renderer.render(&[Group::with_title(Level::ERROR.primary_title(close))]));
         drawn
+    }
+
+    fn level(&self) -> Level<'static> {
+        match self.grade {
+            Grade::Error => Level::ERROR,
+            Grade::Warning => Level::WARNING,
+        }
     }
 
     fn group<'a>(&'a self, fault: &'a Fault) -> Group<'a> {
@@ -127,7 +179,7 @@ impl ConfigFaults {
             Place::Named(name) => format!("{name}: {}", fault.message),
             Place::Span(_) | Place::File => fault.message.clone(),
         };
-        let group = Group::with_title(Level::ERROR.primary_title(title));
+        let group = Group::with_title(self.level().primary_title(title));
         let group = match &fault.place {
             Place::Span(span) => group.element(
                 Snippet::source(self.text.as_str())
@@ -141,6 +193,13 @@ impl ConfigFaults {
             Some(hint) => group.element(Level::HELP.with_name("hint").message(hint.as_str())),
             None => group,
         }
+    }
+}
+
+fn renderer(palette: Palette) -> Renderer {
+    match palette {
+        Palette::Plain => Renderer::plain(),
+        Palette::Coloured => Renderer::styled(),
     }
 }
 

@@ -24,7 +24,7 @@ pub mod schema;
 mod resolve;
 
 use std::{
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -35,7 +35,7 @@ pub use resolve::{
     identity::IdentitySettings,
     server::{LogSettings, ServerSettings},
     webhooks::WebhookSettings,
-    work::{BrakeSettings, SweepSettings, TriggerSettings, WorkerSettings},
+    work::{TriggerSettings, WorkerSettings},
 };
 
 use crate::{
@@ -72,19 +72,46 @@ pub struct Config {
     pub triggers: TriggerSettings,
     /// How work is done and tried again.
     pub worker: WorkerSettings,
-    /// Finding users that no conversation brings up.
-    pub sweep: Option<SweepSettings>,
-    /// What stops a flood of lifecycle events.
-    pub brake: BrakeSettings,
     /// Log lines.
     pub log: LogSettings,
     /// What is allowed and probably not meant.
     pub warnings: Vec<Fault>,
     /// The files that secrets were read from: whoever waits for a new secret reads the configuration again when one changes.
     pub secret_files: Vec<PathBuf>,
+    /// The file, to draw in it what is found later.
+    source: Source,
+}
+
+/// A configuration's text with its secrets blotted out.
+#[derive(Clone, Default)]
+struct Source {
+    name: String,
+    text: String,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.name)
+    }
 }
 
 impl Config {
+    /// The warnings, to be drawn in their file.
+    pub fn drawn_warnings(&self) -> ConfigFaults {
+        let Source { name, text } = &self.source;
+        ConfigFaults::new(name, text.clone(), self.warnings.clone()).into_warnings()
+    }
+
+    /// What was found later, such as by the database, to be drawn in the file it is about.
+    pub fn drawn(&self, fault: impl Into<DefinitionFault>, is_advice: bool) -> ConfigFaults {
+        let faults = Self::pointed(&self.source.name, &self.source.text, [fault.into()]);
+        if is_advice {
+            faults.into_warnings()
+        } else {
+            faults
+        }
+    }
+
     /// Reads the file at `path`.
     pub fn load(path: &Path, environment: &Environment) -> Result<Self, ConfigFaults> {
         let name = path.display().to_string();
@@ -134,7 +161,11 @@ impl Config {
             warnings: Vec::new(),
             secret_files: Vec::new(),
         };
-        let config = resolver.config(&written);
+        let mut config = resolver.config(&written);
+        config.source = Source {
+            name: name.to_owned(),
+            text: redact::redact(text),
+        };
         found.append(&mut resolver.faults);
         if found.is_empty() {
             Ok(config)

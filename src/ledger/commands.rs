@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use crate::ids::WebsiteId;
 
 use super::{
-    Claim, Enqueue, Gap, Ledger, LedgerError, OutboxFilter, OwnedName, Settled, Settlement,
-    Standing, WorkKind, Write,
+    Begun, Claim, Enqueue, Gap, Ledger, LedgerError, OutboxFilter, OutboxRow, OwnedName, Settled,
+    Settlement, Spacing, Standing, WorkKind, Write,
 };
 
 impl Ledger {
@@ -75,15 +75,16 @@ impl Ledger {
         self.shared.store.extend(claim, lease, now).await
     }
 
-    /// Commits that an occurrence of the claimed person is on its way, before the request is made. `false` means that it
-    /// must not be made: the lease is over, or the occurrence is not `due`.
+    /// Commits that an occurrence of the claimed person is on its way, with all that may not be forgotten of it: when, to
+    /// which address, and the high-water mark of its event. The request may be made on [`Begun::Yes`] alone.
     pub async fn begin_send(
         &self,
         claim: &Claim,
-        outbox_key: &str,
+        row: &OutboxRow,
+        spacing: Option<&Spacing>,
         now: Timestamp,
-    ) -> Result<bool, LedgerError> {
-        self.shared.store.begin_send(claim, outbox_key, now).await
+    ) -> Result<Begun, LedgerError> {
+        self.shared.store.begin_send(claim, row, spacing, now).await
     }
 
     /// Enqueues work that no webhook asked for: a command's, a sweep's.

@@ -34,7 +34,7 @@ pub use error::{LedgerError, Source};
 pub use mirror::{
     ContactState, ConversationMirror, OwnedKind, OwnedName, PersonMirror, Side, Write,
 };
-pub use outbox::{Arming, OutboxFilter, OutboxRow, SendCount};
+pub use outbox::{Arming, Begun, OutboxFilter, OutboxRow, SendCount, Spacing};
 pub use quota::{DayQuota, Gap, Health, Pause, PauseScope, Standing};
 pub use sqlite::{MIGRATIONS, MigrationFile};
 pub use work::{

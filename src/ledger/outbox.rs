@@ -107,11 +107,34 @@ pub struct Arming {
     pub armed_at: Timestamp,
 }
 
+/// What may not have been sent to the same address of late, when another is to be sent there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spacing {
+    /// The names of the event.
+    pub events: Vec<String>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Whether an occurrence is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Begun {
+    /// `sending` is committed: make the request.
+    Yes,
+    /// Another occurrence went to the same address too short a time ago. Nothing was written.
+    TooSoon,
+    /// The row was moved since it was read. Nothing was written.
+    Moved,
+    /// The lease is over. Nothing was written.
+    LeaseLost,
+}
+
 /// What the brake looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SendCount {
     /// Occurrences sent, or being sent, since the instant asked for.
     pub sent: u64,
-    /// Occurrences that the brake holds now.
+    /// Occurrences that the brake holds now: those `held` for the reason [`BRAKE`](crate::lifecycle::BRAKE).
     pub held: u64,
 }

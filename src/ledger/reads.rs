@@ -52,6 +52,15 @@ impl Ledger {
         self.shared.store.person_by_email(website, email).await
     }
 
+    /// The address under which a person was last seen in a conversation.
+    pub async fn last_email_of(
+        &self,
+        website: &WebsiteId,
+        user_key: &UserKey,
+    ) -> Result<Option<Email>, LedgerError> {
+        self.shared.store.last_email_of(website, user_key).await
+    }
+
     /// How many people are known on a website.
     pub async fn person_count(&self, website: &WebsiteId) -> Result<u64, LedgerError> {
         self.shared.store.person_count(website).await
@@ -80,7 +89,7 @@ impl Ledger {
         self.shared.store.high_water(website, user_key).await
     }
 
-    /// Per event, when one was last sent to an address.
+    /// Per event, when the last request for one left for an address, whatever became of it short of a refusal.
     pub async fn last_sent_to(
         &self,
         website: &WebsiteId,

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{
     Guards, Known, Memory, Occurrence, OccurrenceAt, OutboxState, Rule, Rules,
-    later_events::LaterEvents,
+    later_events::LaterEvents, memory::LOOK_AGAIN, period::later,
 };
 
 /// A row to write: a new one, or another state for one that is known.
@@ -102,6 +102,26 @@ pub fn judge(
         .iter()
         .map(|occurrence| bench.judge(occurrence))
         .collect()
+}
+
+/// When a user has to be looked at again for what is not true yet: no row waits for it, so nothing else would come back.
+pub fn look_again(
+    rules: &Rules,
+    occurrences: &[Occurrence],
+    memory: &Memory<'_>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let bench = Bench::new(rules, occurrences, memory, Guards::OPEN, now);
+    occurrences
+        .iter()
+        .filter(|occurrence| {
+            bench.judge(occurrence) == Judgement::NotYet
+                && rules
+                    .rule(&occurrence.event)
+                    .is_some_and(|rule| !bench.is_too_old(rule, occurrence.happened_at()))
+        })
+        .map(|occurrence| occurrence.due.max(later(now, LOOK_AGAIN)))
+        .min()
 }
 
 struct Bench<'a> {

@@ -9,10 +9,12 @@
 //! The caller, for one user at a time and under one lease:
 //!
 //! 1. reads the user, calls [`occurrences`] and [`decide()`], and stores rows and [`Edges`] in one transaction;
-//! 2. for each `due` row reads the user again and calls [`recheck()`], with a [`Memory`] that holds what was sent a moment ago;
+//! 2. for each `due` row reads the user again and calls [`recheck()`], with a [`Memory`] that holds what was sent a moment ago,
+//!    and asks [`brakes`] whether it is one too many;
 //! 3. where [`Rules::needs_timeline`] says so reads Crisp's timeline past [`timeline::Sought::earliest`], and calls
-//!    [`timeline::clear`];
-//! 4. commits `sending` with `attempted_at`, and the high-water mark of the event ([`OutboxState::may_be_in_crisp`]);
+//!    [`timeline::clear`]; where [`Rules::needs_proof`] says so, a list from a cache is not enough;
+//! 4. commits `sending` with `attempted_at`, the address, and the high-water mark of the event
+//!    ([`OutboxState::may_be_in_crisp`]), if nothing of the event went to that address within `min_gap`;
 //! 5. posts, once;
 //! 6. stores `sent`, or on a clear refusal what follows from it, or leaves `sending` for [`settle_ambiguous`].
 //!
@@ -20,6 +22,7 @@
 //! Crisp's answer or Crisp's timeline.
 
 mod ambiguity;
+mod brake;
 mod compile;
 mod decide;
 mod due;
@@ -38,7 +41,8 @@ mod source;
 pub mod timeline;
 
 pub use ambiguity::{Ambiguity, BETWEEN_READS, PATIENCE, Reading, settle_ambiguous};
-pub use decide::{Decision, Judgement, decide, judge};
+pub use brake::{BRAKE, BRAKE_WINDOW, brakes};
+pub use decide::{Decision, Judgement, decide, judge, look_again};
 pub use due::{Found, occurrences};
 pub use edges::{Edge, Edges, Gap};
 pub use error::RuleError;

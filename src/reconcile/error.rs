@@ -44,6 +44,8 @@ pub enum Disposition {
         /// What Crisp asked for.
         after: Option<Duration>,
     },
+    /// Another attempt, however often it takes.
+    Wait,
     /// Every call with this token waits.
     PauseToken {
         /// What Crisp asked for.
@@ -80,11 +82,30 @@ impl ReconcileError {
                 Verdict::Gone => Disposition::Gone,
                 Verdict::Invalid => Disposition::Invalid,
             },
-            Self::Users(error) if error.is_transient() => Disposition::Retry { after: None },
-            // A ledger that fails now may work later; a deadline that passed may be met by the next attempt.
-            Self::Ledger(_) | Self::Deadline => Disposition::Retry { after: None },
+            // An outage of the app's database or of the ledger is nobody's fault but the outage's: it buries no work.
+            Self::Users(error) if error.is_transient() => Disposition::Wait,
+            Self::Ledger(_) => Disposition::Wait,
+            // A deadline that passed may be met by the next attempt.
+            Self::Deadline => Disposition::Retry { after: None },
             Self::Users(_) | Self::Evaluate(_) | Self::Rule(_) => Disposition::Invalid,
             Self::LeaseLost => Disposition::LeaseLost,
+        }
+    }
+
+    /// Whether the same thing may well work later.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self.disposition(),
+            Disposition::Retry { .. } | Disposition::Wait
+        )
+    }
+
+    /// Whether a write may have been applied though nobody said so: what the mirror holds is in doubt.
+    pub fn leaves_doubt(&self) -> bool {
+        match self {
+            Self::Crisp(error) => error.is_ambiguous(),
+            Self::Deadline => true,
+            _ => false,
         }
     }
 

@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Mode, ReconcileError, Reconciler, Run, trace::TracedEvent};
+use super::{Mode, ReconcileError, Reconciler, Run, send::Sending, trace::TracedEvent};
 use crate::{
     ids::WebsiteId,
-    ledger::{OutboxRow, PersonMirror, Settled, Write},
-    lifecycle::{Decision, Edges, Gap, Known, Memory, OutboxState, decide, occurrences},
+    ledger::{ContactState, OutboxRow, PersonMirror, Settled, Write},
+    lifecycle::{
+        Decision, Edges, Gap, Known, Memory, OutboxState, decide, look_again, occurrences,
+    },
     record::User,
     telemetry::{self, metrics::PeopleEventLabels},
 };
@@ -38,22 +40,20 @@ pub(super) struct Outbox {
 }
 
 impl Reconciler {
-    /// Decides on the occurrences of a user, and sends what is due.
+    /// Decides on the occurrences of a user, and sends what is due. `contact_gone` says that the contact was there before
+    /// this run, and is not now.
     pub(super) async fn events(
         &self,
         run: &mut Run,
         website: &WebsiteId,
         mirror: &mut PersonMirror,
         user: &User,
+        contact_gone: bool,
     ) -> Result<EventsDone, ReconcileError> {
         if self.rules.is_empty() {
             return Ok(EventsDone::default());
         }
-        let since = run
-            .now
-            .checked_sub(self.rules.longest_age())
-            .unwrap_or(Timestamp::MIN);
-        let event_rows = match self.users.event_rows(user, since).await {
+        let event_rows = match self.users.event_rows(user, self.since(run.now)).await {
             Ok(rows) => rows,
             // The contact is refreshed already, and must be remembered; the events are owed.
             Err(error) => {
@@ -74,7 +74,7 @@ impl Reconciler {
         if let Ok(edges) = serde_json::to_value(&found.edges) {
             mirror.edges = edges;
         }
-        let mut outbox = self.remembered(website, user, gap).await?;
+        let mut outbox = self.remembered(website, mirror, gap).await?;
         if outbox.watermarks.is_empty() && !found.occurrences.is_empty() {
             run.trace
                 .fact("lifecycle events are not armed: none is recorded");
@@ -97,26 +97,52 @@ impl Reconciler {
             }
         }
         if run.hand.mode() != Mode::Live {
-            return Ok(EventsDone::default());
-        }
-        writes.push(Write::Person(mirror.clone()));
-        self.checkpoint(run, writes).await?;
-        let mut done = self
-            .send_due(
+            self.send_on_paper(
                 run,
                 website,
                 mirror,
                 user,
-                event_rows,
-                found.edges,
-                &mut outbox,
+                (&event_rows, &found.edges),
+                &outbox,
             )
             .await?;
-        done.again_at = [done.again_at, outbox.next_at()]
+            return Ok(EventsDone::default());
+        }
+        let known = outbox.known();
+        let look_again = look_again(
+            &self.rules,
+            &found.occurrences,
+            &outbox.memory(&known),
+            run.now,
+        );
+        writes.push(Write::Person(mirror.clone()));
+        self.checkpoint(run, writes).await?;
+        let now = run.now;
+        let sending = Sending {
+            reconciler: self,
+            run,
+            website,
+            mirror,
+            user,
+            edges: &found.edges,
+            outbox: &mut outbox,
+            timeline: None,
+            contact_gone,
+            done: EventsDone::default(),
+        };
+        // Boxed: the future of a person's run is nested deep already.
+        let mut done = Box::pin(sending.work()).await?;
+        done.again_at = [done.again_at, outbox.next_at(now), look_again]
             .into_iter()
             .flatten()
             .min();
         Ok(done)
+    }
+
+    /// From when on occurrences can still be sent.
+    pub(super) fn since(&self, now: Timestamp) -> Timestamp {
+        now.checked_sub(self.rules.longest_age())
+            .unwrap_or(Timestamp::MIN)
     }
 
     /// The last time of which the ledger may know less than happened, in the core's words.
@@ -129,23 +155,26 @@ impl Reconciler {
     }
 
     /// Everything the ledger remembers that bears on this user's events.
-    async fn remembered(
+    pub(super) async fn remembered(
         &self,
         website: &WebsiteId,
-        user: &User,
+        mirror: &PersonMirror,
         gap: Option<Gap>,
     ) -> Result<Outbox, ReconcileError> {
-        let email = self.ledger.pseudonyms().email(&user.email);
-        let rows = self.ledger.outbox(website, &user.key).await?;
+        let last_to_address = match &mirror.email_mac {
+            Some(email) => self.ledger.last_sent_to(website, email).await?,
+            None => BTreeMap::new(),
+        };
+        let rows = self.ledger.outbox(website, &mirror.user_key).await?;
         let armings = self.ledger.armings(website).await?;
         Ok(Outbox {
             rows: rows.into_iter().map(|row| (row.key.clone(), row)).collect(),
-            high_water: self.ledger.high_water(website, &user.key).await?,
+            high_water: self.ledger.high_water(website, &mirror.user_key).await?,
             watermarks: armings
                 .into_iter()
                 .map(|arming| (arming.rule, arming.watermark))
                 .collect(),
-            last_to_address: self.ledger.last_sent_to(website, &email).await?,
+            last_to_address,
             gap,
         })
     }
@@ -260,18 +289,70 @@ impl Outbox {
         }
     }
 
-    /// When the next row can be worked on.
-    fn next_at(&self) -> Option<Timestamp> {
-        self.rows
-            .values()
-            .filter_map(|row| match row.state {
+    /// The rows whose turn it is, in the order they happened; those that hold others up are among them.
+    pub(super) fn turns(
+        &self,
+        mirror: &PersonMirror,
+        creates: bool,
+        now: Timestamp,
+    ) -> Vec<String> {
+        self.in_order()
+            .into_iter()
+            .filter(|row| Self::is_up(row, mirror, creates, now) || Self::is_barrier(row, now))
+            .map(|row| row.key.clone())
+            .collect()
+    }
+
+    fn in_order(&self) -> Vec<&OutboxRow> {
+        let mut rows: Vec<&OutboxRow> = self.rows.values().collect();
+        rows.sort_by_key(|row| (row.instant.unwrap_or(row.due_at), &row.key));
+        rows
+    }
+
+    /// Whether it is a row's turn. A parked one comes back when there is a contact, or one may be made; an attempt without
+    /// an answer when there is something to read.
+    pub(super) fn is_up(
+        row: &OutboxRow,
+        mirror: &PersonMirror,
+        creates: bool,
+        now: Timestamp,
+    ) -> bool {
+        let not_before = row.not_before.is_none_or(|at| at <= now);
+        match row.state {
+            OutboxState::Due | OutboxState::Scheduled => row.due_at <= now && not_before,
+            OutboxState::Sending => not_before,
+            OutboxState::Parked => match mirror.contact {
+                ContactState::Exists => true,
+                ContactState::Unknown => creates,
+                ContactState::Removed => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// Whether it is on its way and cannot go on yet: nothing that happened later may go before it.
+    pub(super) fn is_barrier(row: &OutboxRow, now: Timestamp) -> bool {
+        matches!(row.state, OutboxState::Sending | OutboxState::Due)
+            && row.not_before.is_some_and(|at| at > now)
+    }
+
+    /// When the next row can be worked on; what waits behind one that cannot go on waits with it.
+    fn next_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let mut next = None;
+        for row in self.in_order() {
+            let at = match row.state {
                 OutboxState::Scheduled | OutboxState::Due => {
-                    Some(row.due_at.max(row.not_before.unwrap_or(row.due_at)))
+                    row.due_at.max(row.not_before.unwrap_or(row.due_at))
                 }
-                OutboxState::Sending => row.not_before,
-                _ => None,
-            })
-            .min()
+                OutboxState::Sending => row.not_before.unwrap_or(now),
+                _ => continue,
+            };
+            if Self::is_barrier(row, now) {
+                return Some(next.map_or(at, |next: Timestamp| next.min(at)));
+            }
+            next = Some(next.map_or(at, |next: Timestamp| next.min(at)));
+        }
+        next
     }
 }
 

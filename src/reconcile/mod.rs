@@ -8,6 +8,7 @@
 //! Promises: an effect that is in force already costs no request; a GET comes before every PATCH that replaces; nothing
 //! is retried here, an error says what to do next ([`ReconcileError::disposition`]) and the worker does it.
 
+mod attempt;
 mod contact;
 mod conversation;
 mod error;
@@ -15,9 +16,13 @@ mod events;
 mod hand;
 mod person;
 mod plan;
+mod profile;
 mod send;
+mod session_layer;
 mod stamp;
+mod timeline;
 mod trace;
+mod visitor;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -29,12 +34,14 @@ pub use plan::Plan;
 pub use trace::RunTrace;
 
 use crate::{
+    clock::Clock,
     context::{Definition, OwnedNames},
     crisp::client::Client,
-    identity::{Channel, ChannelPolicy, Policy, VerificationAddress},
+    identity::{Channel, ChannelPolicy, Policy, Trust, VerificationAddress},
     ids::WebsiteId,
     ledger::{Claim, Ledger, OwnedKind, OwnedName, Side, Trace, Write},
     lifecycle::Rules,
+    pseudonym::UserRef,
     telemetry::Metrics,
     users::UserDirectory,
 };
@@ -168,10 +175,16 @@ pub struct Run {
     pub claim: Option<Claim>,
     /// When it began. One instant for the whole run, so that its parts agree.
     pub now: Timestamp,
+    /// The time while it runs: a request that cannot be taken back is dated by when it leaves.
+    pub(crate) clock: Clock,
     /// Crisp, as this run may use it.
     pub(crate) hand: Hand,
     /// What was decided and why, for `explain`.
     pub trace: RunTrace,
+    /// The person, once found.
+    pub user: Option<UserRef>,
+    /// Whether the visitor proved their address, where there is one.
+    pub trust: Option<Trust>,
 }
 
 impl Reconciler {
@@ -197,12 +210,15 @@ impl Reconciler {
     }
 
     /// Starts a run for a claim.
-    pub fn run(&self, claim: Claim, now: Timestamp) -> Run {
+    pub fn run(&self, claim: Claim, clock: Clock) -> Run {
         Run {
             claim: Some(claim),
-            now,
+            now: clock.now(),
+            clock,
             hand: Hand::new(self.crisp.clone(), self.settings.mode),
             trace: RunTrace::default(),
+            user: None,
+            trust: None,
         }
     }
 

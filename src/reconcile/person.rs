@@ -4,10 +4,11 @@
 
 use super::{Mode, Outcome, ReconcileError, Reconciled, Reconciler, Run};
 use crate::{
+    crisp::client::PersonRef,
     ids::{UserKey, WebsiteId},
     ledger::{ContactState, PersonMirror, Write},
     record::User,
-    users::{Freshness, Lookup},
+    users::{Freshness, Lookup, UsersError},
 };
 
 impl Reconciler {
@@ -23,11 +24,55 @@ impl Reconciler {
             .person(website, key)
             .await?
             .unwrap_or_else(|| PersonMirror::unknown(website.clone(), key.clone()));
-        let Lookup::Found(user) = self.users.by_key(key, None, Freshness::Cached).await? else {
-            run.trace.fact("the app does not know the user any more");
-            return Ok(Reconciled::nothing(Outcome::NoUser));
+        match self.user(website, key).await {
+            Ok(Lookup::Found(user)) => self.person_found(run, website, mirror, &user).await,
+            Ok(Lookup::NotFound) => {
+                run.trace.fact("the app does not know the user any more");
+                Ok(Reconciled::nothing(Outcome::NoUser))
+            }
+            Err(error) if error.is_transient() => {
+                self.person_unanswered(run, website, mirror, error).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The app's database does not answer: an agent must see that what the contact shows is old.
+    async fn person_unanswered(
+        &self,
+        run: &mut Run,
+        website: &WebsiteId,
+        mut mirror: PersonMirror,
+        owed: ReconcileError,
+    ) -> Result<Reconciled, ReconcileError> {
+        run.trace.fact("the app's database did not answer");
+        let mut reconciled = Reconciled {
+            owed: Some(owed),
+            ..Reconciled::default()
         };
-        self.person_found(run, website, mirror, &user).await
+        let person = mirror.people.clone().map(PersonRef::Id);
+        if let (ContactState::Exists, Some(person)) = (mirror.contact, person) {
+            self.mark_stale(run, website, &mut mirror, &person).await?;
+            if run.hand.mode() == Mode::Live {
+                reconciled.writes.push(Write::Person(mirror));
+            }
+        }
+        Ok(reconciled)
+    }
+
+    /// The user of a key. Where the app's database cannot be asked by key, the address of their last conversation finds
+    /// them.
+    async fn user(&self, website: &WebsiteId, key: &UserKey) -> Result<Lookup, ReconcileError> {
+        match self.users.by_key(key, None, Freshness::Cached).await {
+            Err(UsersError::Config { message, hint }) => {
+                let Some(email) = self.ledger.last_email_of(website, key).await? else {
+                    return Err(UsersError::Config { message, hint }.into());
+                };
+                let found = self.users.by_key(key, Some(&email), Freshness::Cached);
+                Ok(found.await?)
+            }
+            answer => Ok(answer?),
+        }
     }
 
     /// The refresh of a person whose row is at hand.
@@ -51,14 +96,26 @@ impl Reconciler {
                 ..PersonMirror::unknown(mirror.website, mirror.user_key)
             };
         }
+        let existed = mirror.contact == ContactState::Exists;
         let mut reconciled = if mirror.contact == ContactState::Removed {
             run.trace
                 .fact("the contact was removed in Crisp: it is not written");
             Reconciled::nothing(Outcome::NoContact)
-        } else {
+        } else if self.is_first_account(user).await? {
             self.contact(run, website, &mut mirror, user).await?
+        } else {
+            run.trace
+                .fact("the contact shows another account of the same address");
+            Reconciled::nothing(Outcome::Unchanged)
         };
-        let events = self.events(run, website, &mut mirror, user).await?;
+        if mirror.contact == ContactState::Unknown {
+            // The id of a contact that is not there finds nothing, also when there is another one by then.
+            mirror.people = None;
+        }
+        let contact_gone = existed && mirror.contact == ContactState::Unknown;
+        let events = self
+            .events(run, website, &mut mirror, user, contact_gone)
+            .await?;
         if events.sent > 0 && reconciled.outcome == Outcome::Unchanged {
             reconciled.outcome = Outcome::Patched;
         }
@@ -71,5 +128,14 @@ impl Reconciler {
             reconciled.writes.push(Write::Person(mirror));
         }
         Ok(reconciled)
+    }
+
+    /// Whether the address shows this account: several may share it, and the query's first row wins.
+    async fn is_first_account(&self, user: &User) -> Result<bool, ReconcileError> {
+        if user.accounts.len() < 2 {
+            return Ok(true);
+        }
+        let first = self.users.by_email(&user.email, Freshness::Cached).await?;
+        Ok(matches!(first, Lookup::Found(first) if first.key == user.key))
     }
 }

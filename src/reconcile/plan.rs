@@ -10,6 +10,7 @@ use super::{
     trace::TracedEvent,
 };
 use crate::{
+    clock::Clock,
     ids::{Email, SessionId, WebsiteId},
     ledger::PersonMirror,
     users::{Freshness, Lookup},
@@ -45,8 +46,11 @@ impl Reconciler {
         let mut run = Run {
             claim: None,
             now,
+            clock: Clock::standing_at(now),
             hand: Hand::new(self.crisp.clone(), Mode::Plan),
             trace: RunTrace::default(),
+            user: None,
+            trust: None,
         };
         let conversations = self.ledger.conversations_of(website, email).await?;
         for session in &conversations {

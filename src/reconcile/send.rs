@@ -1,49 +1,41 @@
 //! Sending: what is due goes out in the order it happened, at most once.
 //!
-//! Before each POST the row is read again from the app's database, the timeline is consulted where somebody else may have
-//! told Crisp, and `sending` is committed. After it, the answer is committed before anything else happens. An answer that
-//! never came leaves the row in `sending`: only the timeline can settle it, and until it does nothing of this person is
-//! sent out of order.
+//! Before each POST everything is read again: the ledger, because a command or another person on the same address may
+//! have changed it a moment ago; the app's database, because the user may have come back; Crisp's timeline, where
+//! somebody may have told Crisp already. Then `sending` is committed, with the high-water mark, and only then the request
+//! leaves. After it, the answer is committed before anything else happens. An answer that never came leaves the row in
+//! `sending`: only the timeline can settle it ([`super::attempt`]), and until it does nothing of this person is sent out
+//! of order.
 
-use std::collections::BTreeMap;
-
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    ReconcileError, Reconciler, Run,
+    Mode, ReconcileError, Reconciler, Run,
     contact::person_ref,
     events::{EventsDone, Outbox, after, known},
     hand::Applied,
+    timeline::TimelineRead,
 };
 use crate::{
     crisp::{error::CrispError, model::NewPeopleEvent},
     ids::WebsiteId,
-    ledger::{ContactState, OutboxRow, PersonMirror, Write},
+    ledger::{Begun, ContactState, OutboxRow, PersonMirror, Spacing, Write},
     lifecycle::{
-        AfterAmbiguous, Ambiguity, Edges, Fresh, OutboxState, Reading, Recheck, recheck,
-        settle_ambiguous,
-        timeline::{Clearance, Entry, Match, clear, match_timeline, reaches_back_past},
+        BETWEEN_READS, BRAKE, BRAKE_WINDOW, Edges, Fresh, OutboxState, Recheck, brakes, recheck,
+        timeline::Clearance,
     },
-    record::{Record, User},
+    record::User,
     telemetry,
     users::{Freshness, Lookup},
 };
 
-/// A read of a contact's timeline.
-#[derive(Debug)]
-struct TimelineRead {
-    at: Timestamp,
-    cached: bool,
-    pages: u32,
-    complete: bool,
-    entries: Vec<Entry>,
-}
-
-/// How many pages of a timeline are read before it counts as incomplete.
-const PAGES: u32 = 5;
+/// How long a contact that is suddenly gone is not made again: the webhook that says who removed it may be on its way.
+const CONTACT_GONE: SignedDuration = SignedDuration::from_mins(5);
+/// When a rule that failed on a user is tried on them again.
+const AFTER_FAILURE: SignedDuration = SignedDuration::from_hours(1);
 
 /// What a row's turn came to.
-enum Turn {
+pub(super) enum Turn {
     /// The next row may go.
     Next,
     /// Crisp confirmed it.
@@ -52,225 +44,200 @@ enum Turn {
     Stop(Option<ReconcileError>),
 }
 
-/// One person's due rows on their way out.
-struct Sending<'a> {
-    reconciler: &'a Reconciler,
-    run: &'a mut Run,
-    website: &'a WebsiteId,
-    mirror: &'a mut PersonMirror,
-    /// As the app's database has them at this moment.
-    user: &'a User,
-    event_rows: BTreeMap<String, Vec<Record>>,
-    edges: Edges,
-    outbox: &'a mut Outbox,
-    /// Read once per run, when the first row needs it.
-    timeline: Option<TimelineRead>,
+/// Whether there is a contact to put an event on.
+enum Contact {
+    /// There is.
+    There,
+    /// There is none, and none may be made.
+    Missing(&'static str),
+    /// It is gone, and it is too early to make another.
+    Gone,
 }
 
-impl Reconciler {
+/// One person's due rows on their way out.
+pub(super) struct Sending<'a> {
+    pub(super) reconciler: &'a Reconciler,
+    pub(super) run: &'a mut Run,
+    pub(super) website: &'a WebsiteId,
+    pub(super) mirror: &'a mut PersonMirror,
+    /// As the run found them; what is sent is read again.
+    pub(super) user: &'a User,
+    pub(super) edges: &'a Edges,
+    pub(super) outbox: &'a mut Outbox,
+    /// Read once per run, when the first row needs it.
+    pub(super) timeline: Option<TimelineRead>,
+    /// Whether the contact was there before this run, and is not now.
+    pub(super) contact_gone: bool,
+    pub(super) done: EventsDone,
+}
+
+impl Sending<'_> {
     /// Works the rows whose turn it is.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what `events` has found, handed over whole"
-    )]
-    pub(super) async fn send_due(
-        &self,
-        run: &mut Run,
-        website: &WebsiteId,
-        mirror: &mut PersonMirror,
-        user: &User,
-        event_rows: BTreeMap<String, Vec<Record>>,
-        edges: Edges,
-        outbox: &mut Outbox,
-    ) -> Result<EventsDone, ReconcileError> {
-        let mut turns: Vec<OutboxRow> = outbox
-            .rows
-            .values()
-            .filter(|row| is_up(row, mirror, run.now))
-            .cloned()
-            .collect();
-        turns.sort_by_key(|row| (row.instant.unwrap_or(row.due_at), row.key.clone()));
-        let mut done = EventsDone::default();
-        if turns.is_empty() {
-            return Ok(done);
-        }
-        // Uncached: between the decision and now the user may have come back.
-        let fresh = match self
-            .users
-            .by_key(&user.key, Some(&user.email), Freshness::Fresh)
-            .await
-        {
-            Ok(Lookup::Found(fresh)) => fresh,
-            Ok(Lookup::NotFound) => {
-                for row in turns
-                    .into_iter()
-                    .filter(|row| row.state != OutboxState::Sending)
-                {
-                    self.enter(run, outbox, row, OutboxState::Superseded, "user_gone")
-                        .await?;
-                }
-                return Ok(done);
-            }
-            Err(error) => {
-                done.owed = Some(error.into());
-                return Ok(done);
-            }
-        };
-        if fresh.email != user.email {
-            // The contact that was refreshed belongs to another address: the next run starts over with the new one.
-            run.trace.fact("the user's address changed under way");
-            done.again_at = Some(run.now);
-            return Ok(done);
-        }
-        let mut sending = Sending {
-            reconciler: self,
-            run,
-            website,
-            mirror,
-            user: &fresh,
-            event_rows,
-            edges,
-            outbox,
-            timeline: None,
-        };
-        for row in turns {
-            match sending.turn(row).await? {
+    pub(super) async fn work(mut self) -> Result<EventsDone, ReconcileError> {
+        for key in self.outbox.turns(self.mirror, self.creates(), self.run.now) {
+            *self.outbox = self
+                .reconciler
+                .remembered(self.website, self.mirror, self.outbox.gap)
+                .await?;
+            let Some(row) = self.outbox.rows.get(&key).cloned() else {
+                continue;
+            };
+            match self.turn(row).await? {
                 Turn::Next => {}
-                Turn::Sent => done.sent += 1,
+                Turn::Sent => self.done.sent += 1,
                 Turn::Stop(owed) => {
-                    done.owed = owed;
+                    self.done.owed = owed;
                     break;
                 }
             }
         }
-        Ok(done)
+        Ok(self.done)
     }
 
-    /// Moves a row into a state, commits it, and tells about it.
-    async fn enter(
-        &self,
-        run: &mut Run,
-        outbox: &mut Outbox,
-        row: OutboxRow,
-        state: OutboxState,
-        reason: &str,
-    ) -> Result<(), ReconcileError> {
-        let row = OutboxRow {
-            state,
-            reason: reason.to_owned(),
-            ..row
-        };
-        self.tell(run, &row);
-        self.keep(run, outbox, row).await
+    fn creates(&self) -> bool {
+        self.reconciler.rules.creates_contacts()
     }
 
-    /// Commits a row as it is. One that Crisp has raises the high-water mark in the same transaction.
-    async fn keep(
-        &self,
-        run: &Run,
-        outbox: &mut Outbox,
-        row: OutboxRow,
-    ) -> Result<(), ReconcileError> {
-        if row.state.may_be_in_crisp() {
-            return self.keep_marked(run, outbox, row).await;
-        }
-        self.commit(run, outbox, row, Vec::new()).await
-    }
-
-    /// Commits a row and raises the high-water mark of its event to it.
-    async fn keep_marked(
-        &self,
-        run: &Run,
-        outbox: &mut Outbox,
-        row: OutboxRow,
-    ) -> Result<(), ReconcileError> {
-        let mark = row.instant.map(|instant| Write::HighWater {
-            website: row.website.clone(),
-            user_key: row.user_key.clone(),
-            event: row.event.clone(),
-            subject: row.subject.clone(),
-            instant,
-        });
-        self.commit(run, outbox, row, mark.into_iter().collect())
-            .await
-    }
-
-    async fn commit(
-        &self,
-        run: &Run,
-        outbox: &mut Outbox,
-        row: OutboxRow,
-        mut writes: Vec<Write>,
-    ) -> Result<(), ReconcileError> {
-        let row = OutboxRow {
-            updated_at: run.now,
-            ..row
-        };
-        writes.push(Write::Outbox(row.clone()));
-        outbox.rows.insert(row.key.clone(), row);
-        self.checkpoint(run, writes).await
-    }
-}
-
-impl Sending<'_> {
     async fn turn(&mut self, row: OutboxRow) -> Result<Turn, ReconcileError> {
+        if Outbox::is_barrier(&row, self.run.now) {
+            return Ok(Turn::Stop(None));
+        }
         if row.state == OutboxState::Sending {
             return self.settle_attempt(row).await;
         }
-        let event = match self.recheck(&row)? {
-            Recheck::Send { text, color, data } => NewPeopleEvent {
-                text,
-                data,
-                color: Some(color.as_str().to_owned()),
-            },
-            Recheck::Drop { state, reason } => {
-                self.enter(row, state, reason).await?;
-                return Ok(Turn::Next);
-            }
-            Recheck::Wait { until, reason } => {
-                let row = OutboxRow {
-                    due_at: until,
-                    ..row
-                };
-                self.enter(row, OutboxState::Scheduled, reason).await?;
-                return Ok(Turn::Next);
-            }
-        };
-        if let Some(reason) = self.without_contact().await? {
-            self.enter(row, OutboxState::Parked, reason).await?;
+        if !Outbox::is_up(&row, self.mirror, self.creates(), self.run.now) {
             return Ok(Turn::Next);
         }
+        let event = match self.checked(&row).await {
+            Ok(Ok(event)) => event,
+            Ok(Err(turn)) => return Ok(turn),
+            // The contact is refreshed already, and must be remembered; the events are owed.
+            Err(ReconcileError::Users(error)) => return Ok(Turn::Stop(Some(error.into()))),
+            Err(error) => return Err(error),
+        };
+        if self.brakes(&row).await? {
+            self.enter(row, OutboxState::Held, BRAKE).await?;
+            return Ok(Turn::Next);
+        }
+        match self.contact().await {
+            Ok(Contact::There) => {}
+            Ok(Contact::Missing(reason)) => {
+                self.enter(row, OutboxState::Parked, reason).await?;
+                return Ok(Turn::Next);
+            }
+            Ok(Contact::Gone) => return self.wait(row, CONTACT_GONE, "contact_gone").await,
+            Err(ReconcileError::Crisp(error @ CrispError::Invalid { .. })) => {
+                return self.hold_refused(row, &error).await;
+            }
+            Err(ReconcileError::Crisp(error)) => return Ok(Turn::Stop(Some(error.into()))),
+            Err(error) => return Err(error),
+        }
+        let as_known = known(&row);
         if self
             .reconciler
             .rules
-            .needs_timeline(&known(&row), self.outbox.gap)
+            .needs_timeline(&as_known, self.outbox.gap)
         {
             match self.clear(&row).await {
-                Ok(Clearance::Post) => {}
-                Ok(Clearance::Has(state)) => {
+                Ok((Clearance::Post, cached)) => {
+                    let gap = self.outbox.gap;
+                    if cached && self.reconciler.rules.needs_proof(&as_known, gap) {
+                        return self.wait(row, BETWEEN_READS, "timeline_cached").await;
+                    }
+                }
+                Ok((Clearance::Has(state), _)) => {
                     self.enter(row, state, "found_in_timeline").await?;
                     return Ok(Turn::Next);
                 }
-                Ok(Clearance::ReadOn | Clearance::Unsure) => {
+                Ok((Clearance::ReadOn | Clearance::Unsure, _)) => {
                     self.enter(row, OutboxState::Unsure, "timeline_too_short")
                         .await?;
                     return Ok(Turn::Next);
                 }
-                Err(error) => return Ok(Turn::Stop(Some(error))),
+                Err(CrispError::PeopleNotFound) => return self.contact_is_gone(row).await,
+                Err(error) => return Ok(Turn::Stop(Some(error.into()))),
             }
         }
         self.post(row, event).await
     }
 
-    fn recheck(&self, row: &OutboxRow) -> Result<Recheck, ReconcileError> {
-        let rows = self
-            .event_rows
-            .get(&row.event)
-            .map_or(&[][..], Vec::as_slice);
+    /// Looks once more at a row and its user. What it comes to is the event to send, or the end of the row's turn.
+    async fn checked(
+        &mut self,
+        row: &OutboxRow,
+    ) -> Result<Result<NewPeopleEvent, Turn>, ReconcileError> {
+        let users = &self.reconciler.users;
+        let look_up = users
+            .by_key(&self.user.key, Some(&self.user.email), Freshness::Fresh)
+            .await?;
+        let fresh = match &look_up {
+            Lookup::Found(user) => Some(user.as_ref()),
+            Lookup::NotFound => None,
+        };
+        if fresh.is_some_and(|fresh| fresh.email != self.user.email) {
+            // The contact that was refreshed belongs to another address: the next run starts over with the new one.
+            self.run.trace.fact("the user's address changed under way");
+            self.done.again_at = Some(self.run.now);
+            return Ok(Err(Turn::Stop(None)));
+        }
+        let mut rows = Vec::new();
+        if let Some(fresh) = fresh
+            && self
+                .reconciler
+                .rules
+                .rule(&row.event)
+                .is_some_and(crate::lifecycle::Rule::has_query)
+        {
+            let since = self.reconciler.since(self.run.now);
+            let mut of_rules = users.event_rows(fresh, since).await?;
+            rows = self
+                .reconciler
+                .rules
+                .rule(&row.event)
+                .and_then(|rule| of_rules.remove(rule.name()))
+                .unwrap_or_default();
+        }
+        match self.recheck(row, fresh, &rows) {
+            Ok(Recheck::Send { text, color, data }) => Ok(Ok(NewPeopleEvent {
+                text,
+                data,
+                color: Some(color.as_str().to_owned()),
+            })),
+            Ok(Recheck::Drop { state, reason }) => {
+                if state == OutboxState::Superseded {
+                    // What made it untrue may be an event itself, and this run has looked already.
+                    self.done.again_at = Some(self.run.now);
+                }
+                self.enter(row.clone(), state, reason).await?;
+                Ok(Err(Turn::Next))
+            }
+            Ok(Recheck::Wait { until, reason }) => {
+                self.schedule(row.clone(), until, reason).await?;
+                Ok(Err(Turn::Next))
+            }
+            // A rule that fails says nothing about this user. The others are not held up by it.
+            Err(error) => {
+                let until = after(self.run.now, AFTER_FAILURE);
+                self.run.trace.fact(format!(
+                    "a rule could not be evaluated: {}",
+                    ReconcileError::from(error)
+                ));
+                self.schedule(row.clone(), until, "rule_failed").await?;
+                Ok(Err(Turn::Next))
+            }
+        }
+    }
+
+    fn recheck(
+        &self,
+        row: &OutboxRow,
+        user: Option<&User>,
+        rows: &[crate::record::Record],
+    ) -> Result<Recheck, crate::lifecycle::RuleError> {
         let fresh = Fresh {
-            user: Some(self.user),
+            user,
             rows,
-            edges: &self.edges,
+            edges: self.edges,
         };
         let remembered = self.outbox.known();
         let mut known = known(row);
@@ -279,32 +246,82 @@ impl Sending<'_> {
             known.state = OutboxState::Due;
         }
         let memory = self.outbox.memory(&remembered);
-        Ok(recheck(
+        recheck(
             &self.reconciler.rules,
             &known,
             &fresh,
             &memory,
             self.run.now,
-        )?)
+        )
     }
 
-    /// Makes sure of a contact. Says why there is none, if there is none and none may be made.
-    async fn without_contact(&mut self) -> Result<Option<&'static str>, ReconcileError> {
+    async fn brakes(&self, row: &OutboxRow) -> Result<bool, ReconcileError> {
+        let ledger = &self.reconciler.ledger;
+        let since = self
+            .run
+            .now
+            .checked_sub(BRAKE_WINDOW)
+            .unwrap_or(Timestamp::MIN);
+        let count = ledger.send_count(self.website, &row.event, since).await?;
+        let people = ledger.person_count(self.website).await?;
+        Ok(brakes(
+            count.sent,
+            count.held,
+            people,
+            row.reason == RELEASED,
+        ))
+    }
+
+    /// Makes sure of a contact.
+    async fn contact(&mut self) -> Result<Contact, ReconcileError> {
         match self.mirror.contact {
-            ContactState::Exists => Ok(None),
-            ContactState::Removed => Ok(Some("contact_removed")),
-            ContactState::Unknown if !self.reconciler.rules.creates_contacts() => {
-                Ok(Some("no_contact"))
-            }
-            ContactState::Unknown => {
-                self.reconciler
-                    .create_contact(self.run, self.website, self.mirror, self.user)
-                    .await?;
-                let write = Write::Person(self.mirror.clone());
-                self.reconciler.checkpoint(self.run, vec![write]).await?;
-                Ok(None)
-            }
+            ContactState::Exists => return Ok(Contact::There),
+            ContactState::Removed => return Ok(Contact::Missing("contact_removed")),
+            ContactState::Unknown if !self.creates() => return Ok(Contact::Missing("no_contact")),
+            ContactState::Unknown if self.contact_gone => return Ok(Contact::Gone),
+            ContactState::Unknown => {}
         }
+        let noted = self
+            .reconciler
+            .ledger
+            .person(self.website, &self.mirror.user_key)
+            .await?;
+        if noted.is_some_and(|noted| noted.contact == ContactState::Removed) {
+            self.mirror.contact = ContactState::Removed;
+            return Ok(Contact::Missing("contact_removed"));
+        }
+        // The id of a contact that is not there any more finds nothing.
+        self.mirror.people = None;
+        let created = self
+            .reconciler
+            .create_contact(self.run, self.website, self.mirror, self.user)
+            .await;
+        let write = Write::Person(self.mirror.clone());
+        self.reconciler.checkpoint(self.run, vec![write]).await?;
+        match created {
+            Ok(true) => Ok(Contact::There),
+            Ok(false) | Err(ReconcileError::Crisp(CrispError::PeopleNotFound)) => {
+                self.mirror.contact = ContactState::Unknown;
+                Ok(Contact::Gone)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Crisp says that there is no such contact, and we thought there was.
+    async fn contact_is_gone(&mut self, row: OutboxRow) -> Result<Turn, ReconcileError> {
+        self.run.trace.fact("the contact is gone");
+        self.mirror.contact = ContactState::Unknown;
+        self.mirror.people = None;
+        self.mirror.pushed_at = None;
+        self.contact_gone = true;
+        let write = Write::Person(self.mirror.clone());
+        self.reconciler.checkpoint(self.run, vec![write]).await?;
+        if self.creates() {
+            return self.wait(row, CONTACT_GONE, "contact_gone").await;
+        }
+        self.enter(row, OutboxState::Parked, "no_contact").await?;
+        Ok(Turn::Next)
     }
 
     /// Commits `sending`, posts, commits the answer.
@@ -316,31 +333,52 @@ impl Sending<'_> {
         let Some(claim) = self.run.claim.clone() else {
             return Ok(Turn::Stop(None));
         };
+        // Not when the run began: reads may have taken a while, and the lease runs by the clock.
+        let now = self.run.clock.now();
         let row = OutboxRow {
-            state: OutboxState::Due,
+            email_mac: self.mirror.email_mac.clone(),
+            data: serde_json::to_value(&event.data).unwrap_or_default(),
+            color: event.color.clone().unwrap_or_else(|| row.color.clone()),
             ..row
         };
-        // The mark goes up before the request leaves: whatever becomes of it, nothing older may follow.
-        self.reconciler
-            .keep_marked(self.run, self.outbox, row.clone())
-            .await?;
-        if !self
+        let spacing = self.reconciler.rules.rule(&row.event).and_then(|rule| {
+            let since = now.checked_sub(rule.min_gap()?).ok()?;
+            Some(Spacing {
+                events: rule.names().map(str::to_owned).collect(),
+                since,
+            })
+        });
+        let begun = self
             .reconciler
             .ledger
-            .begin_send(&claim, &row.key, self.run.now)
-            .await?
-        {
-            return Ok(Turn::Stop(Some(ReconcileError::LeaseLost)));
+            .begin_send(&claim, &row, spacing.as_ref(), now)
+            .await?;
+        match begun {
+            Begun::Yes => {}
+            Begun::TooSoon => {
+                self.enter(row, OutboxState::Held, "min_gap").await?;
+                return Ok(Turn::Next);
+            }
+            Begun::Moved => {
+                self.run
+                    .trace
+                    .fact(format!("`{}` was moved by somebody else", row.event));
+                return Ok(Turn::Next);
+            }
+            // Over, and maybe nobody has taken it up: then this settlement is the one that plans another run.
+            Begun::LeaseLost => return Err(ReconcileError::Deadline),
         }
         let row = OutboxRow {
             state: OutboxState::Sending,
+            reason: "on_its_way".to_owned(),
             attempts: row.attempts + 1,
-            attempted_at: Some(self.run.now),
+            attempted_at: Some(now),
+            not_before: None,
             absent_reads: 0,
             first_absent_at: None,
             ..row
         };
-        let person = person_ref(self.mirror, self.user);
+        let person = person_ref(self.user);
         match self.run.hand.add_event(self.website, &person, &event).await {
             Ok(Applied::Yes) => {
                 tracing::info!(
@@ -353,8 +391,7 @@ impl Sending<'_> {
                     "Crisp confirmed a lifecycle event"
                 );
                 let row = OutboxRow {
-                    sent_at: Some(self.run.now),
-                    not_before: None,
+                    sent_at: Some(now),
                     ..row
                 };
                 self.enter(row, OutboxState::Sent, "confirmed").await?;
@@ -371,8 +408,9 @@ impl Sending<'_> {
                 "`{}` got no clear answer: the timeline will tell",
                 row.event
             ));
+            let attempted_at = row.attempted_at.unwrap_or(self.run.now);
             let row = OutboxRow {
-                not_before: Some(after(self.run.now, self.reconciler.rules.quiet())),
+                not_before: Some(after(attempted_at, self.reconciler.rules.quiet())),
                 reason: "no_answer".to_owned(),
                 ..row
             };
@@ -380,25 +418,9 @@ impl Sending<'_> {
             return Ok(Turn::Stop(None));
         }
         // From here on Crisp has said no, or was never reached: the event is not there.
-        let row = OutboxRow {
-            attempted_at: None,
-            ..row
-        };
         match error {
-            CrispError::PeopleNotFound => {
-                self.mirror.contact = ContactState::Unknown;
-                self.mirror.pushed_at = None;
-                self.enter(row, OutboxState::Parked, "no_contact").await?;
-                Ok(Turn::Next)
-            }
-            CrispError::Invalid { .. } => {
-                self.run
-                    .trace
-                    .fact(format!("Crisp refused `{}`: {error}", row.event));
-                self.enter(row, OutboxState::Held, "refused_by_crisp")
-                    .await?;
-                Ok(Turn::Next)
-            }
+            CrispError::PeopleNotFound => self.contact_is_gone(row).await,
+            error @ CrispError::Invalid { .. } => self.hold_refused(row, &error).await,
             error => {
                 self.enter(row, OutboxState::Due, "refused_for_now").await?;
                 Ok(Turn::Stop(Some(error.into())))
@@ -406,150 +428,145 @@ impl Sending<'_> {
         }
     }
 
-    /// Settles an attempt whose answer never came.
-    async fn settle_attempt(&mut self, row: OutboxRow) -> Result<Turn, ReconcileError> {
-        let quiet = self.reconciler.rules.quiet();
-        // Too early to prove absence; presence could be proven now, but the later read costs the same and settles more.
-        let too_early = row
-            .attempted_at
-            .is_some_and(|at| after(at, quiet) > self.run.now);
-        if !too_early
-            && let Err(error) = self.read_past(row.attempted_at.unwrap_or(row.due_at)).await
-        {
-            return Ok(Turn::Stop(Some(error)));
-        }
-        let attempted_at = row.attempted_at.unwrap_or(row.due_at);
-        let reading = self.timeline.as_ref().map(|read| Reading {
-            at: read.at,
-            cached: read.cached,
-            found: self.matches(read).iter().any(|found| found.key == row.key),
-            reaches_back: reaches_back_past(&read.entries, read.complete, attempted_at),
-        });
-        match settle_ambiguous(&known(&row), reading.as_ref(), quiet, self.run.now) {
-            Ambiguity::Sent => {
-                let row = OutboxRow {
-                    sent_at: row.attempted_at,
-                    ..row
-                };
-                self.enter(row, OutboxState::Sent, "found_in_timeline")
-                    .await?;
-                Ok(Turn::Next)
-            }
-            Ambiguity::ReadAgain {
-                at,
-                absent_reads,
-                first_absent_at,
-            } => {
-                let row = OutboxRow {
-                    not_before: Some(at),
-                    absent_reads,
-                    first_absent_at,
-                    ..row
-                };
-                self.reconciler.keep(self.run, self.outbox, row).await?;
-                Ok(Turn::Stop(None))
-            }
-            Ambiguity::Absent => {
-                let state = match self.reconciler.rules.after_ambiguous() {
-                    AfterAmbiguous::Resend => OutboxState::Due,
-                    AfterAmbiguous::Hold => OutboxState::Held,
-                };
-                let row = OutboxRow {
-                    attempted_at: None,
-                    not_before: Some(self.run.now),
-                    ..row
-                };
-                self.enter(row, state, "proven_absent").await?;
-                Ok(Turn::Next)
-            }
-            Ambiguity::Unsure => {
-                self.enter(row, OutboxState::Unsure, "no_proof").await?;
-                Ok(Turn::Next)
-            }
-        }
+    /// Crisp does not take it as it is, and the same would be refused again. The others go on.
+    async fn hold_refused(
+        &mut self,
+        row: OutboxRow,
+        error: &CrispError,
+    ) -> Result<Turn, ReconcileError> {
+        self.run
+            .trace
+            .fact(format!("Crisp refused `{}`: {error}", row.event));
+        self.enter(row, OutboxState::Held, "refused_by_crisp")
+            .await?;
+        Ok(Turn::Next)
     }
 
-    /// Whether the timeline lets a row go, reading as far back as it takes to tell.
-    async fn clear(&mut self, row: &OutboxRow) -> Result<Clearance, ReconcileError> {
-        let sought = self.reconciler.rules.sought(&known(row), self.outbox.gap);
-        self.read_past(sought.earliest).await?;
-        let read = self.timeline.as_ref().expect("it was read just now");
-        Ok(clear(
-            &sought,
-            &self.matches(read),
-            &read.entries,
-            read.complete,
-        ))
+    /// Keeps a row due, but not yet; nothing later goes before it.
+    async fn wait(
+        &mut self,
+        row: OutboxRow,
+        wait: SignedDuration,
+        reason: &str,
+    ) -> Result<Turn, ReconcileError> {
+        let row = OutboxRow {
+            not_before: Some(after(self.run.now, wait)),
+            ..row
+        };
+        self.enter(row, OutboxState::Due, reason).await?;
+        Ok(Turn::Stop(None))
     }
 
-    /// Reads pages until the list reaches back past `instant`, or ends. Pages that were read stay read.
-    async fn read_past(&mut self, instant: Timestamp) -> Result<(), ReconcileError> {
-        let person = person_ref(self.mirror, self.user);
-        let read = self.timeline.get_or_insert_with(|| TimelineRead {
-            at: self.run.now,
-            cached: false,
-            pages: 0,
-            complete: false,
-            entries: Vec::new(),
-        });
-        while !read.complete
-            && read.pages < PAGES
-            && (read.pages == 0 || !reaches_back_past(&read.entries, read.complete, instant))
-        {
-            let page = read.pages + 1;
-            let Some(timeline) = self.run.hand.timeline(self.website, &person, page).await? else {
-                break;
-            };
-            read.pages = page;
-            read.cached |= timeline.cached;
-            read.complete = timeline.events.len() < FULL_PAGE;
-            read.entries
-                .extend(timeline.events.into_iter().filter_map(|event| {
-                    Some(Entry {
-                        text: event.text,
-                        data: event.data,
-                        timestamp: Timestamp::from_millisecond(event.timestamp?).ok()?,
-                    })
-                }));
-        }
-        Ok(())
+    async fn schedule(
+        &mut self,
+        row: OutboxRow,
+        until: Timestamp,
+        reason: &str,
+    ) -> Result<(), ReconcileError> {
+        let row = OutboxRow {
+            due_at: until,
+            ..row
+        };
+        self.enter(row, OutboxState::Scheduled, reason).await
     }
 
-    /// Every occurrence of the user that the timeline shows. All rows are sought at once, or one entry could answer for two.
-    fn matches(&self, read: &TimelineRead) -> Vec<Match> {
-        let rules = &self.reconciler.rules;
-        let sought: Vec<_> = self
-            .outbox
-            .known()
-            .iter()
-            .map(|known| rules.sought(known, self.outbox.gap))
-            .collect();
-        match_timeline(&sought, &read.entries)
-    }
-
-    async fn enter(
+    /// Moves a row into a state, commits it, and tells about it.
+    pub(super) async fn enter(
         &mut self,
         row: OutboxRow,
         state: OutboxState,
         reason: &str,
     ) -> Result<(), ReconcileError> {
-        self.reconciler
-            .enter(self.run, self.outbox, row, state, reason)
-            .await
+        let row = OutboxRow {
+            state,
+            reason: reason.to_owned(),
+            ..row
+        };
+        self.reconciler.tell(self.run, &row);
+        self.reconciler.keep(self.run, self.outbox, row).await
     }
 }
 
-/// A page with fewer entries is the last one (lists of Crisp's REST API have twenty a page).
-const FULL_PAGE: usize = 20;
+/// Why a row is due that a person let go; the ledger writes it.
+const RELEASED: &str = "released";
 
-/// Whether it is a row's turn. A parked one comes back when there is a contact; an attempt without an answer when there is
-/// something to read.
-fn is_up(row: &OutboxRow, mirror: &PersonMirror, now: Timestamp) -> bool {
-    let not_before = row.not_before.is_none_or(|at| at <= now);
-    match row.state {
-        OutboxState::Due | OutboxState::Scheduled => row.due_at <= now && not_before,
-        OutboxState::Sending => not_before,
-        OutboxState::Parked => mirror.contact == ContactState::Exists,
-        _ => false,
+impl Reconciler {
+    /// Commits a row as it is. One that Crisp has, or may have, raises the high-water mark in the same transaction.
+    pub(super) async fn keep(
+        &self,
+        run: &Run,
+        outbox: &mut Outbox,
+        row: OutboxRow,
+    ) -> Result<(), ReconcileError> {
+        let row = OutboxRow {
+            updated_at: run.now,
+            ..row
+        };
+        let mut writes = Vec::new();
+        if let Some(instant) = row.instant.filter(|_| row.state.may_be_in_crisp()) {
+            writes.push(Write::HighWater {
+                website: row.website.clone(),
+                user_key: row.user_key.clone(),
+                event: row.event.clone(),
+                subject: row.subject.clone(),
+                instant,
+            });
+        }
+        writes.push(Write::Outbox(row.clone()));
+        outbox.rows.insert(row.key.clone(), row);
+        self.checkpoint(run, writes).await
+    }
+
+    /// `plan`: the calls that sending would make now.
+    pub(super) async fn send_on_paper(
+        &self,
+        run: &mut Run,
+        website: &WebsiteId,
+        mirror: &PersonMirror,
+        user: &User,
+        (rows, edges): (
+            &std::collections::BTreeMap<String, Vec<crate::record::Record>>,
+            &Edges,
+        ),
+        outbox: &Outbox,
+    ) -> Result<(), ReconcileError> {
+        let remembered = outbox.known();
+        let creates = self.rules.creates_contacts();
+        let mut is_read = false;
+        for key in outbox.turns(mirror, creates, run.now) {
+            let Some(row) = outbox.rows.get(&key) else {
+                continue;
+            };
+            let as_known = known(row);
+            let fresh = Fresh {
+                user: Some(user),
+                rows: rows.get(&row.event).map_or(&[][..], Vec::as_slice),
+                edges,
+            };
+            let memory = outbox.memory(&remembered);
+            let Ok(Recheck::Send { text, color, data }) =
+                recheck(&self.rules, &as_known, &fresh, &memory, run.now)
+            else {
+                continue;
+            };
+            if mirror.contact == ContactState::Removed {
+                continue;
+            }
+            let person = person_ref(user);
+            if run.hand.mode() == Mode::Plan
+                && !is_read
+                && self.rules.needs_timeline(&as_known, outbox.gap)
+            {
+                is_read = true;
+                run.hand.timeline(website, &person, 1).await?;
+            }
+            let event = NewPeopleEvent {
+                text,
+                data,
+                color: Some(color.as_str().to_owned()),
+            };
+            run.hand.add_event(website, &person, &event).await?;
+        }
+        Ok(())
     }
 }

@@ -20,6 +20,9 @@ const STALE: &str = "stale";
 pub(super) struct Stamp {
     pub(super) now: Timestamp,
     pub(super) max_age: Duration,
+    /// Whether the layer is another than the one last written. Without news a change is a correction of somebody else's,
+    /// and a correction that looks different each time would never be seen to repeat.
+    pub(super) is_news: bool,
 }
 
 impl Stamp {
@@ -46,13 +49,42 @@ impl Stamp {
             && there.parse::<Timestamp>().map_or(true, |at| {
                 stamp.now.duration_since(at).unsigned_abs() > stamp.max_age
             });
-        if patch.is_empty() && !is_old {
+        if (patch.is_empty() || !stamp.is_news) && !is_old {
             return patch;
         }
         layer
             .data
             .insert(AS_OF.to_owned(), DataValue::from(stamp.text()));
         diff(&layer, held, owned)
+    }
+
+    /// Whether two layers say the same, whenever they were computed.
+    pub(super) fn same(one: &Layer, other: &Layer) -> bool {
+        let bare = |layer: &Layer| {
+            let mut layer = layer.clone();
+            layer.data.retain(|key, value| {
+                !STAMPS.contains(&key.as_str()) && *value != DataValue::absent()
+            });
+            layer
+        };
+        bare(one) == bare(other)
+    }
+
+    /// The layer as Crisp holds it after the patch: the stamps that it holds then are part of it.
+    pub(super) fn kept(layer: &Layer, held: &Held, patch: &Patch) -> Layer {
+        let mut layer = layer.clone();
+        let holds = patch.data.as_ref().unwrap_or(&held.data);
+        for name in STAMPS {
+            match holds.get(name).and_then(|value| value.as_str()) {
+                Some(text) if !text.is_empty() => {
+                    layer.data.insert(name.to_owned(), DataValue::from(text));
+                }
+                _ => {
+                    layer.data.remove(name);
+                }
+            }
+        }
+        layer
     }
 
     /// Marks a layer as not refreshed, if it shows anything.
@@ -81,6 +113,7 @@ mod tests {
         Stamp {
             now: text.parse().expect("an instant"),
             max_age: Duration::from_hours(12),
+            is_news: true,
         }
     }
 
@@ -122,6 +155,28 @@ mod tests {
             let stamped = patch.data.as_ref().and_then(|data| data[AS_OF].as_str());
             assert_eq!(stamped, expected, "{plan} at {now}");
         }
+    }
+
+    #[test]
+    fn a_correction_leaves_the_age_alone() {
+        let there = held(&json!({ "plan": "forged", "context_as_of": "2026-01-01T00:00:00Z" }));
+        let correction = Stamp {
+            is_news: false,
+            ..at("2026-01-01T01:00:00Z")
+        };
+        let patch = Stamp::diff(Some(correction), &layer("pro"), &there, &owned());
+        let data = patch.data.expect("a change");
+        assert_eq!(data["plan"], "pro");
+        assert_eq!(data[AS_OF], "2026-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn what_is_kept_has_the_age_that_crisp_shows() {
+        let there = held(&json!({ "plan": "pro", "context_as_of": "2026-01-01T00:00:00Z" }));
+        let kept = Stamp::kept(&layer("pro"), &there, &Patch::default());
+        assert_eq!(kept.data[AS_OF], DataValue::from("2026-01-01T00:00:00Z"));
+        assert!(Stamp::same(&kept, &layer("pro")));
+        assert!(!Stamp::same(&kept, &layer("starter")));
     }
 
     #[test]

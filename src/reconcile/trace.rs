@@ -6,7 +6,10 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::PlannedCall;
-use crate::{context::Change, crisp::client::Call};
+use crate::{
+    context::{Change, ChangeKind, Layer},
+    crisp::client::Call,
+};
 
 /// The trace of one run.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -77,26 +80,49 @@ impl RunTrace {
         self.facts.push(fact.into());
     }
 
-    /// Notes the changes of a patch.
-    pub(super) fn changes(&mut self, target: &'static str, changes: &[Change]) {
-        self.changes
-            .extend(changes.iter().map(|change| TracedChange {
+    /// Notes the changes of a patch. What was there and was not `ours` is not repeated: a visitor may have written it.
+    pub(super) fn changes(
+        &mut self,
+        target: &'static str,
+        changes: &[Change],
+        ours: Option<&Layer>,
+    ) {
+        for change in changes {
+            let was_ours = ours.is_some_and(|ours| match change.kind {
+                ChangeKind::Data => ours
+                    .data
+                    .get(&change.name)
+                    .is_some_and(|value| value.is_held_as(change.before.as_ref())),
+                ChangeKind::Segment => ours.segments.contains(&change.name),
+            });
+            let before = change.before.as_ref();
+            let is_foreign = before.is_some() && !was_ours;
+            let name = match change.kind {
+                ChangeKind::Segment if is_foreign => NOT_OURS,
+                _ => &change.name,
+            };
+            self.changes.push(TracedChange {
                 target,
                 kind: change.kind.as_str(),
-                name: change.name.clone(),
-                before: change.before.clone(),
+                name: name.to_owned(),
+                before: if is_foreign {
+                    Some(NOT_OURS.into())
+                } else {
+                    before.cloned()
+                },
                 after: change.after.clone(),
-            }));
+            });
+        }
     }
 
-    /// Notes a profile field that was empty and is filled.
-    pub(super) fn filled(&mut self, name: &str, value: &str) {
+    /// Notes a profile field that was empty and is filled; with what is the contact's business.
+    pub(super) fn filled(&mut self, name: &str) {
         self.changes.push(TracedChange {
             target: "contact",
             kind: "profile",
             name: name.to_owned(),
             before: None,
-            after: Some(Json::from(value)),
+            after: None,
         });
     }
 
@@ -130,12 +156,24 @@ impl RunTrace {
             .collect();
     }
 
-    /// The names of what changed, for the log: keys and segments, never values.
+    /// What changed, for the log: keys by name, segments as one word, for a segment is a value.
     pub fn changed_names(&self) -> String {
-        self.changes
+        let mut names: Vec<&str> = self
+            .changes
             .iter()
-            .map(|change| change.name.as_str())
-            .collect::<Vec<_>>()
-            .join(",")
+            .map(|change| {
+                if change.kind == "segment" {
+                    "segments"
+                } else {
+                    change.name.as_str()
+                }
+            })
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names.join(",")
     }
 }
+
+/// Stands for what was written by somebody else.
+const NOT_OURS: &str = "(not ours)";

@@ -240,6 +240,22 @@ impl State {
         }
     }
 
+    /// Crisp calls the visitor verified, by one proof of something that need not be the conversation's address.
+    pub(super) fn verify(&mut self, session: &str, identity: &str, of: &str, now: i64) -> bool {
+        let Some(conversation) = self.conversation_mut(session) else {
+            return false;
+        };
+        conversation.is_verified = true;
+        conversation.verifications = vec![Verification {
+            identity: identity.to_owned(),
+            method: "signature".to_owned(),
+            annotation: of.to_owned(),
+        }];
+        let extra = json!({"is_verified": true, "verifications": conversation.verifications});
+        self.emit_session(session, "session:update_verify", extra, Author::Crisp, now);
+        true
+    }
+
     pub(super) fn set_verified(&mut self, session: &str, verified: bool, now: i64) {
         let Some(conversation) = self.conversation_mut(session) else {
             return;

@@ -65,6 +65,12 @@ impl Sandbox {
         })
     }
 
+    /// Something is proven in a conversation: `email` and an address, which need not be the conversation's.
+    pub fn verify(&self, session: &str, identity: &str, of: &str) -> Result<(), Missing> {
+        self.shared
+            .act(|state, now| found(state.verify(session, identity, of, now), "conversation"))
+    }
+
     // What agents do.
 
     /// An agent opens the conversation in the inbox.

@@ -151,6 +151,8 @@ pub fn socket_path(ledger: &Path) -> PathBuf {
 const LONGEST_LINE: u64 = 64 * 1024;
 /// Who connects and says nothing is dropped.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the socket rests when it could not accept.
+const AFTER_FAULT: Duration = Duration::from_millis(200);
 
 /// The listening socket; it is removed when this is dropped.
 #[derive(Debug)]
@@ -184,13 +186,16 @@ impl CommandSocket {
         loop {
             tokio::select! {
                 accepted = self.listener.accept() => {
-                    if let Ok((stream, _)) = accepted {
-                        let perform = perform.clone();
-                        connections.spawn(async move {
-                            // A client that hangs up in the middle is no fault of the service.
-                            drop(converse(stream, perform).await);
-                        });
-                    }
+                    let Ok((stream, _)) = accepted else {
+                        // Out of files, most likely: asking again at once would only use up a processor as well.
+                        tokio::time::sleep(AFTER_FAULT).await;
+                        continue;
+                    };
+                    let perform = perform.clone();
+                    connections.spawn(async move {
+                        // A client that hangs up in the middle is no fault of the service.
+                        drop(converse(stream, perform).await);
+                    });
                 }
                 Some(_) = connections.join_next() => {}
             }

@@ -5,23 +5,18 @@
 use actix_web::{HttpResponse, web};
 
 use super::Draining;
-use crate::{clock::Clock, ledger::Ledger};
+use crate::ledger::Ledger;
 
 /// What the two routes look at.
 #[derive(Debug)]
 pub(super) struct Health {
     ledger: Ledger,
     draining: Draining,
-    clock: Clock,
 }
 
 impl Health {
-    pub(super) fn new(ledger: Ledger, draining: Draining, clock: Clock) -> Self {
-        Self {
-            ledger,
-            draining,
-            clock,
-        }
+    pub(super) fn new(ledger: Ledger, draining: Draining) -> Self {
+        Self { ledger, draining }
     }
 }
 
@@ -41,7 +36,7 @@ async fn readiness(health: web::Data<Health>) -> HttpResponse {
     if health.draining.has_begun() {
         return HttpResponse::ServiceUnavailable().body("draining");
     }
-    match health.ledger.health(health.clock.now()).await {
+    match health.ledger.pauses().await {
         Ok(_) => HttpResponse::Ok().body("ready"),
         Err(_) => HttpResponse::ServiceUnavailable().body("ledger"),
     }

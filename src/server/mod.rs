@@ -20,6 +20,7 @@ use std::{
 };
 
 use actix_web::{App, HttpServer, dev::ServerHandle, middleware, web};
+use futures_util::future::select_all;
 
 use crate::{clock::Clock, ledger::Ledger, telemetry::Metrics};
 pub use ops::OpsToken;
@@ -69,7 +70,8 @@ pub struct Server {
     /// Where operators look.
     pub ops_address: Option<SocketAddr>,
     draining: Draining,
-    handles: Vec<ServerHandle>,
+    public: ServerHandle,
+    ops: Option<ServerHandle>,
     running: Vec<tokio::task::JoinHandle<std::io::Result<()>>>,
 }
 
@@ -106,11 +108,7 @@ impl Server {
         clock: Clock,
     ) -> Result<Self, ListenError> {
         let draining = Draining::default();
-        let health = web::Data::new(health::Health::new(
-            ledger.clone(),
-            draining.clone(),
-            clock.clone(),
-        ));
+        let health = web::Data::new(health::Health::new(ledger.clone(), draining.clone()));
         let (listener, address) = listen(settings.listen)?;
         let receiver = web::Data::new(Receiver::new(
             settings.receiver,
@@ -126,7 +124,7 @@ impl Server {
                 .app_data(public_health.clone())
                 .service(
                     web::scope(&prefix)
-                        .route("/webhooks/crisp", web::post().to(webhooks::receive))
+                        .configure(webhooks::routes)
                         .configure(health::routes),
                 )
         })
@@ -139,7 +137,8 @@ impl Server {
         .listen(listener)
         .map_err(|source| ListenError { address, source })?
         .run();
-        let mut handles = vec![public.handle()];
+        let public_handle = public.handle();
+        let mut ops_handle = None;
         let mut running = vec![tokio::spawn(public)];
         let mut ops_address = None;
         if let Some(wanted) = settings.ops_listen {
@@ -160,7 +159,7 @@ impl Server {
             .listen(listener)
             .map_err(|source| ListenError { address, source })?
             .run();
-            handles.push(server.handle());
+            ops_handle = Some(server.handle());
             running.push(tokio::spawn(server));
             ops_address = Some(address);
         }
@@ -168,20 +167,43 @@ impl Server {
             address,
             ops_address,
             draining,
-            handles,
+            public: public_handle,
+            ops: ops_handle,
             running,
         })
     }
 
-    /// Stops accepting, lets requests in hand finish within the drain time, and returns when both listeners are closed.
-    pub async fn stop(self) {
+    /// Says that the service is about to end, stops accepting webhooks, and returns when those in hand are answered or
+    /// the drain time is over. The ops listener stays: somebody may want to look.
+    pub async fn drain(&mut self) {
+        self.turn_away();
+        self.public.stop(true).await;
+    }
+
+    /// Says on `/readyz` that the service is about to end, and goes on serving.
+    pub fn turn_away(&self) {
         self.draining.begin();
-        for handle in &self.handles {
-            handle.stop(true).await;
+    }
+
+    /// Closes the ops listener too, and returns when nothing listens any more.
+    pub async fn close(self) {
+        if let Some(ops) = self.ops {
+            ops.stop(true).await;
         }
         for running in self.running {
             // A listener that panicked has nothing left to close.
             drop(running.await);
         }
+    }
+
+    /// Drains and closes.
+    pub async fn stop(mut self) {
+        self.drain().await;
+        self.close().await;
+    }
+
+    /// Ends when a listener ended. Nobody may ask anything of it afterwards.
+    pub async fn ended(&mut self) {
+        drop(select_all(&mut self.running).await);
     }
 }

@@ -15,7 +15,10 @@ pub enum Refusal {
     Unsigned(#[from] SignatureError),
     /// Genuine, but not an envelope that we can read.
     #[error("the body is not a webhook envelope: {0}")]
-    Malformed(#[from] EnvelopeError),
+    Malformed(#[source] EnvelopeError),
+    /// The key in the URL speaks for another website: it proves nothing about this one.
+    #[error("the key in the query belongs to another website than the body names")]
+    KeyOfAnotherWebsite,
     /// Longer than `server.max_body`.
     #[error("the body is longer than {limit} bytes")]
     TooLarge {
@@ -30,11 +33,20 @@ pub enum Refusal {
     Unavailable,
 }
 
+impl From<EnvelopeError> for Refusal {
+    fn from(error: EnvelopeError) -> Self {
+        match error {
+            EnvelopeError::Foreign => Self::KeyOfAnotherWebsite,
+            error => Self::Malformed(error),
+        }
+    }
+}
+
 impl Refusal {
     /// The reason in logs and metrics.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Unsigned(_) => "refused",
+            Self::Unsigned(_) | Self::KeyOfAnotherWebsite => "refused",
             Self::Malformed(_) => "malformed",
             Self::TooLarge { .. } => "too_large",
             Self::Incomplete => "incomplete",
@@ -46,7 +58,7 @@ impl Refusal {
 impl ResponseError for Refusal {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::Unsigned(_) => StatusCode::FORBIDDEN,
+            Self::Unsigned(_) | Self::KeyOfAnotherWebsite => StatusCode::FORBIDDEN,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Incomplete => StatusCode::REQUEST_TIMEOUT,

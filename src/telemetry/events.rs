@@ -32,6 +32,7 @@ macro_rules! events {
 events! {
     SERVICE_STARTED = "service.started", "INFO", "The service listens.",
         ["listen.public", "listen.ops", "ledger", "users.engine", "mode", "definition.hash", "version"];
+    CONFIG_WARNING = "config.warning", "WARN", "A setting is allowed and probably not meant.", ["place", "reason", "hint"];
     SERVICE_DRAINING = "service.draining", "INFO", "A signal arrived; nothing new is accepted.", ["signal", "deadline_ms"];
     SERVICE_STOPPED = "service.stopped", "INFO", "The service ended.", ["outcome", "duration_ms"];
     SERVICE_ABORTED = "service.aborted", "WARN", "The deadline passed or a second signal came; work in hand was dropped and its lease will expire.", ["reason"];
@@ -40,7 +41,7 @@ events! {
     DELIVERY_IGNORED = "delivery.ignored", "DEBUG", "A genuine webhook that asks for nothing; acknowledged, not stored.",
         ["website.id", "webhook.event", "reason"];
     DELIVERY_REFUSED = "delivery.refused", "WARN", "A request that is no genuine webhook, or one that cannot be read.",
-        ["reason", "status", "attempt", "attempt_limit", "hint"];
+        ["reason", "status", "attempt", "attempt_limit"];
     DELIVERY_UNAVAILABLE = "delivery.unavailable", "ERROR", "The ledger could not commit; the sender was asked to try again.",
         ["website.id", "webhook.event", "error"];
     CONVERSATION_REFRESHED = "conversation.refreshed", "INFO", "A conversation was looked at, and changed if it had to be.",
@@ -50,7 +51,7 @@ events! {
     PEOPLE_EVENT_DECIDED = "people_event.decided", "INFO", "A lifecycle event entered or changed its state in the outbox.",
         ["website.id", "user.ref", "people_event.name", "people_event.ref", "state", "reason", "due_at"];
     PEOPLE_EVENT_SENT = "people_event.sent", "INFO", "Crisp confirmed a lifecycle event.",
-        ["website.id", "user.ref", "people_event.name", "people_event.ref", "attempt", "duration_ms"];
+        ["website.id", "user.ref", "people_event.name", "people_event.ref", "attempt"];
     WORK_RETRY = "work.retry", "WARN", "An attempt failed and will be made again.",
         ["work.kind", "website.id", "session.id", "user.ref", "attempt", "retry_in_ms", "error", "hint"];
     WORK_BURIED = "work.buried", "ERROR", "An attempt failed for good; the row is a dead letter until it is revived.",
@@ -59,10 +60,9 @@ events! {
         ["work.kind", "website.id", "session.id", "user.ref", "duration_ms"];
     CRISP_PAUSED = "crisp.paused", "WARN", "Crisp refused; calls with this token or for this website wait.",
         ["scope", "website.id", "reason", "until", "hint"];
-    CRISP_RESUMED = "crisp.resumed", "INFO", "A probe came through; calls go on.", ["scope", "website.id"];
+    CRISP_RESUMED = "crisp.resumed", "INFO", "A probe came through; calls go on.", ["website.id"];
     CRISP_CALL = "crisp.call", "DEBUG", "One request to Crisp.",
         ["purpose", "route", "status", "request.id", "duration_ms", "outcome"];
-    USERS_UNAVAILABLE = "users.unavailable", "WARN", "The app's database did not answer a look-up.", ["error", "hint", "duration_ms"];
     LEDGER_CAUTIOUS = "ledger.cautious", "WARN", "The ledger saw a gap: every lifecycle event up to now needs a complete timeline before it is sent.",
         ["reason", "until"];
     LEDGER_ROW_QUARANTINED = "ledger.row_quarantined", "ERROR", "One row of a batch could not be committed and was set aside.", ["webhook.event", "error"];

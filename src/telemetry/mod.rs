@@ -7,12 +7,14 @@
 
 pub mod events;
 pub mod metrics;
+mod reference;
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 pub use metrics::Metrics;
+pub use reference::reference;
 
 /// How log lines look.
 #[derive(

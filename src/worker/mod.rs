@@ -5,6 +5,8 @@
 //! effects are in force already.
 
 mod backoff;
+mod budget;
+mod log;
 mod settle;
 
 use std::{sync::Arc, time::Duration};
@@ -17,10 +19,16 @@ pub use backoff::{AfterFailure, RetryPolicy};
 
 use crate::{
     clock::Clock,
+    crisp::{client::Tier, quota::QuotaSettings},
+    identity::Trust,
     ids::{SessionId, UserKey},
-    ledger::{Claim, Ledger, LedgerError, Outcome as Settling, Settled, Settlement, WorkKind},
+    ledger::{
+        Claim, ConversationMirror, Ledger, LedgerError, Outcome as Settling, Settled, Settlement,
+        WorkKind, Write,
+    },
+    pseudonym::UserRef,
     reconcile::{ReconcileError, Reconciled, Reconciler, Run},
-    telemetry::{Metrics, events, metrics::WorkLabels},
+    telemetry::{Metrics, metrics::WorkLabels},
 };
 
 /// What the worker takes from the configuration.
@@ -38,6 +46,8 @@ pub struct WorkerSettings {
     pub probe_every: Duration,
     /// How long deliveries and traces are kept.
     pub keep: Duration,
+    /// How the day's quota is shared.
+    pub quota: QuotaSettings,
 }
 
 impl Default for WorkerSettings {
@@ -49,6 +59,7 @@ impl Default for WorkerSettings {
             retry: RetryPolicy::default(),
             probe_every: Duration::from_mins(15),
             keep: Duration::from_hours(30 * 24),
+            quota: QuotaSettings::for_tier(Tier::Plugin),
         }
     }
 }
@@ -63,7 +74,7 @@ pub enum Step {
 }
 
 /// What became of one row.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Worked {
     /// The word for it: an outcome of the refresh, or of the failure.
     pub outcome: &'static str,
@@ -73,6 +84,26 @@ pub struct Worked {
     pub changed: String,
     /// Requests to Crisp.
     pub calls: usize,
+    /// The person, once found, for the log.
+    user: Option<UserRef>,
+    /// Whether the visitor proved their address, where there is one.
+    trust: Option<&'static str>,
+    /// What was found on the way, for the log.
+    reason: String,
+    /// When a failed attempt is made again.
+    again_at: Option<Timestamp>,
+}
+
+impl Worked {
+    /// The ledger did not take the result: the lease runs out and the row is taken again, and nothing is lost but time.
+    fn unsettled(error: &LedgerError) -> Self {
+        log::fault(error);
+        Self {
+            outcome: "unsettled",
+            error: Some(error.to_string()),
+            ..Self::default()
+        }
+    }
 }
 
 /// Takes, works, settles. Clones share everything.
@@ -87,6 +118,8 @@ pub struct Worker {
 
 /// The heartbeat of an idle service; a gap between two of them that is much longer means that nobody listened.
 const HEARTBEAT: Duration = Duration::from_secs(30);
+/// Looking for what is old reads the whole of some tables, and an hour more or less is nothing to what is kept for days.
+const PRUNE: Duration = Duration::from_hours(1);
 /// However quiet it is, the table is looked at this often: a wake-up may be lost, a poll is not.
 const POLL: Duration = Duration::from_secs(10);
 /// After a fault of the ledger the worker does not spin.
@@ -147,29 +180,73 @@ impl Worker {
 
     /// Steps and waits until `stop`; then finishes what is in hand. Dropping the future aborts it: leases expire.
     pub async fn run(&self, stop: CancellationToken) {
+        // Beside one another: neither a busy day nor a long removal of old rows may silence the heartbeat, also while the
+        // last work is being finished.
+        tokio::select! {
+            () = self.work_until(stop) => {}
+            () = self.upkeep() => {}
+        }
+    }
+
+    async fn work_until(&self, stop: CancellationToken) {
         let mut working = JoinSet::new();
-        let mut heartbeat = tokio::time::interval(HEARTBEAT);
-        heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !stop.is_cancelled() {
             // Registered before the table is looked at, so that a trigger in between is not slept through.
             let wake = self.ledger.wake().notified();
-            let wait = match self.claim_into(&mut working).await {
-                Ok(0) => self.until_due().await,
+            let (wait, has_room) = match self.claim_into(&mut working).await {
+                Ok(0) if working.len() < self.settings.concurrency => {
+                    (self.until_due().await, true)
+                }
+                // Everything is in use: only an end makes room, whatever else is due or comes in.
+                Ok(0) => (POLL, false),
                 Ok(_) => continue,
+                // Nor may each trigger try a ledger again that has just failed.
                 Err(error) => {
-                    fault(&error);
-                    AFTER_FAULT
+                    log::fault(&error);
+                    (AFTER_FAULT, false)
                 }
             };
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some(_) = working.join_next(), if !working.is_empty() => {}
-                () = wake, if working.len() < self.settings.concurrency => {}
-                _ = heartbeat.tick() => self.beat().await,
+                Some(ended) = working.join_next(), if !working.is_empty() => log::ended(&ended),
+                () = wake, if has_room => {}
                 () = tokio::time::sleep(wait) => {}
             }
+            // One claim for all that ended meanwhile: each is a commit.
+            while let Some(ended) = working.try_join_next() {
+                log::ended(&ended);
+            }
         }
-        while working.join_next().await.is_some() {}
+        while let Some(ended) = working.join_next().await {
+            log::ended(&ended);
+        }
+    }
+
+    /// Says that somebody listens, and now and then drops what is old, for as long as it is polled.
+    async fn upkeep(&self) {
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut pruning = tokio::time::interval(PRUNE);
+        pruning.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let beating = async {
+            loop {
+                heartbeat.tick().await;
+                self.beat().await;
+            }
+        };
+        let pruning = async {
+            loop {
+                pruning.tick().await;
+                if let Err(error) = self
+                    .ledger
+                    .prune(self.settings.keep, self.clock.now())
+                    .await
+                {
+                    log::fault(&error);
+                }
+            }
+        };
+        tokio::join!(beating, pruning);
     }
 
     async fn until_due(&self) -> Duration {
@@ -180,37 +257,27 @@ impl Worker {
                 .clamp(MIN_WAIT, POLL),
             Ok(None) => POLL,
             Err(error) => {
-                fault(&error);
+                log::fault(&error);
                 AFTER_FAULT
             }
         }
     }
 
-    /// Says that somebody listens, and drops what is old.
+    /// Says that somebody listens.
     pub async fn beat(&self) {
-        let now = self.clock.now();
-        if let Err(error) = self.ledger.heartbeat(now).await {
-            fault(&error);
-        }
-        if let Err(error) = self.ledger.prune(self.settings.keep, now).await {
-            fault(&error);
+        if let Err(error) = self.ledger.heartbeat(self.clock.now()).await {
+            log::fault(&error);
         }
     }
 
     /// Works one claim to its settlement.
     pub async fn work(&self, claim: Claim) -> Worked {
         let started = self.clock.now();
-        let mut run = self.reconciler.run(claim.clone(), started);
-        let deadline = self
-            .settings
-            .lease
-            .saturating_sub(self.settings.call_timeout);
-        let result = match tokio::time::timeout(deadline, self.reconcile(&mut run, &claim)).await {
-            Ok(result) => result,
-            // The request in flight is dropped with the future: its effect is unknown, and the next run reads first.
-            Err(_elapsed) => Err(ReconcileError::Deadline),
+        let ended = match budget::admits(&self.ledger, self.settings.quota, &claim, started).await {
+            Ok(true) => self.refresh(&claim).await,
+            Ok(false) => self.put_off(&claim, started).await,
+            Err(error) => Worked::unsettled(&error),
         };
-        let ended = self.settle(&claim, run, result).await;
         let duration = self.clock.now().duration_since(started).unsigned_abs();
         self.metrics
             .work
@@ -221,6 +288,40 @@ impl Worker {
             .inc();
         self.log(&claim, &ended, duration);
         ended
+    }
+
+    async fn refresh(&self, claim: &Claim) -> Worked {
+        let mut run = self.reconciler.run(claim.clone(), self.clock.clone());
+        let deadline = self
+            .settings
+            .lease
+            .saturating_sub(self.settings.call_timeout);
+        let result = match tokio::time::timeout(deadline, self.reconcile(&mut run, claim)).await {
+            Ok(result) => result,
+            // The request in flight is dropped with the future; what became of it is in doubt.
+            Err(_elapsed) => Err(ReconcileError::Deadline),
+        };
+        self.settle(claim, run, result).await
+    }
+
+    /// The day's quota is kept for what matters more: the row stays, and spends no attempt.
+    async fn put_off(&self, claim: &Claim, now: Timestamp) -> Worked {
+        let at = now
+            .checked_add(self.settings.probe_every)
+            .unwrap_or(Timestamp::MAX);
+        let settlement = Settlement::of(Settling::Again { at });
+        match self.ledger.settle(claim, settlement, now).await {
+            Ok(_) => Worked {
+                outcome: "over_quota",
+                error: Some(
+                    "the day's quota is kept for what matters more\nhint: `crisp.daily_quota` says how much Crisp grants"
+                        .to_owned(),
+                ),
+                again_at: Some(at),
+                ..Worked::default()
+            },
+            Err(error) => Worked::unsettled(&error),
+        }
     }
 
     async fn reconcile(&self, run: &mut Run, claim: &Claim) -> Result<Reconciled, ReconcileError> {
@@ -249,147 +350,68 @@ impl Worker {
         result: Result<Reconciled, ReconcileError>,
     ) -> Worked {
         let now = self.clock.now();
-        let verdict = settle::verdict(claim, result, &self.settings, now, backoff::jitter());
+        let mut verdict = settle::verdict(claim, result, &self.settings, now, backoff::jitter());
+        if verdict.in_doubt {
+            verdict.writes.extend(self.doubt(claim).await);
+        }
         let calls = run.calls();
         let worked = Worked {
             outcome: verdict.word,
             error: verdict.error.clone(),
             changed: run.trace.changed_names(),
             calls: calls.len(),
+            user: run.user.clone(),
+            trust: run.trust.map(Trust::as_str),
+            reason: run.trace.facts.join("; "),
+            again_at: match &verdict.settling {
+                Settling::Retry { at, .. } => Some(*at),
+                Settling::PauseToken { until, .. } | Settling::PauseWebsite { until, .. } => {
+                    Some(*until)
+                }
+                _ => None,
+            },
         };
+        let mut counted = settle::count(&calls);
+        if run.trust == Some(Trust::Unproven) && !calls.is_empty() {
+            counted.push((
+                budget::UNPROVEN,
+                u32::try_from(calls.len()).unwrap_or(u32::MAX),
+            ));
+        }
         let settlement = Settlement {
             outcome: verdict.settling.clone(),
             writes: verdict.writes,
             trace: Some(run.into_trace(verdict.word, verdict.error)),
-            calls: settle::count(&calls),
+            calls: counted,
         };
         match self.ledger.settle(claim, settlement, now).await {
             Ok(Settled::Written) => {
-                Self::announce(claim, &verdict.settling);
+                log::announce(claim, &verdict.settling, worked.error.as_deref());
                 worked
             }
             Ok(Settled::LeaseLost) => Worked {
                 outcome: "lease_lost",
                 ..worked
             },
-            Err(error) => {
-                // The lease runs out and the row is taken again; nothing is lost but time.
-                fault(&error);
-                Worked {
-                    outcome: "unsettled",
-                    error: Some(error.to_string()),
-                    ..worked
-                }
-            }
+            Err(error) => Worked::unsettled(&error),
         }
     }
 
-    fn announce(claim: &Claim, settling: &Settling) {
-        let (scope, until, reason): (_, &Timestamp, &str) = match settling {
-            Settling::PauseToken { until, reason, .. } => ("token", until, reason),
-            Settling::PauseWebsite { until, reason, .. } => ("website", until, reason),
-            _ if claim.probe => {
-                tracing::info!(
-                    event = events::CRISP_RESUMED,
-                    "website.id" = %claim.website,
-                    "a probe came through; calls to Crisp go on"
-                );
-                return;
-            }
-            _ => return,
-        };
-        tracing::warn!(
-            event = events::CRISP_PAUSED,
-            scope,
-            "website.id" = %claim.website,
-            reason,
-            until = %until,
-            "calls to Crisp wait"
-        );
-    }
-
-    fn log(&self, claim: &Claim, worked: &Worked, duration: Duration) {
-        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let website = &claim.website;
-        let conversation = claim.kind == WorkKind::Conversation;
-        let session = conversation.then_some(claim.key.as_str());
-        let user = UserKey::parse(&claim.key)
-            .ok()
-            .filter(|_| !conversation)
-            .map(|key| self.ledger.pseudonyms().user(&key).as_str().to_owned());
-        match worked.outcome {
-            "lease_lost" => tracing::warn!(
-                event = events::WORK_LEASE_LOST,
-                "work.kind" = claim.kind.as_str(),
-                "website.id" = %website,
-                "session.id" = session,
-                "user.ref" = user,
-                duration_ms,
-                "the lease was lost; nothing was written"
-            ),
-            "retry" | "pause_token" | "pause_website" | "unsettled" => tracing::warn!(
-                event = events::WORK_RETRY,
-                "work.kind" = claim.kind.as_str(),
-                "website.id" = %website,
-                "session.id" = session,
-                "user.ref" = user,
-                attempt = claim.attempt,
-                error = worked.error,
-                "an attempt failed and will be made again"
-            ),
-            "invalid" | "buried" => tracing::error!(
-                event = events::WORK_BURIED,
-                "work.kind" = claim.kind.as_str(),
-                "website.id" = %website,
-                "session.id" = session,
-                "user.ref" = user,
-                attempt = claim.attempt,
-                outcome = worked.outcome,
-                error = worked.error,
-                "an attempt failed for good; `deliveries retry --dead` revives it"
-            ),
-            outcome if conversation => {
-                let since_hook = self
-                    .clock
-                    .now()
-                    .duration_since(claim.first_triggered_at)
-                    .unsigned_abs();
-                self.metrics
-                    .hook_to_context_seconds
-                    .observe(since_hook.as_secs_f64());
-                tracing::info!(
-                    event = events::CONVERSATION_REFRESHED,
-                    "website.id" = %website,
-                    "session.id" = session,
-                    trigger = claim.trigger.as_str(),
-                    outcome,
-                    changed = worked.changed,
-                    "crisp.calls" = worked.calls,
-                    attempt = claim.attempt,
-                    duration_ms,
-                    hook_to_context_ms = u64::try_from(since_hook.as_millis()).unwrap_or(u64::MAX),
-                    "refreshed a conversation"
-                );
-            }
-            outcome => tracing::info!(
-                event = events::PERSON_REFRESHED,
-                "website.id" = %website,
-                "user.ref" = user,
-                trigger = claim.trigger.as_str(),
-                outcome,
-                changed = worked.changed,
-                "crisp.calls" = worked.calls,
-                attempt = claim.attempt,
-                duration_ms,
-                "refreshed a person"
-            ),
+    /// A write may have been applied though nobody said so: the mirror must not conclude anything from what it holds.
+    async fn doubt(&self, claim: &Claim) -> Option<Write> {
+        let website = claim.website.clone();
+        if claim.kind != WorkKind::Conversation {
+            let user_key = UserKey::parse(&claim.key).ok()?;
+            return Some(Write::AssertContact { website, user_key });
         }
+        let session = SessionId::parse(&claim.key).ok()?;
+        let mirror = self.ledger.conversation(&website, &session).await.ok()??;
+        Some(Write::Conversation(ConversationMirror {
+            dirty: true,
+            ..mirror
+        }))
     }
 }
 
 /// A wait of nothing would spin when the clock and the ledger disagree by a hair.
 const MIN_WAIT: Duration = Duration::from_millis(5);
-
-fn fault(error: &LedgerError) {
-    tracing::error!(event = events::WORKER_FAULT, %error, "the worker could not use the ledger; it tries again");
-}

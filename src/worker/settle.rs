@@ -21,6 +21,8 @@ pub(super) struct Verdict {
     pub(super) writes: Vec<Write>,
     /// What went wrong, for people: the chain of causes, and a hint.
     pub(super) error: Option<String>,
+    /// Whether a write may have been applied though nobody said so.
+    pub(super) in_doubt: bool,
 }
 
 /// Decides how a run is settled.
@@ -46,12 +48,30 @@ pub(super) fn verdict(
                 .map_or(Settling::Done, |at| Settling::Again { at }),
             writes: reconciled.writes,
             error: None,
+            in_doubt: false,
         };
     };
+    let in_doubt = error.leaves_doubt();
     let told = told(&error);
     let settling = match error.disposition() {
         Disposition::Retry { after } => {
             match settings.retry.after_failure(claim.attempt, after, jitter) {
+                AfterFailure::RetryIn(wait) => Settling::Retry {
+                    at: later(now, wait),
+                    error: told.clone(),
+                },
+                AfterFailure::Bury => Settling::Buried {
+                    error: told.clone(),
+                },
+            }
+        }
+        Disposition::Wait => {
+            // As far apart as the last attempt but one would be: the count is not what ends it.
+            let attempt = claim
+                .attempt
+                .min(settings.retry.attempts.saturating_sub(1))
+                .max(1);
+            match settings.retry.after_failure(attempt, None, jitter) {
                 AfterFailure::RetryIn(wait) => Settling::Retry {
                     at: later(now, wait),
                     error: told.clone(),
@@ -75,14 +95,18 @@ pub(super) fn verdict(
         Disposition::Invalid => Settling::Invalid {
             error: told.clone(),
         },
-        // The settlement is refused by the ledger all the same: the token is no longer ours.
-        Disposition::LeaseLost => Settling::Done,
+        // Refused by the ledger if somebody else has the row by now.
+        Disposition::LeaseLost => Settling::Retry {
+            at: now,
+            error: told.clone(),
+        },
     };
     Verdict {
         word: settling.as_str(),
         settling,
         writes: reconciled.writes,
         error: Some(told),
+        in_doubt,
     }
 }
 

@@ -1,25 +1,52 @@
 // A real client that nobody here wrote: Crisp's official Node SDK against the sandbox.
 //
-//   SANDBOX_URL=http://127.0.0.1:<port> node node-sdk.mjs
+//   node tests/contract/node-sdk.mjs BINARY                    starts `BINARY sandbox` and ends it
+//   SANDBOX_URL=http://127.0.0.1:<port> node node-sdk.mjs      takes one that runs
 //
 // SANDBOX_WEBSITE, SANDBOX_TOKEN_IDENTIFIER, SANDBOX_TOKEN_KEY and SANDBOX_TIER name others than the sandbox's own
 // website and token. The script points the sandbox's webhooks at itself, so give it a sandbox of its own.
 
+import { spawn } from "node:child_process";
 import { createServer } from "node:http";
 import { randomBytes } from "node:crypto";
 import assert from "node:assert/strict";
 import { Crisp } from "crisp-api";
 
+const PATIENCE_MS = 10_000;
 const {
-  SANDBOX_URL,
   SANDBOX_WEBSITE = "0b7e4c1a-6f1d-4a58-9d0e-2f5b7c9a1e11",
   SANDBOX_TOKEN_IDENTIFIER = "5a6d0f1e-0c7b-4b8e-9f5e-3d2c1b0a9f8e",
   SANDBOX_TOKEN_KEY = "7f4c2b9d8e1a6053c7d2f19b0a4e8c6d5b3f2a1908e7d6c5b4a39281706f5e4d",
   SANDBOX_TIER = "plugin",
 } = process.env;
+const [binary] = process.argv.slice(2);
+const sandbox = binary && spawn(binary, ["sandbox", "--listen", "127.0.0.1:0"], { stdio: ["ignore", "pipe", "inherit"] });
+const SANDBOX_URL = sandbox ? await address(sandbox) : process.env.SANDBOX_URL;
 if (!SANDBOX_URL) {
-  console.error("SANDBOX_URL is not set\nhint: start `crisp-sync sandbox` and pass the address it prints");
+  console.error("usage: node node-sdk.mjs BINARY\nhint: or set SANDBOX_URL to the address that `crisp-sync sandbox` printed");
   process.exit(2);
+}
+
+/** The address of the page, which a sandbox prints once it listens. */
+function address(started) {
+  return new Promise((resolve, reject) => {
+    const give_up = (why) => {
+      started.kill("SIGKILL");
+      reject(new Error(`the sandbox named no address: ${why}`));
+    };
+    const late = setTimeout(() => give_up("it took too long"), PATIENCE_MS);
+    let output = "";
+    started.once("error", give_up);
+    started.once("exit", (code) => give_up(`it ended with ${code}`));
+    started.stdout.on("data", (chunk) => {
+      output += chunk;
+      const found = output.match(/^page +(http:\/\/[^\s/]+)/m);
+      if (!found) return;
+      clearTimeout(late);
+      started.removeAllListeners("exit");
+      resolve(found[1]);
+    });
+  });
 }
 
 const site = SANDBOX_WEBSITE;
@@ -40,9 +67,9 @@ async function check(name, work) {
   }
 }
 
-// Waits until `test` gives something; ten seconds are the limit, not the pace.
+// Waits until `test` gives something; the patience is the limit, not the pace.
 async function until(what, test) {
-  const limit = Date.now() + 10_000;
+  const limit = Date.now() + PATIENCE_MS;
   for (;;) {
     const result = await test();
     if (result) return result;
@@ -191,6 +218,15 @@ await check("verifyHook accepts every webhook, and none that was touched", async
   assert.equal(heard[0].session_id, session);
 });
 
+if (sandbox) {
+  await check("the sandbox ends well when asked to", async () => {
+    const ended = new Promise((resolve) => sandbox.once("exit", (code, signal) => resolve(code ?? signal)));
+    sandbox.kill("SIGTERM");
+    const late = setTimeout(() => sandbox.kill("SIGKILL"), PATIENCE_MS);
+    assert.equal(await ended, 0);
+    clearTimeout(late);
+  });
+}
 receiver.closeAllConnections();
 receiver.close();
 console.log(`${passed} passed, ${failed} failed`);

@@ -8,10 +8,10 @@ use crisp_sync::{
     data::{DataMap, DataValue},
     ids::{Email, PeopleId, SessionId, UserKey, WebsiteId},
     ledger::{
-        Acceptance, Claim, ContactState, ConversationMirror, Delivery, DeliveryFilter, DeliveryId,
-        Effect, Enqueue, Ledger, LedgerError, LedgerSettings, OutboxFilter, OutboxRow, Outcome,
-        OwnedKind, OwnedName, PauseScope, PersonBy, PersonMirror, Settled, Settlement, Side,
-        Standing, Trace, Trigger, Urgency, WorkKind, WorkRow, WorkState, Write,
+        Acceptance, Begun, Claim, ContactState, ConversationMirror, Delivery, DeliveryFilter,
+        DeliveryId, Effect, Enqueue, Ledger, LedgerError, LedgerSettings, OutboxFilter, OutboxRow,
+        Outcome, OwnedKind, OwnedName, PauseScope, PersonBy, PersonMirror, Settled, Settlement,
+        Side, Spacing, Standing, Trace, Trigger, Urgency, WorkKind, WorkRow, WorkState, Write,
     },
     lifecycle::OutboxState,
     pseudonym::OccurrenceRef,
@@ -1101,6 +1101,16 @@ async fn a_removed_contact_leaves_a_tombstone_until_it_is_created_again() {
     assert_eq!(gone.contact_layer, Layer::default());
     assert!(home.claims(secs(100)).await.is_empty());
 
+    // That it was created is old news: the webhook was sent again, or came late.
+    let created = Effect::ContactCreated {
+        website: website(),
+        people: people("p-1"),
+        email: Some(mac.clone()),
+    };
+    home.effect(created, secs(100)).await;
+    assert_eq!(home.person().await.contact, ContactState::Removed);
+    assert!(home.claims(secs(100)).await.is_empty());
+
     home.effect(
         Effect::ContactCreated {
             website: website(),
@@ -1145,17 +1155,26 @@ async fn an_event_is_on_its_way_only_under_a_lease_and_only_once() {
         let ledger = home.ledger.clone();
         async move {
             ledger
-                .begin_send(&claim, "one", now)
+                .begin_send(
+                    &claim,
+                    &occurrence("one", OutboxState::Due, at(0)),
+                    None,
+                    now,
+                )
                 .await
                 .expect("an answer")
         }
     };
-    assert!(!begin(claim.clone(), secs(60)).await, "the lease is over");
-    assert!(begin(claim.clone(), secs(1)).await);
+    let over = begin(claim.clone(), secs(60)).await;
+    assert_eq!(over, Begun::LeaseLost, "the lease is over");
+    assert!(marks(&home).await.is_empty());
+    assert_eq!(begin(claim.clone(), secs(1)).await, Begun::Yes);
+    assert_eq!(marks(&home).await, [at(0)], "in the same commit");
     let sending = outbox(&home, "one").await;
     assert_eq!(sending.state, OutboxState::Sending);
     assert_eq!((sending.attempts, sending.attempted_at), (1, Some(secs(1))));
-    assert!(!begin(claim.clone(), secs(2)).await, "it is on its way");
+    let twice = begin(claim.clone(), secs(2)).await;
+    assert_eq!(twice, Begun::Moved, "it is on its way");
 
     // The caller read the row before it began: the attempt stays counted.
     let sent = OutboxRow {
@@ -1166,7 +1185,122 @@ async fn an_event_is_on_its_way_only_under_a_lease_and_only_once() {
         .await;
     let sent = outbox(&home, "one").await;
     assert_eq!((sent.attempts, sent.attempted_at), (1, Some(secs(1))));
-    assert!(!begin(claim, secs(3)).await, "the lease was given back");
+    let after = begin(claim, secs(3)).await;
+    assert_eq!(after, Begun::LeaseLost, "the lease was given back");
+}
+
+async fn marks(home: &Home) -> Vec<Timestamp> {
+    let marks = home.ledger.high_water(&website(), &user()).await;
+    marks.expect("a read").into_values().collect()
+}
+
+#[tokio::test]
+async fn what_a_person_dropped_meanwhile_is_not_sent_and_leaves_no_mark() {
+    let home = Home::new().await;
+    home.enqueue(person(Trigger::Command, at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    let due = occurrence("one", OutboxState::Due, at(0));
+    let writes = vec![Write::Outbox(due.clone())];
+    let written = home.ledger.checkpoint(&claim, writes, at(0)).await;
+    assert_eq!(written.expect("an answer"), Settled::Written);
+    let all = OutboxFilter::default();
+    let dropped = home.ledger.drop_occurrences(&all, secs(1)).await;
+    assert_eq!(dropped.expect("dropped"), 1);
+    let begun = home.ledger.begin_send(&claim, &due, None, secs(2)).await;
+    assert_eq!(begun.expect("an answer"), Begun::Moved);
+    assert_eq!(outbox(&home, "one").await.state, OutboxState::Expired);
+    assert!(marks(&home).await.is_empty());
+}
+
+#[tokio::test]
+async fn one_address_gets_one_event_at_a_time_whoever_asks() {
+    let home = Home::new().await;
+    let pseudonyms = home.ledger.pseudonyms();
+    let mac = pseudonyms.email(&Email::parse("ada@example.org").expect("an address"));
+    home.enqueue(person(Trigger::Command, at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    let to_ada = |key: &str, who: &str| OutboxRow {
+        user_key: UserKey::parse(who).expect("a key"),
+        email_mac: Some(mac.clone()),
+        ..occurrence(key, OutboxState::Due, at(0))
+    };
+    // Another account on the same address is being told at this moment.
+    let other = OutboxRow {
+        state: OutboxState::Sending,
+        attempted_at: Some(secs(1)),
+        ..to_ada("one", "43")
+    };
+    let due = to_ada("two", "42");
+    let writes = vec![Write::Outbox(other), Write::Outbox(due.clone())];
+    let written = home.ledger.checkpoint(&claim, writes, at(0)).await;
+    assert_eq!(written.expect("an answer"), Settled::Written);
+    let last = home.ledger.last_sent_to(&website(), &mac).await;
+    assert_eq!(last.expect("a read")["user:trial:ended"], secs(1));
+    let spacing = |second| Spacing {
+        events: vec!["user:trial:ended".to_owned()],
+        since: secs(second),
+    };
+    let begin = async |spacing: &Spacing| {
+        let begun = home.ledger.begin_send(&claim, &due, Some(spacing), secs(2));
+        begun.await.expect("an answer")
+    };
+    assert_eq!(begin(&spacing(0)).await, Begun::TooSoon);
+    assert!(marks(&home).await.is_empty());
+    assert_eq!(begin(&spacing(1)).await, Begun::Yes);
+}
+
+#[tokio::test]
+async fn a_contact_that_is_gone_proves_nothing_any_more() {
+    for (removes, state) in [
+        (true, OutboxState::Unsure),
+        // The same contact, told again.
+        (false, OutboxState::Sending),
+    ] {
+        let home = Home::new().await;
+        let people = PeopleId::parse("p-1").expect("an id");
+        know(
+            &home,
+            PersonMirror {
+                people: Some(people.clone()),
+                contact: ContactState::Exists,
+                ..PersonMirror::unknown(website(), user())
+            },
+        )
+        .await;
+        home.enqueue(person(Trigger::Command, secs(200)), secs(200))
+            .await;
+        let claim = home.claim(secs(200)).await;
+        let row = occurrence("one", OutboxState::Sending, at(0));
+        let written = home
+            .ledger
+            .checkpoint(&claim, vec![Write::Outbox(row.clone())], secs(200))
+            .await;
+        assert_eq!(written.expect("an answer"), Settled::Written);
+        let (website, email) = (website(), None);
+        let effect = if removes {
+            Effect::ContactRemoved {
+                website,
+                people,
+                email,
+            }
+        } else {
+            Effect::ContactCreated {
+                website,
+                people,
+                email,
+            }
+        };
+        home.effect(effect, secs(201)).await;
+        assert_eq!(outbox(&home, "one").await.state, state);
+        // Who waited for the answer hears it all the same.
+        let sent = OutboxRow {
+            state: OutboxState::Sent,
+            ..row
+        };
+        home.write(&claim, Outcome::Done, vec![Write::Outbox(sent)], secs(202))
+            .await;
+        assert_eq!(outbox(&home, "one").await.state, OutboxState::Sent);
+    }
 }
 
 #[tokio::test]
@@ -1215,7 +1349,12 @@ async fn held_occurrences_are_released_and_dropped_by_a_person() {
         ("unsure", OutboxState::Unsure),
         ("sent", OutboxState::Sent),
     ]
-    .map(|(key, state)| Write::Outbox(occurrence(key, state, at(0))));
+    .map(|(key, state)| {
+        Write::Outbox(OutboxRow {
+            reason: if key == "held-1" { "brake" } else { "min_gap" }.to_owned(),
+            ..occurrence(key, state, at(0))
+        })
+    });
     home.write(&claim, Outcome::Done, writes.to_vec(), at(0))
         .await;
     let counts = home
@@ -1223,7 +1362,7 @@ async fn held_occurrences_are_released_and_dropped_by_a_person() {
         .send_count(&website(), "user:trial:ended", at(0))
         .await
         .expect("a count");
-    assert_eq!(counts.held, 2);
+    assert_eq!(counts.held, 1, "what the brake holds");
     let one = OutboxFilter {
         state: Some(OutboxState::Held),
         limit: 1,

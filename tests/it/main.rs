@@ -1,11 +1,20 @@
 //! What needs more than one file to be tested: servers, sockets, the binary, and the house itself.
 
+mod binary;
+mod budget;
 mod config;
 mod crisp_client;
+mod docs;
 mod engines;
 mod floors;
 mod house;
+mod identity;
 mod ledger;
+mod lifecycle;
 mod migrations;
+mod receiver;
+mod refresh;
 mod sandbox;
 mod source;
+mod telemetry;
+mod world;

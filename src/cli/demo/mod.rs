@@ -10,6 +10,12 @@ use super::{Ended, output};
 use crate::{app::Signals, clock::Clock, telemetry};
 use stage::Stage;
 
+/// What a person reads below the address; a script reads the address alone, from standard output.
+const HINTS: &str = "\
+Open this page and choose a person to open a chat as: the panel on the right fills as an agent would see it.
+Everything is on this machine: the app, its people and Crisp are made up, crisp-sync between them is real.
+Ctrl-C ends the demo, and nothing of it stays. `crisp-sync demo --once` plays a script and checks what comes of it.";
+
 /// Options of `demo`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -40,6 +46,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Ended> {
         once::play(&stage).await
     } else {
         output::line(&format!("{}/", stage.sandbox.url()));
+        eprintln!("{HINTS}");
         signals.next().await;
         Ok(Ended::Well)
     };

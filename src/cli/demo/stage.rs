@@ -15,8 +15,8 @@ use crate::{
     config::{Config, environment::Environment},
     ids::WebsiteId,
     sandbox::{
-        DEFAULT_TOKEN_IDENTIFIER, DEFAULT_TOKEN_KEY, DEFAULT_WEBSITE, Sandbox, SandboxSettings,
-        WebhookSettings,
+        Behaviour, DEFAULT_TOKEN_IDENTIFIER, DEFAULT_TOKEN_KEY, DEFAULT_WEBSITE, Sandbox,
+        SandboxSettings, WebhookSettings,
     },
 };
 
@@ -35,7 +35,6 @@ pub(super) struct Stage {
     pub(super) sandbox: Sandbox,
     pub(super) running: Running,
     pub(super) app: SqlitePool,
-    #[expect(dead_code, reason = "the script of `demo --once` looks into it")]
     pub(super) service: Service,
 }
 
@@ -52,6 +51,11 @@ impl Stage {
         });
         let settings = SandboxSettings {
             bind,
+            behaviour: Behaviour {
+                // Crisp tries again by itself, only later.
+                retry_after_ms: Some(500),
+                ..Behaviour::default()
+            },
             ..SandboxSettings::default()
         };
         let sandbox = Sandbox::start_with(settings, clock.clone(), move |services| {

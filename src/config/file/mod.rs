@@ -24,7 +24,7 @@ pub use identity::IdentityFile;
 pub use ledger::LedgerFile;
 pub use server::{LogFile, ServerFile, WebhooksFile};
 pub use users::{CacheFile, MoreFile, UsersFile};
-pub use work::{BrakeFile, SweepFile, TriggerName, TriggersFile, WorkerFile};
+pub use work::{TriggerName, TriggersFile, WorkerFile};
 
 use crate::{context::ProfileSource, lifecycle::LifecycleSource};
 
@@ -69,10 +69,6 @@ pub struct ConfigFile {
     pub worker: WorkerFile,
     /// Lifecycle events that Crisp may have missed.
     pub lifecycle: LifecycleSource,
-    /// Finding users that no conversation brings up.
-    pub sweep: SweepFile,
-    /// What stops a flood of lifecycle events.
-    pub brake: BrakeFile,
     /// Log lines.
     pub log: LogFile,
 }

@@ -1,11 +1,11 @@
-//! `[triggers]`, `[worker]`, `[sweep]`, `[brake]`: what is done when, as written.
+//! `[triggers]`, `[worker]`: what is done when, as written.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::quantity::{Interval, Percent, Wait};
+use super::super::quantity::{Interval, Wait};
 
 /// A webhook that asks for a refresh, by Crisp's name.
 #[derive(
@@ -97,56 +97,6 @@ impl Default for WorkerFile {
             attempts: NonZeroU32::new(12).expect("not zero"),
             backoff_min: Interval::seconds(2),
             backoff_max: Interval::seconds(60 * 60),
-        }
-    }
-}
-
-/// `[sweep]`: finding users that no conversation brings up.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct SweepFile {
-    /// Query for users with a change since `:since` and until `:until`, after key `:after`, at most `:limit`, ordered by (`at`, key). No sweep when unset.
-    pub query: Option<String>,
-    /// Website id of the swept users, unless each row has a `website` column.
-    pub website: Option<String>,
-    /// Time between two sweeps.
-    pub every: Interval,
-    /// How far each sweep reaches back before the last one, for rows that were committed late.
-    pub overlap: Wait,
-    /// Time between two scans of everything a rule could still send.
-    pub rescan: Interval,
-    /// Rows of one page.
-    pub page: NonZeroU32,
-}
-
-impl Default for SweepFile {
-    fn default() -> Self {
-        Self {
-            query: None,
-            website: None,
-            every: Interval::seconds(5 * 60),
-            overlap: Wait::seconds(30 * 60),
-            rescan: Interval::seconds(24 * 60 * 60),
-            page: NonZeroU32::new(500).expect("not zero"),
-        }
-    }
-}
-
-/// `[brake]`: what stops a flood of lifecycle events. Beyond the cap every further one is held until a person releases it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct BrakeFile {
-    /// Events of one name, per website and sliding hour, that are always let through.
-    pub at_least: NonZeroU32,
-    /// Share of the known users, in percent, that is let through if it is more than `at_least`.
-    pub share: Percent,
-}
-
-impl Default for BrakeFile {
-    fn default() -> Self {
-        Self {
-            at_least: NonZeroU32::new(20).expect("not zero"),
-            share: Percent(2),
         }
     }
 }

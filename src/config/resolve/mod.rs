@@ -60,21 +60,16 @@ impl Resolver<'_> {
             crisp,
             ledger: self.ledger(written),
             keep: written.ledger.keep.get(),
-            users: self.users(
-                &written.users,
-                Self::event_queries(written),
-                written.sweep.query.clone(),
-            ),
+            users: self.users(&written.users, Self::event_queries(written)),
             identity: self.identity(&written.identity),
             definition: self.definition(written),
             rules: self.rules(written),
             triggers: self.triggers(&written.triggers),
             worker,
-            sweep: self.sweep(&written.sweep),
-            brake: Self::brake(&written.brake),
             log: self.log(&written.log),
             warnings: std::mem::take(&mut self.warnings),
             secret_files: std::mem::take(&mut self.secret_files),
+            source: super::Source::default(),
         }
     }
 

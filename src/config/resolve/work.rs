@@ -1,4 +1,4 @@
-//! `[triggers]`, `[worker]`, `[sweep]`, `[brake]`, `[ledger]`, `[identity]`, as meant.
+//! `[triggers]`, `[worker]`, `[ledger]`, as meant.
 
 use std::{
     collections::BTreeSet,
@@ -10,13 +10,11 @@ use std::{
 use super::{
     super::{
         environment,
-        file::{
-            BrakeFile, ConfigFile, LedgerFile, SweepFile, TriggerName, TriggersFile, WorkerFile,
-        },
+        file::{ConfigFile, LedgerFile, TriggerName, TriggersFile, WorkerFile},
     },
     Resolver,
 };
-use crate::{ids::WebsiteId, ledger::LedgerSettings};
+use crate::ledger::LedgerSettings;
 
 /// What makes a conversation be refreshed, and how often.
 #[derive(Debug, Clone)]
@@ -42,37 +40,6 @@ pub struct WorkerSettings {
     pub backoff_min: Duration,
     /// The longest wait after a failure.
     pub backoff_max: Duration,
-}
-
-/// Finding users that no conversation brings up.
-#[derive(Debug, Clone)]
-pub struct SweepSettings {
-    /// Website of the swept users, unless each row names its own.
-    pub website: Option<WebsiteId>,
-    /// Time between two sweeps.
-    pub every: Duration,
-    /// How far each sweep reaches back before the last one.
-    pub overlap: Duration,
-    /// Time between two scans of everything a rule could still send.
-    pub rescan: Duration,
-    /// Rows of one page.
-    pub page: NonZeroU32,
-}
-
-/// What stops a flood of lifecycle events.
-#[derive(Debug, Clone, Copy)]
-pub struct BrakeSettings {
-    /// Events of one name, per website and sliding hour, that are always let through.
-    pub at_least: NonZeroU32,
-    /// Share of the known users, in percent, that is let through if it is more.
-    pub share: u8,
-}
-
-impl BrakeSettings {
-    /// Events of one name that one website gets in an hour before the brake holds the next.
-    pub fn cap(&self, known_users: u64) -> u64 {
-        u64::from(self.at_least.get()).max(known_users.saturating_mul(u64::from(self.share)) / 100)
-    }
 }
 
 impl Resolver<'_> {
@@ -143,60 +110,5 @@ impl Resolver<'_> {
             backoff_min: written.backoff_min.get(),
             backoff_max: written.backoff_max.get(),
         }
-    }
-
-    pub(in super::super) fn sweep(&mut self, written: &SweepFile) -> Option<SweepSettings> {
-        let website = match written.website.as_deref().map(WebsiteId::parse) {
-            None => None,
-            Some(Ok(website)) => Some(website),
-            Some(Err(error)) => {
-                self.fault(
-                    &["sweep", "website"],
-                    error.to_string(),
-                    "it stands in the address of the Crisp app: `/website/<id>/`",
-                );
-                None
-            }
-        };
-        let query = written.query.as_deref()?;
-        for parameter in [":since", ":limit"] {
-            if !query.contains(parameter) {
-                self.fault(
-                    &["sweep", "query"],
-                    format!("the query does not use `{parameter}`"),
-                    "a sweep reads changes since `:since`, `:limit` at a time, ordered by (at, key)",
-                );
-            }
-        }
-        Some(SweepSettings {
-            website,
-            every: written.every.get(),
-            overlap: written.overlap.get(),
-            rescan: written.rescan.get(),
-            page: written.page,
-        })
-    }
-
-    pub(in super::super) fn brake(written: &BrakeFile) -> BrakeSettings {
-        BrakeSettings {
-            at_least: written.at_least,
-            share: written.share.0,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_cap_grows_with_the_users_and_never_falls_below_its_floor() {
-        let brake = BrakeSettings {
-            at_least: NonZeroU32::new(20).expect("not zero"),
-            share: 2,
-        };
-        assert_eq!(brake.cap(0), 20);
-        assert_eq!(brake.cap(1_000), 20);
-        assert_eq!(brake.cap(5_000), 100);
     }
 }

@@ -20,7 +20,7 @@ use super::{
     LedgerError, Store, begin,
     cells::{failed, json, ms},
     held::{self, Held},
-    mirror, pauses,
+    mirror, pauses, send,
     work::{Fold, Key, soil},
 };
 
@@ -183,8 +183,15 @@ async fn gather(
             people,
             email,
         } => {
-            let keys =
-                note_contact(tx, website, people, email.as_ref(), ContactState::Exists).await?;
+            let keys = note_contact(
+                tx,
+                website,
+                people,
+                email.as_ref(),
+                ContactState::Exists,
+                now,
+            )
+            .await?;
             let at = crate::clock::millis(now);
             enqueue_persons(
                 &mut gathered.fold,
@@ -199,7 +206,8 @@ async fn gather(
             people,
             email,
         } => {
-            note_contact(tx, website, people, email.as_ref(), ContactState::Removed).await?;
+            let state = ContactState::Removed;
+            note_contact(tx, website, people, email.as_ref(), state, now).await?;
         }
         Effect::Resume { website } => {
             pauses::end(tx, Some(website.as_str())).await?;
@@ -244,7 +252,9 @@ async fn note_contact(
     people: &PeopleId,
     email: Option<&EmailMac>,
     state: ContactState,
+    now: i64,
 ) -> Result<Vec<String>, LedgerError> {
+    send::lose_timelines(tx, website, people, email, state, now).await?;
     let keys = mirror::contact(tx, website, people, email, state).await?;
     let rows: Vec<Key> = keys
         .iter()

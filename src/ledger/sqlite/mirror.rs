@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sqlx::{SqliteConnection, SqliteExecutor, sqlite::SqliteRow};
 
 use crate::{
-    context::Layer,
+    context::{Layer, STAMPS},
     ids::{Email, PeopleId, SessionId, UserKey, WebsiteId},
     pseudonym::EmailMac,
 };
@@ -50,6 +50,16 @@ pub(super) async fn assert_contact(
     Ok(())
 }
 
+/// Whether two layers want the same. Their age does not count: it changes with every write.
+fn is_same(mut before: Layer, after: &Layer) -> bool {
+    let mut after = after.clone();
+    for stamp in STAMPS {
+        before.data.remove(stamp);
+        after.data.remove(stamp);
+    }
+    before == after
+}
+
 /// Writes what an attempt learned. `dirtied` tells that the mirror became dirty since it was claimed.
 pub(super) async fn write_conversation(
     tx: &mut SqliteConnection,
@@ -69,7 +79,7 @@ pub(super) async fn write_conversation(
     if let Some(before) = &before {
         let cells = Cells::of(before, "a conversation");
         // Crisp's form belongs to one layer; another layer may well stick.
-        if cells.json::<Layer>("session_layer")? == mirror.session_layer {
+        if is_same(cells.json::<Layer>("session_layer")?, &mirror.session_layer) {
             form = cells.json_if::<Layer>("crisp_form")?;
             corrections = cells.json_if("corrections")?.unwrap_or_default();
             corrections.made();
@@ -168,7 +178,8 @@ pub(super) async fn write_person(
     Ok(())
 }
 
-/// Notes what a webhook says about a contact, and returns whose it is.
+/// Notes what a webhook says about a contact, and returns whose it is. A removed contact never comes back: that it was
+/// created is old news, sent again or out of order.
 pub(super) async fn contact(
     tx: &mut SqliteConnection,
     website: &WebsiteId,
@@ -179,11 +190,13 @@ pub(super) async fn contact(
     // A removal names the contact that is gone: somebody whose contact is another one keeps it.
     sqlx::query_scalar(
         "UPDATE persons SET contact = ?4, people = ?2, \
+           assert_at = CASE WHEN people IS NOT ?2 THEN 0 ELSE assert_at END, \
            contact_layer = CASE WHEN ?4 = 'removed' THEN '{\"data\":{},\"segments\":[]}' ELSE contact_layer END \
          WHERE website = ?1 AND user_key IN ( \
            SELECT user_key FROM persons WHERE website = ?1 AND people = ?2 \
            UNION SELECT user_key FROM persons WHERE website = ?1 AND email_mac = ?3 \
              AND (people IS NULL OR ?4 = 'exists')) \
+           AND NOT (?4 = 'exists' AND contact = 'removed' AND people = ?2) \
          RETURNING user_key",
     )
     .bind(website.as_str())

@@ -14,6 +14,7 @@ mod operator;
 mod outbox;
 mod pauses;
 mod schema;
+mod send;
 mod settle;
 mod totals;
 mod traces;
@@ -51,8 +52,8 @@ pub(super) struct Store {
     older: AtomicBool,
     /// The latest `now` that was seen: a smaller one means that the clock was set back.
     seen_at: AtomicI64,
-    /// Held for the life of the process.
-    _lock: File,
+    /// Held until the ledger is closed.
+    lock: File,
 }
 
 type Writing<'store> = MappedMutexGuard<'store, SqliteConnection>;
@@ -97,7 +98,7 @@ impl Store {
             readers,
             older: AtomicBool::new(false),
             seen_at: AtomicI64::new(seen_at),
-            _lock: lock,
+            lock,
         };
         Ok((store, secret))
     }
@@ -112,10 +113,14 @@ impl Store {
     pub(super) async fn close(&self) -> Result<(), LedgerError> {
         self.readers.close().await;
         let writer = self.writer.lock().await.take();
-        match writer {
-            Some(writer) => writer.close().await.map_err(failed("close the ledger")),
-            None => Ok(()),
+        if let Some(writer) = writer {
+            writer.close().await.map_err(failed("close the ledger"))?;
         }
+        // Handles may outlive this; what they ask for fails, so they must not keep the next process out.
+        self.lock.unlock().map_err(|error| LedgerError::Storage {
+            what: "let go of the ledger's lock",
+            source: Source::new(error),
+        })
     }
 
     pub(super) async fn backup(&self, to: &Path) -> Result<(), LedgerError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::ids::{Email, SessionId, WebsiteId};
+use crate::ids::{Email, SessionId, UserKey, WebsiteId};
 
 use super::{
     super::{
@@ -69,6 +69,27 @@ impl Store {
         rows.iter()
             .map(|row| Cells::of(row, WHAT).parsed("session", |text| SessionId::parse(text).ok()))
             .collect()
+    }
+
+    /// The address under which a person was last seen in a conversation.
+    pub(in super::super) async fn last_email_of(
+        &self,
+        website: &WebsiteId,
+        user_key: &UserKey,
+    ) -> Result<Option<Email>, LedgerError> {
+        sqlx::query(
+            "SELECT email FROM conversations WHERE website = ?1 AND user_key = ?2 AND email IS NOT NULL \
+             ORDER BY refreshed_at DESC LIMIT 1",
+        )
+        .bind(website.as_str())
+        .bind(user_key.as_str())
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(failed("read the address of a person"))?
+        .map(|row| {
+            Cells::of(&row, "a conversation").parsed("email", |text| Email::parse(text).ok())
+        })
+        .transpose()
     }
 
     /// Remembers names that are ours, outside of any attempt.

@@ -8,7 +8,7 @@ use sqlx::{SqliteConnection, sqlite::SqliteRow};
 use crate::{
     clock::millis,
     ids::{UserKey, WebsiteId},
-    lifecycle::OutboxState,
+    lifecycle::{BRAKE, OutboxState},
     pseudonym::{EmailMac, OccurrenceRef},
 };
 
@@ -263,8 +263,10 @@ impl Store {
         email: &EmailMac,
     ) -> Result<BTreeMap<String, Timestamp>, LedgerError> {
         sqlx::query(
-            "SELECT event, max(sent_at) AS at FROM outbox \
-             WHERE website = ?1 AND email_mac = ?2 AND sent_at IS NOT NULL GROUP BY event",
+            "SELECT event, max(max(coalesce(attempted_at, sent_at), coalesce(sent_at, attempted_at))) AS at FROM outbox \
+             WHERE website = ?1 AND email_mac = ?2 AND state IN ('sending', 'sent', 'unsure') \
+               AND coalesce(attempted_at, sent_at) IS NOT NULL \
+             GROUP BY event",
         )
         .bind(website.as_str())
         .bind(email.as_str())
@@ -288,11 +290,13 @@ impl Store {
         let row = sqlx::query(
             "SELECT (SELECT count(*) FROM outbox WHERE website = ?1 AND event = ?2 \
                        AND state IN ('sending', 'sent', 'unsure') AND attempted_at >= ?3) AS sent, \
-                    (SELECT count(*) FROM outbox WHERE website = ?1 AND event = ?2 AND state = 'held') AS held",
+                    (SELECT count(*) FROM outbox WHERE website = ?1 AND event = ?2 AND state = 'held' \
+                       AND reason = ?4) AS held",
         )
         .bind(website.as_str())
         .bind(event)
         .bind(ms(since))
+        .bind(BRAKE)
         .fetch_one(&self.readers)
         .await
         .map_err(failed("count what was sent"))?;

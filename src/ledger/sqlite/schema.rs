@@ -39,6 +39,11 @@ pub const MIGRATIONS: &[MigrationFile] = &[
         name: "held",
         sql: include_str!("migrations/0002_held.sql"),
     },
+    MigrationFile {
+        version: 3,
+        name: "addresses",
+        sql: include_str!("migrations/0003_addresses.sql"),
+    },
 ];
 
 /// Refuses a file that is not ours or is too new for us, without changing anything about it. A file that is not there,

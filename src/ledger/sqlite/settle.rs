@@ -122,33 +122,6 @@ impl Store {
         .map_err(failed("lengthen a lease"))?;
         Ok(done.rows_affected() > 0)
     }
-
-    pub(in super::super) async fn begin_send(
-        &self,
-        claim: &Claim,
-        outbox_key: &str,
-        now: Timestamp,
-    ) -> Result<bool, LedgerError> {
-        // The lease must not only be ours, it must not be over: whoever takes it over reads the outbox.
-        let mut writer = self.writer().await?;
-        let done = sqlx::query(
-            "UPDATE outbox SET state = 'sending', attempts = attempts + 1, attempted_at = ?6, updated_at = ?6, \
-               absent_reads = 0, first_absent_at = NULL \
-             WHERE website = ?2 AND user_key = ?3 AND key = ?5 AND state = 'due' \
-               AND ?1 = 'person' AND EXISTS (SELECT 1 FROM work WHERE kind = ?1 AND work.website = ?2 \
-                 AND work.key = ?3 AND lease_token = ?4 AND lease_until > ?6)",
-        )
-        .bind(claim.kind.as_str())
-        .bind(claim.website.as_str())
-        .bind(&claim.key)
-        .bind(&claim.token)
-        .bind(outbox_key)
-        .bind(ms(now))
-        .execute(&mut *writer)
-        .await
-        .map_err(failed("note that an event is on its way"))?;
-        Ok(done.rows_affected() > 0)
-    }
 }
 
 macro_rules! under_lease {

@@ -219,7 +219,7 @@ function drawPanel() {
     if (!one) return h("p", { class: "card quiet" }, "What an agent sees of the visitor shows up here.");
     const before = one.opening.before;
     const again = one.opening.count > 1 || before.events > 0 || before.contact.segments.length > 0 || Object.keys(before.contact.data).length > 0;
-    return [personCard(one, contact), segmentCard(one, contact, before, again), sessionCard(one, before, again), contactCard(contact, before, again), timelineCard(contact, before, again)];
+    return [personCard(one, contact), segmentCard(one, contact, before, again), sessionCard(one, before, again), timelineCard(contact, before, again), contactCard(contact, before, again)];
   });
   if (!changed || !one) return;
   const panel = JSON.stringify([one.session_id, one.data, one.segments, contact?.data, contact?.segments, contact?.events.length]);
@@ -231,7 +231,7 @@ function drawPanel() {
 }
 
 function card(title, aside, ...children) {
-  return h("section", { class: "card" }, h("h3", {}, title, aside ?? null), ...children);
+  return h("section", { class: "card" }, h("h3", {}, title, aside ?? null), children);
 }
 
 function personCard(one, contact) {
@@ -267,9 +267,11 @@ function segmentCard(one, contact, before, again) {
 }
 
 // A value as Crisp's inbox shows it: Markdown escapes undone, a lone link clickable.
+const linked = (value) => /^\[([^\]]*)\]\((https?:[^\s)]+)\)$/.exec(String(value));
+const label = (value) => linked(value)?.[1] ?? String(value);
 function shown(value) {
   const text = String(value);
-  const link = /^\[([^\]]*)\]\((https?:[^\s)]+)\)$/.exec(text);
+  const link = linked(text);
   if (link) return h("a", { href: link[2], rel: "noreferrer", target: "_blank" }, plain(link[1]));
   return plain(text);
 }
@@ -285,7 +287,7 @@ function pairs(labels, before, again, hidden = []) {
     if (empty(value) && !fresh) return null;
     return h("div", { class: `${fresh ? "new" : ""}${forged ? " forged" : ""}` },
       h("dt", {}, key),
-      h("dd", {}, fresh && !empty(was) ? h("span", { class: "was" }, shown(was)) : null, empty(value) ? h("small", {}, "empty") : shown(value),
+      h("dd", {}, fresh && !empty(was) && plain(label(was)) !== plain(label(value)) ? h("span", { class: "was" }, plain(label(was))) : null, empty(value) ? h("small", {}, "empty") : shown(value),
         author === "agent" ? h("small", {}, " agent’s") : forged ? h("small", {}, " visitor’s") : null));
   });
   const gone = again ? Object.keys(before.data).filter((key) => !(key in labels.data) && !hidden.includes(key))
@@ -295,9 +297,10 @@ function pairs(labels, before, again, hidden = []) {
 }
 
 function sessionCard(one, before, again) {
-  const list = pairs(one, before.session, again);
-  return card("Session data", h("small", {}, "the visitor can read this"),
-    list ?? h("p", { class: "quiet" }, proven(one) ? "Nothing." : "Nothing: the visitor learns nothing."));
+  const list = pairs(one, before.session, again, ["context_as_of"]);
+  return card("Session data", h("small", {}, ageOf(one), list && ageOf(one) ? " · " : "", "the visitor can read this"),
+    Object.values(one.data).every(empty) ? h("p", { class: "quiet" }, proven(one) ? "Nothing." : "Nothing: the visitor learns nothing.") : null,
+    list);
 }
 
 // The moment in `context_as_of`, whichever of the usual spellings it has.
@@ -307,14 +310,20 @@ function moment(text) {
   return Number.isNaN(at) ? null : at;
 }
 
+// How old the context is; in another colour when the app's database did not answer.
+function ageOf(labels) {
+  const text = labels.data.context_as_of;
+  if (empty(text)) return null;
+  const at = moment(text);
+  if (at === null) return h("small", {}, `as of ${text}`);
+  const state = labels.data.context_state;
+  const stale = !empty(state) && state !== "fresh" ? state : "";
+  return h("small", { class: stale ? "old" : "", "data-as-of": at, "data-state": stale }, ageText(at, stale));
+}
+
 function contactCard(contact, before, again) {
   if (!contact) return card("Contact data", null, h("p", { class: "quiet" }, "There is no contact."));
-  const at = moment(contact.data.context_as_of);
-  const stale = !empty(contact.data.context_state) && contact.data.context_state !== "fresh";
-  const age = at === null
-    ? h("small", {}, contact.data.context_as_of ? `as of ${contact.data.context_as_of}` : "")
-    : h("small", { class: stale ? "old" : "", "data-as-of": at, "data-state": stale ? contact.data.context_state : "" }, ageText(at, stale && contact.data.context_state));
-  return card("Contact data", age, pairs(contact, before.contact, again, ["context_as_of"]) ?? h("p", { class: "quiet" }, "Nothing."));
+  return card("Contact data", ageOf(contact), pairs(contact, before.contact, again, ["context_as_of"]) ?? h("p", { class: "quiet" }, "Nothing."));
 }
 const ageText = (at, state) => `as of ${ago(at)}${state ? `, ${state}` : ""}`;
 

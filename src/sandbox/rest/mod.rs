@@ -159,12 +159,15 @@ pub(super) async fn serve(
     };
     let request_id = Uuid::new_v4().to_string();
     let head = request.method == "HEAD";
-    let (answer, fault) =
-        shared.act(|state, now| state.receive(&mut request, request_id.clone(), now));
+    // The count of releases is taken with the request, so that a release right after its arrival is not missed.
+    let ((answer, fault), releases) = shared.act(|state, now| {
+        let received = state.receive(&mut request, request_id.clone(), now);
+        (received, state.releases)
+    });
     let Some(fault) = fault else {
         return answer.respond(&request_id, head);
     };
-    wait_out(&fault, &shared).await;
+    wait_out(&fault, &shared, releases).await;
     if fault.cuts() {
         if let Some(connection) = http.conn_data::<Connection>() {
             connection.cut();
@@ -178,12 +181,11 @@ pub(super) async fn serve(
     spoil(&fault, &request_id)
 }
 
-async fn wait_out(fault: &Fault, shared: &Shared) {
+async fn wait_out(fault: &Fault, shared: &Shared, releases: u64) {
     if fault.delay_ms > 0 {
         tokio::time::sleep(std::time::Duration::from_millis(fault.delay_ms)).await;
     }
     if fault.hold {
-        let releases = shared.look(|state| state.releases);
         shared
             .wait_for(|state| (state.releases > releases).then_some(()))
             .await;

@@ -488,8 +488,10 @@ async fn caching(app: App) {
     let directory = UserDirectory::connect(settings(&app), metrics.clone()).expect("settings");
     let address = email("ada@example.org");
     // A caller who goes away at once does not take the question along.
-    let gone = tokio::time::timeout(Duration::ZERO, directory.by_email(&address, Cached)).await;
-    assert!(gone.is_err());
+    let mut gone = Box::pin(directory.by_email(&address, Cached));
+    std::future::poll_fn(|context| std::task::Poll::Ready(gone.as_mut().poll(context).is_ready()))
+        .await;
+    drop(gone);
     let (one, two) = tokio::join!(
         directory.by_email(&address, Cached),
         directory.by_email(&address, Cached)

@@ -9,14 +9,14 @@ mod people;
 
 use std::path::Path;
 
-use jiff::{Timestamp, Unit};
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use sqlx::{
     SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 
 pub(crate) use action::act;
-pub(crate) use people::{Offer, people};
+pub(crate) use people::{Offer, Person, people};
 
 const SCHEMA: &str = include_str!("schema.sql");
 const SEED: &str = include_str!("seed.sql");
@@ -94,9 +94,12 @@ async fn connect(path: &Path, create: bool) -> Result<SqlitePool, SampleError> {
         .map_err(SampleError::database("open"))
 }
 
-/// How Harbor writes an instant: UTC, whole seconds.
+/// How Harbor writes an instant: UTC, whole seconds. Never a later one, or what has just happened would lie ahead.
 fn instant(at: Timestamp) -> String {
-    at.round(Unit::Second).unwrap_or(at).to_string()
+    let whole = TimestampRound::new()
+        .smallest(Unit::Second)
+        .mode(RoundMode::Trunc);
+    at.round(whole).unwrap_or(at).to_string()
 }
 
 #[cfg(test)]
@@ -135,6 +138,12 @@ mod tests {
         .await
         .expect("a count");
         assert_eq!(missing, 0, "everybody signed up before the demo began");
+    }
+
+    #[test]
+    fn what_has_just_happened_does_not_lie_ahead() {
+        let late = "2026-03-10T12:00:00.9Z".parse().expect("an instant");
+        assert_eq!(instant(late), "2026-03-10T12:00:00Z");
     }
 
     #[tokio::test]

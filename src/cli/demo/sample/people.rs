@@ -213,12 +213,11 @@ fn offers(account: &Account) -> Vec<Offer> {
         ("owner", Some("ended")) => vec![Action::Resubscribe],
         _ => Vec::new(),
     };
-    if account.status.is_some() {
-        if !account.onboarded {
-            actions.push(Action::FinishOnboarding);
-        }
-        actions.push(Action::FinishImport);
+    if !account.onboarded {
+        actions.push(Action::FinishOnboarding);
     }
+    // Staff import too, to try things out; a campaign must not hear of it.
+    actions.push(Action::FinishImport);
     actions.push(if account.marketing_opt_in {
         Action::OptOut
     } else {

@@ -1,7 +1,7 @@
 -- Folds triggers into their rows. Parameters: 1 the triggers as JSON, 2 now, 3 urgent runs per window, 4 the window,
 -- 5 how long a dead row stays dead after a revival.
 -- One statement for the whole batch: each trigger is joined with its row as it was, and the new row is computed whole.
-WITH asked AS (
+WITH asked AS MATERIALIZED (
     SELECT value ->> '$.k' AS kind,
            value ->> '$.w' AS website,
            value ->> '$.y' AS key,

@@ -1,0 +1,110 @@
+//! An attempt whose answer never came: what Crisp's timeline says of it, and what becomes of the row.
+//!
+//! Only the timeline of the contact that the request went to can tell. Where that contact is gone, or the person has
+//! another address now, nobody will ever know.
+
+use super::{
+    ReconcileError,
+    events::{after, known},
+    send::{Sending, Turn},
+};
+use crate::{
+    crisp::error::CrispError,
+    ledger::{ContactState, OutboxRow},
+    lifecycle::{
+        AfterAmbiguous, Ambiguity, OutboxState, Reading, settle_ambiguous,
+        timeline::{MatchKind, reaches_back_past},
+    },
+};
+
+impl Sending<'_> {
+    /// Settles it, or says when to read again.
+    pub(super) async fn settle_attempt(&mut self, row: OutboxRow) -> Result<Turn, ReconcileError> {
+        if row.email_mac != self.mirror.email_mac {
+            return self.give_up(row, "address_changed").await;
+        }
+        if self.mirror.contact == ContactState::Removed {
+            return self.give_up(row, "contact_removed").await;
+        }
+        let quiet = self.reconciler.rules.quiet();
+        let attempted_at = row.attempted_at.unwrap_or(row.due_at);
+        // Too early to prove absence; presence could be proven now, but the later read costs the same and settles more.
+        let too_early = after(attempted_at, quiet) > self.run.now;
+        if !too_early {
+            match self.read_past(attempted_at).await {
+                Ok(()) => {}
+                Err(CrispError::PeopleNotFound) => return self.give_up(row, "contact_gone").await,
+                Err(error) => return Ok(Turn::Stop(Some(error.into()))),
+            }
+        }
+        let mut found = None;
+        let reading = self.timeline.as_ref().map(|read| {
+            found = self
+                .matches(read)
+                .into_iter()
+                .find(|found| found.key == row.key)
+                .map(|found| found.kind);
+            Reading {
+                at: read.at,
+                cached: read.cached,
+                found: found == Some(MatchKind::OurRef),
+                reaches_back: reaches_back_past(&read.entries, read.complete, attempted_at),
+            }
+        });
+        if found == Some(MatchKind::Foreign) {
+            // Somebody else told Crisp. Ours may be there, too, or may still come; either way this one is told.
+            self.enter(row, OutboxState::AlreadyInCrisp, "found_in_timeline")
+                .await?;
+            return Ok(Turn::Next);
+        }
+        match settle_ambiguous(&known(&row), reading.as_ref(), quiet, self.run.now) {
+            Ambiguity::Sent => {
+                let row = OutboxRow {
+                    sent_at: row.attempted_at,
+                    not_before: None,
+                    ..row
+                };
+                self.enter(row, OutboxState::Sent, "found_in_timeline")
+                    .await?;
+                Ok(Turn::Next)
+            }
+            Ambiguity::ReadAgain {
+                at,
+                absent_reads,
+                first_absent_at,
+            } => {
+                let row = OutboxRow {
+                    not_before: Some(at),
+                    absent_reads,
+                    first_absent_at,
+                    ..row
+                };
+                self.reconciler.keep(self.run, self.outbox, row).await?;
+                Ok(Turn::Stop(None))
+            }
+            Ambiguity::Absent => {
+                let state = match self.reconciler.rules.after_ambiguous() {
+                    AfterAmbiguous::Resend => OutboxState::Due,
+                    AfterAmbiguous::Hold => OutboxState::Held,
+                };
+                let row = OutboxRow {
+                    not_before: Some(self.run.now),
+                    ..row
+                };
+                self.enter(row, state, "proven_absent").await?;
+                // Sent again, it goes before what came after it: in the next run.
+                Ok(if state == OutboxState::Due {
+                    Turn::Stop(None)
+                } else {
+                    Turn::Next
+                })
+            }
+            Ambiguity::Unsure => self.give_up(row, "no_proof").await,
+        }
+    }
+
+    async fn give_up(&mut self, row: OutboxRow, reason: &str) -> Result<Turn, ReconcileError> {
+        self.enter(row, OutboxState::Unsure, reason).await?;
+        Ok(Turn::Next)
+    }
+}

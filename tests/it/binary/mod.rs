@@ -1,0 +1,13 @@
+//! The binary itself, spawned: what survives `kill -9`, how it ends, what its commands say.
+//!
+//! Crisp is the sandbox in this process, the app's database a SQLite file, the ledger a file in a temporary folder. A port
+//! is always 0; the real one is read from the log.
+
+mod check;
+mod commands;
+mod durability;
+mod order;
+mod pages;
+mod process;
+mod shutdown;
+mod site;

@@ -1,0 +1,358 @@
+//! What is written about the program, held against the program: commands, snippets, links, variables, routes.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use clap::CommandFactory as _;
+use crisp_sync::{
+    cli::Arguments,
+    config::{
+        Config, Environment,
+        environment::{self, Variable},
+    },
+};
+
+use crate::source::{files, top};
+
+/// A document, by its path from the top.
+struct Document {
+    path: String,
+    text: String,
+}
+
+fn document(path: &str) -> Document {
+    let text =
+        fs::read_to_string(top().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    Document {
+        path: path.to_owned(),
+        text,
+    }
+}
+
+/// The README, the changelog and every page of `docs`.
+fn documents() -> Vec<Document> {
+    let pages = fs::read_dir(top().join("docs")).expect("docs");
+    let mut paths: Vec<String> = pages
+        .map(|page| {
+            page.expect("a page")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .filter(|name| {
+            Path::new(name)
+                .extension()
+                .is_some_and(|ending| ending == "md")
+        })
+        .map(|name| format!("docs/{name}"))
+        .chain(["README.md".to_owned(), "CHANGELOG.md".to_owned()])
+        .collect();
+    paths.sort();
+    paths.iter().map(|path| document(path)).collect()
+}
+
+/// The fenced blocks of a language.
+fn fences(text: &str, language: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut inside: Option<(bool, String)> = None;
+    for line in text.lines() {
+        match (line.strip_prefix("```"), &mut inside) {
+            (Some(named), None) => inside = Some((named == language, String::new())),
+            (Some(_), Some(_)) => {
+                if let Some((true, body)) = inside.take() {
+                    found.push(body);
+                }
+            }
+            (None, Some((_, body))) => {
+                body.push_str(line);
+                body.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    found
+}
+
+/// What stands between backticks, outside of fences.
+fn codes(text: &str) -> Vec<&str> {
+    text.split("```")
+        .step_by(2)
+        .flat_map(|prose| prose.split('`').skip(1).step_by(2))
+        .collect()
+}
+
+/// The command lines of ours in a shell script: the words after the program's name.
+fn command_lines(script: &str) -> Vec<Vec<String>> {
+    script
+        .replace("\\\n", " ")
+        .lines()
+        .map(|line| line.split(" #").next().unwrap_or_default())
+        .filter_map(|line| {
+            let line = line.trim_start();
+            line.strip_prefix("crisp-sync ")
+                .or_else(|| line.strip_prefix("cargo run --release -- "))
+        })
+        .map(|line| {
+            line.split_whitespace()
+                .take_while(|word| !["|", "&", ">", "&&"].contains(word))
+                .map(str::to_owned)
+                .collect()
+        })
+        .collect()
+}
+
+/// Why the command line would not take these words.
+fn refusal(words: &[String]) -> Option<String> {
+    let line = std::iter::once("crisp-sync").chain(words.iter().map(String::as_str));
+    Arguments::command()
+        .try_get_matches_from(line)
+        .err()
+        .map(|error| error.to_string())
+}
+
+/// `deliveries list` and the like: every command that does something.
+fn commands() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for command in Arguments::command().get_subcommands() {
+        let mut below = command.get_subcommands().peekable();
+        if below.peek().is_none() {
+            names.insert(command.get_name().to_owned());
+        }
+        names.extend(below.map(|below| format!("{} {}", command.get_name(), below.get_name())));
+    }
+    names
+}
+
+/// The rows of the table whose heading begins like that, as their first cells.
+fn first_cells<'text>(text: &'text str, heading: &str) -> Vec<&'text str> {
+    text.lines()
+        .skip_while(|line| !line.starts_with(heading))
+        .skip(2)
+        .take_while(|line| line.starts_with("| "))
+        .map(|line| {
+            line.trim_start_matches("| ")
+                .split(" |")
+                .next()
+                .unwrap_or_default()
+        })
+        .collect()
+}
+
+#[test]
+fn every_command_line_that_is_shown_is_one() {
+    let mut seen = 0;
+    for page in documents() {
+        for words in fences(&page.text, "sh")
+            .iter()
+            .flat_map(|script| command_lines(script))
+        {
+            seen += 1;
+            if let Some(why) = refusal(&words) {
+                panic!("{}: crisp-sync {}\n{why}", page.path, words.join(" "));
+            }
+        }
+    }
+    assert!(seen >= 8, "only {seen} command lines were found");
+}
+
+#[test]
+fn the_readme_lists_the_commands_there_are_and_no_other() {
+    let readme = document("README.md");
+    let listed: BTreeSet<String> = first_cells(&readme.text, "| command |")
+        .iter()
+        .flat_map(|cell| codes(cell))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(listed, commands());
+}
+
+#[test]
+fn every_configuration_that_is_shown_is_taken() {
+    let environment = Environment::from_iter([
+        ("DATABASE_URL", "postgres://app@db/app"),
+        ("CRISP_TOKEN_IDENTIFIER", "identifier"),
+        ("CRISP_TOKEN_KEY", "key"),
+        ("CRISP_SIGNING_SECRETS", "secret"),
+    ]);
+    let snippets: Vec<(String, String)> = documents()
+        .into_iter()
+        .flat_map(|page| {
+            fences(&page.text, "toml")
+                .into_iter()
+                .map(move |text| (page.path.clone(), text))
+        })
+        .collect();
+    assert!(!snippets.is_empty(), "no configuration is shown");
+    for (path, text) in snippets {
+        if let Err(faults) = Config::from_text("crisp-sync.toml", &text, &environment) {
+            panic!("{path}:\n{faults}");
+        }
+    }
+}
+
+/// The relative links of a page, without what stands behind `#`.
+fn links(text: &str) -> Vec<&str> {
+    text.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+        .filter(|link| !link.contains("://") && !link.starts_with('#'))
+        .map(|link| link.split('#').next().unwrap_or_default())
+        .collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let broken: Vec<String> = documents()
+        .iter()
+        .flat_map(|page| {
+            let folder = Path::new(&page.path)
+                .parent()
+                .map(PathBuf::from)
+                .unwrap_or_default();
+            links(&page.text)
+                .into_iter()
+                .filter(|link| !top().join(&folder).join(link).exists())
+                .map(|link| format!("{}: {link}", page.path))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// Names of environment variables in a text: words in capitals that begin like ours.
+fn variables(text: &str) -> BTreeSet<&str> {
+    text.split(|sign: char| !sign.is_ascii_uppercase() && !sign.is_ascii_digit() && sign != '_')
+        .filter(|word| word.starts_with("CRISP_") || word.starts_with("DATABASE_URL"))
+        .filter(|word| !word.ends_with('_'))
+        .collect()
+}
+
+#[test]
+fn every_environment_variable_that_is_named_is_read() {
+    let is_read = |name: &str| {
+        environment::ALL.iter().any(
+            |Variable {
+                 name: known,
+                 secret,
+                 ..
+             }| {
+                name == *known || (*secret && name.strip_suffix("_FILE") == Some(known))
+            },
+        )
+    };
+    for path in [
+        "README.md",
+        "docs/sandbox.md",
+        "Dockerfile",
+        "deploy/compose.yaml",
+        "deploy/crisp-sync.service",
+    ] {
+        let page = document(path);
+        let unknown: Vec<_> = variables(&page.text)
+            .into_iter()
+            .filter(|name| !is_read(name))
+            .collect();
+        assert!(unknown.is_empty(), "{path} names {unknown:?}");
+    }
+}
+
+/// Method and path of every route that a file mounts.
+fn routes(source: &str) -> BTreeSet<String> {
+    let dense: String = source.split_whitespace().collect();
+    dense
+        .split(".route(\"")
+        .skip(1)
+        .filter_map(|rest| {
+            let (path, rest) = rest.split_once("\",web::")?;
+            let (method, _) = rest.split_once("()")?;
+            Some(format!("{} /sandbox{path}", method.to_uppercase()))
+        })
+        .collect()
+}
+
+#[test]
+fn the_control_api_is_written_down_whole() {
+    let control = document("src/sandbox/control.rs");
+    let page = document("docs/sandbox.md");
+    let written: BTreeSet<String> = first_cells(&page.text, "| call |")
+        .iter()
+        .map(|cell| cell.trim_matches('`').to_owned())
+        .collect();
+    assert_eq!(written, routes(&control.text));
+}
+
+#[test]
+fn every_field_of_the_control_api_exists() {
+    let sources: String = files("src/sandbox")
+        .into_iter()
+        .map(|file| file.text)
+        .collect();
+    let page = document("docs/sandbox.md");
+    let rows = page
+        .text
+        .lines()
+        .filter(|line| line.starts_with("| `") && line.contains(" /sandbox/"));
+    for row in rows {
+        let fields = row.split(" | ").nth(1).unwrap_or_default();
+        for field in codes(fields) {
+            assert!(
+                sources.contains(&format!(" {field}: ")),
+                "no field `{field}`: {row}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_images_context_holds_what_the_manifest_names() {
+    let manifest: toml::Table = document("Cargo.toml").text.parse().expect("TOML");
+    let image = document("Dockerfile");
+    let context = document(".dockerignore");
+    for (kind, folder) in [("bench", "benches"), ("test", "tests")] {
+        for target in manifest[kind].as_array().expect("targets") {
+            let name = target["name"].as_str().expect("a name");
+            let file = format!("{folder}/{name}.rs");
+            assert!(top().join(&file).exists(), "{file}");
+            for (part, text) in [
+                ("Dockerfile", &image.text),
+                (".dockerignore", &context.text),
+            ] {
+                let has = |what: &str| {
+                    text.split_whitespace()
+                        .any(|word| word.trim_start_matches('!') == what)
+                };
+                assert!(
+                    has(folder) || has(&file),
+                    "{part} leaves out {file}: cargo refuses the manifest without it"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_breach_is_caught() {
+    assert_eq!(
+        fences("a\n```sh\nb\nc\n```\nd\n```toml\ne\n```\n", "sh"),
+        ["b\nc\n"]
+    );
+    assert_eq!(codes("a `b` c\n```\n`d`\n```\n`e`"), ["b", "e"]);
+    assert_eq!(
+        command_lines("crisp-sync init > file\nnode x.mjs\ncrisp-sync serve --a \\\n  b & # c\n"),
+        [vec!["init"], vec!["serve", "--a", "b"]]
+    );
+    assert!(refusal(&["explain".to_owned()]).is_some());
+    assert!(refusal(&["serve".to_owned(), "--no-such-option".to_owned()]).is_some());
+    assert_eq!(links("[a](b.md#c) [d](https://e) [f](#g)"), ["b.md"]);
+    assert_eq!(
+        variables("CRISP_TIER=x ${DATABASE_URL_FILE} PATH"),
+        ["CRISP_TIER", "DATABASE_URL_FILE"].into()
+    );
+    assert_eq!(
+        routes(".route(\"/a\", web::get().to(b)).route(\n\"/c\",\nweb::post().to(d))"),
+        ["GET /sandbox/a".to_owned(), "POST /sandbox/c".to_owned()].into()
+    );
+}

@@ -1,0 +1,69 @@
+//! A clear no: nothing is lost, nothing is doubled.
+
+use crisp_sync::{lifecycle::OutboxState, sandbox::Fault};
+
+use super::{ADA, assert_stands, happens, minutes, posts, refresh, world};
+
+const ADD: &str = "people_event.add";
+
+#[tokio::test]
+async fn a_pause_keeps_the_event_due() {
+    for status in [401, 402, 403, 420, 423, 429] {
+        for sender in ["sole", "shared"] {
+            let mut world = world(|setup| {
+                setup.replace(
+                    "sender = \"sole\"",
+                    &format!("sender = \"{sender}\"\ngrace = \"0s\""),
+                );
+            })
+            .await;
+            happens(&mut world, "created_at").await;
+            world.sandbox.fault(Fault::status(ADD, status));
+            refresh(&mut world).await;
+            assert_stands(&world, "user:signup", OutboxState::Due, "refused_for_now").await;
+            assert_eq!(
+                world.service.ledger.pauses().await.expect("readable").len(),
+                1,
+                "{status}"
+            );
+            refresh(&mut world).await;
+            minutes(&mut world, 20).await;
+            assert_eq!(world.timeline(ADA), ["user:signup"], "{status} {sender}");
+            refresh(&mut world).await;
+            minutes(&mut world, 20).await;
+            assert_eq!(posts(&world), 2, "{status} {sender}");
+            world.finish().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_crisp_does_not_take_is_held_and_the_others_go_on() {
+    let mut world = world(|_| {}).await;
+    happens(&mut world, "created_at").await;
+    minutes(&mut world, 1).await;
+    happens(&mut world, "onboarded_at").await;
+    world.sandbox.fault(Fault::status(ADD, 400));
+    refresh(&mut world).await;
+    assert_stands(&world, "user:signup", OutboxState::Held, "refused_by_crisp").await;
+    assert_eq!(world.timeline(ADA), ["user:onboarding:completed"]);
+    refresh(&mut world).await;
+    assert_eq!(posts(&world), 2);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_rule_that_fails_holds_up_no_other() {
+    let mut world = world(|setup| {
+        setup.replace(
+            "at = \"created_at\"\ncolor",
+            "at = \"created_at\"\nwhen = \"tenant.missing.thing\"\ncolor",
+        );
+    })
+    .await;
+    happens(&mut world, "created_at").await;
+    happens(&mut world, "onboarded_at").await;
+    refresh(&mut world).await;
+    assert_eq!(world.timeline(ADA), ["user:onboarding:completed"]);
+    world.finish().await;
+}

@@ -1,0 +1,232 @@
+//! Answers that tell nothing: never twice on the timeline, and sent once where it can be proven.
+
+use std::time::Duration;
+
+use crisp_sync::{
+    crisp::client::{Meter, PersonRef},
+    ids::Email,
+    lifecycle::OutboxState,
+    sandbox::{Author, Fault, FaultBody, Reset, TimelineEvent},
+};
+use serde_json::Map;
+
+use super::{ADA, assert_stands, happens, minutes, outbox, posts, refresh, stands, world};
+use crate::world::World;
+
+const EVENT: &str = "user:signup";
+const ADD: &str = "people_event.add";
+
+async fn resending() -> World {
+    world(|setup| {
+        setup.replace(
+            "sender = \"sole\"",
+            "sender = \"sole\"\nafter_ambiguous = \"resend\"",
+        );
+    })
+    .await
+}
+
+/// Whatever was applied is found; whatever was not is sent again, once.
+#[tokio::test]
+async fn a_request_without_an_answer_is_settled_by_the_timeline() {
+    for (what, fault, applied) in [
+        ("cut before", Fault::reset(ADD, Reset::Before), false),
+        ("cut after", Fault::reset(ADD, Reset::After), true),
+        ("502", Fault::status(ADD, 502), false),
+        (
+            "502, but applied",
+            Fault::status(ADD, 502).but_applied(),
+            true,
+        ),
+        (
+            "a page of a load balancer",
+            Fault::status(ADD, 504).body(FaultBody::Html).but_applied(),
+            true,
+        ),
+        (
+            "ten minutes late",
+            Fault::applied_late(ADD, Duration::from_mins(10)),
+            true,
+        ),
+        (
+            "404 of something else",
+            Fault::status(ADD, 404).body(FaultBody::Html).but_applied(),
+            true,
+        ),
+    ] {
+        let mut world = resending().await;
+        happens(&mut world, "created_at").await;
+        world.sandbox.fault(fault);
+        refresh(&mut world).await;
+        assert_stands(&world, EVENT, OutboxState::Sending, "no_answer").await;
+        refresh(&mut world).await;
+        minutes(&mut world, 14).await;
+        refresh(&mut world).await;
+        assert_eq!(posts(&world), 1, "{what}: not before it is quiet");
+        minutes(&mut world, 10).await;
+        refresh(&mut world).await;
+        assert_eq!(world.timeline(ADA), [EVENT], "{what}");
+        assert_eq!(posts(&world), if applied { 1 } else { 2 }, "{what}");
+        assert_eq!(stands(&world, EVENT).await.0, OutboxState::Sent, "{what}");
+        minutes(&mut world, 120).await;
+        refresh(&mut world).await;
+        assert_eq!(world.timeline(ADA), [EVENT], "{what}");
+        world.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_proven_absent_is_held_unless_told_otherwise() {
+    let mut world = world(|_| {}).await;
+    happens(&mut world, "created_at").await;
+    world.sandbox.fault(Fault::reset(ADD, Reset::Before));
+    refresh(&mut world).await;
+    let marker = world.marker();
+    minutes(&mut world, 60).await;
+    assert_stands(&world, EVENT, OutboxState::Held, "proven_absent").await;
+    let reads = world.calls_since(marker);
+    let lists = reads.iter().filter(|name| **name == "people_events.list");
+    assert_eq!(lists.count(), 2, "absent twice: {reads:?}");
+    assert_eq!(posts(&world), 1);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn nothing_goes_past_an_event_that_may_be_on_its_way() {
+    let mut world = resending().await;
+    happens(&mut world, "created_at").await;
+    world.sandbox.fault(Fault::reset(ADD, Reset::Before));
+    refresh(&mut world).await;
+    minutes(&mut world, 1).await;
+    happens(&mut world, "onboarded_at").await;
+    refresh(&mut world).await;
+    // Whoever asks meanwhile does not make it go past, and does not spin.
+    refresh(&mut world).await;
+    assert_eq!(posts(&world), 1);
+    minutes(&mut world, 30).await;
+    assert_eq!(world.timeline(ADA), [EVENT, "user:onboarding:completed"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_list_that_was_cut_proves_nothing() {
+    let mut world = resending().await;
+    world
+        .sandbox
+        .behave(|behaviour| behaviour.list_cap = Some(20));
+    happens(&mut world, "created_at").await;
+    world.sandbox.fault(Fault::reset(ADD, Reset::After));
+    refresh(&mut world).await;
+    // The contact is busy: our entry is pushed out of the list.
+    minutes(&mut world, 5).await;
+    for _ in 0..25 {
+        super::app_pushes(&world, "page:viewed");
+    }
+    minutes(&mut world, 60).await;
+    assert_stands(&world, EVENT, OutboxState::Unsure, "no_proof").await;
+    assert_eq!(posts(&world), 1);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_cached_list_proves_no_absence() {
+    let mut world = resending().await;
+    world
+        .sandbox
+        .behave(|behaviour| behaviour.cached_lists = true);
+    somebody_reads_the_list(&world).await;
+    happens(&mut world, "created_at").await;
+    world.sandbox.fault(Fault::reset(ADD, Reset::After));
+    refresh(&mut world).await;
+    minutes(&mut world, 120).await;
+    assert_eq!(posts(&world), 1);
+    assert_eq!(stands(&world, EVENT).await.0, OutboxState::Sending);
+    world.sandbox.flush_cache();
+    minutes(&mut world, 10).await;
+    assert_stands(&world, EVENT, OutboxState::Sent, "found_in_timeline").await;
+    assert_eq!(world.timeline(ADA), [EVENT]);
+    world.finish().await;
+}
+
+/// Crisp's cache has the list as it is now.
+async fn somebody_reads_the_list(world: &World) {
+    let ada = Email::parse(ADA).expect("an address");
+    world
+        .service
+        .crisp
+        .people_events(&Meter::default(), &world.website, &PersonRef::Email(ada), 1)
+        .await
+        .expect("a list");
+}
+
+#[tokio::test]
+async fn what_was_tried_is_looked_for_past_the_cache() {
+    let mut world = resending().await;
+    world
+        .sandbox
+        .behave(|behaviour| behaviour.cached_lists = true);
+    somebody_reads_the_list(&world).await;
+    happens(&mut world, "created_at").await;
+    world.sandbox.fault(Fault::status(ADD, 429));
+    refresh(&mut world).await;
+    minutes(&mut world, 60).await;
+    assert_stands(&world, EVENT, OutboxState::Due, "timeline_cached").await;
+    assert_eq!(posts(&world), 1);
+    world.sandbox.flush_cache();
+    minutes(&mut world, 10).await;
+    assert_eq!(world.timeline(ADA), [EVENT]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn an_attempt_is_not_judged_by_the_timeline_of_another_address() {
+    let mut world = resending().await;
+    happens(&mut world, "created_at").await;
+    world.sandbox.fault(Fault::reset(ADD, Reset::After));
+    refresh(&mut world).await;
+    let new = "ada@elsewhere.example";
+    world.change_user("u1", &format!("email = '{new}'")).await;
+    world.sandbox.create_contact(new, "Ada");
+    minutes(&mut world, 60).await;
+    super::refresh_of(&mut world, new).await;
+    minutes(&mut world, 60).await;
+    assert_stands(&world, EVENT, OutboxState::Unsure, "address_changed").await;
+    assert_eq!(posts(&world), 1);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn an_attempt_on_a_contact_that_was_made_anew_is_not_repeated() {
+    let mut world = resending().await;
+    happens(&mut world, "created_at").await;
+    world.sandbox.fault(Fault::reset(ADD, Reset::After));
+    refresh(&mut world).await;
+    world.sandbox.remove_contact(ADA).expect("a contact");
+    world.sandbox.create_contact(ADA, "Ada again");
+    world.settle().await;
+    minutes(&mut world, 120).await;
+    refresh(&mut world).await;
+    assert_eq!(stands(&world, EVENT).await.0, OutboxState::Unsure);
+    assert_eq!(posts(&world), 1);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_foreign_entry_counts_for_an_attempt_too() {
+    let mut world = resending().await;
+    happens(&mut world, "created_at").await;
+    world.sandbox.fault(Fault::reset(ADD, Reset::Before));
+    refresh(&mut world).await;
+    let event = TimelineEvent {
+        text: EVENT.to_owned(),
+        data: Map::new(),
+        color: None,
+        timestamp: world.now().as_millisecond(),
+        author: Author::Agent,
+    };
+    world.sandbox.add_event(ADA, event).expect("a contact");
+    minutes(&mut world, 60).await;
+    assert_eq!(world.timeline(ADA), [EVENT]);
+    assert_eq!(outbox(&world).await[0].state, OutboxState::AlreadyInCrisp);
+    world.finish().await;
+}
