@@ -20,7 +20,7 @@
 //! | beside | [`sandbox`] | the stand-in for Crisp; imports only [`crisp`]'s signature and model, and the ground |
 
 // Nested async functions are nested types, and release builds lay them out deeper than the default of 128 allows.
-#![recursion_limit = "256"]
+#![recursion_limit = "512"]
 
 pub mod app;
 pub mod cli;

@@ -1,9 +1,9 @@
-//! `events`: arm lifecycle events, list the outbox.
+//! `events`: arm lifecycle events, list the outbox, decide about what it holds.
 
 use clap::Subcommand;
 
 use super::{ConfigOption, Ended, reach};
-use crate::server::command::Operation;
+use crate::server::command::{Chosen, Operation};
 
 /// Options of `events`.
 #[derive(Debug, clap::Args)]
@@ -39,6 +39,45 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Let go what is held, parked or unsure; each is checked again before it is sent
+    Release(Choice),
+    /// Give up what was not sent
+    Drop(Choice),
+}
+
+/// Rows of the outbox.
+#[derive(Debug, clap::Args)]
+#[group(id = "which", required = true, multiple = true, args = ["event", "reference"])]
+struct Choice {
+    #[command(flatten)]
+    config: ConfigOption,
+    /// Only this event
+    #[arg(long)]
+    event: Option<String>,
+    /// Only the occurrence with this `ref`, as `events list` shows it
+    #[arg(long = "ref", value_name = "REF")]
+    reference: Option<String>,
+    /// Only this state; `unsure` has to be named to be released
+    #[arg(long)]
+    state: Option<String>,
+    /// At most this many, oldest first
+    #[arg(long, default_value_t = 50)]
+    limit: u32,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Choice {
+    async fn perform(self, operation: impl FnOnce(Chosen) -> Operation) -> anyhow::Result<Ended> {
+        let chosen = Chosen {
+            event: self.event,
+            reference: self.reference,
+            state: self.state,
+            limit: self.limit,
+        };
+        reach::perform(&self.config, operation(chosen), self.json).await
+    }
 }
 
 pub(super) async fn run(options: Options) -> anyhow::Result<Ended> {
@@ -54,5 +93,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Ended> {
             limit,
             json,
         } => reach::perform(&config, Operation::EventsList { state, limit }, json).await,
+        Command::Release(choice) => choice.perform(Operation::EventsRelease).await,
+        Command::Drop(choice) => choice.perform(Operation::EventsDrop).await,
     }
 }

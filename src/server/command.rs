@@ -54,6 +54,10 @@ pub enum Operation {
         /// At most this many.
         limit: u32,
     },
+    /// Let go what was held, parked or left unsure.
+    EventsRelease(Chosen),
+    /// Give up what was not sent.
+    EventsDrop(Chosen),
     /// Deliveries, newest first.
     DeliveriesList {
         /// Only of this webhook event.
@@ -75,6 +79,19 @@ pub enum Operation {
     },
 }
 
+/// Rows of the outbox that a person chose.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// Only this event.
+    pub event: Option<String>,
+    /// Only the occurrence with this `ref`.
+    pub reference: Option<String>,
+    /// Only this state.
+    pub state: Option<String>,
+    /// At most this many, oldest first.
+    pub limit: u32,
+}
+
 impl Operation {
     /// The name in logs.
     pub fn name(&self) -> &'static str {
@@ -83,6 +100,8 @@ impl Operation {
             Self::ReconcileEmail { .. } | Self::ReconcileSession { .. } => "reconcile",
             Self::EventsArm { .. } => "events arm",
             Self::EventsList { .. } => "events list",
+            Self::EventsRelease(_) => "events release",
+            Self::EventsDrop(_) => "events drop",
             Self::DeliveriesList { .. } => "deliveries list",
             Self::DeliveriesShow { .. } => "deliveries show",
             Self::DeliveriesRetry { .. } => "deliveries retry",

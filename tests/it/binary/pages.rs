@@ -7,7 +7,7 @@ use serde_json::json;
 use super::site::{Ran, Site, set_email};
 
 /// Every command, in the order of the help.
-const COMMANDS: [&[&str]; 16] = [
+const COMMANDS: [&[&str]; 18] = [
     &[],
     &["serve"],
     &["demo"],
@@ -19,6 +19,8 @@ const COMMANDS: [&[&str]; 16] = [
     &["events"],
     &["events", "arm"],
     &["events", "list"],
+    &["events", "release"],
+    &["events", "drop"],
     &["deliveries"],
     &["deliveries", "list"],
     &["deliveries", "show"],

@@ -145,6 +145,25 @@ impl Serving {
         Ok(stream)
     }
 
+    /// Begins a request, and returns once the service has taken it up and waits for its body.
+    pub(super) fn begin_taken_up(&self, body: &str) -> io::Result<TcpStream> {
+        let mut stream = TcpStream::connect(self.public)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut head = format!(
+            "POST /webhooks/crisp HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\nExpect: 100-continue\r\nConnection: close\r\n",
+            self.public,
+            body.len()
+        );
+        for (name, value) in signed(body) {
+            head.extend([name, ": ", &value, "\r\n"]);
+        }
+        stream.write_all(format!("{head}\r\n").as_bytes())?;
+        let mut go_on = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+        stream.read_exact(&mut go_on)?;
+        assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+        Ok(stream)
+    }
+
     /// Asks a path of a listener.
     pub(super) fn get(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
         let mut stream = TcpStream::connect(address)?;

@@ -51,7 +51,7 @@ async fn a_request_in_flight_is_answered() {
         let mut serving = site.serve().await;
         let session = site.chat("ada@example.org");
         let body = set_email(&session, "ada@example.org");
-        let mut stream = serving.begin(&body, 10).expect("it listens");
+        let mut stream = serving.begin_taken_up(&body).expect("it listens");
         let ready = Serving::get(serving.public, "/readyz").expect("an answer");
         assert_eq!(ready, (200, "ready".to_owned()));
         serving.signal(signal);
@@ -59,7 +59,7 @@ async fn a_request_in_flight_is_answered() {
         assert_eq!(draining["signal"], format!("SIG{signal}"));
         let ready = Serving::get(serving.ops, "/readyz").expect("the ops listener stays");
         assert_eq!(ready, (503, "draining".to_owned()));
-        stream.write_all(&body.as_bytes()[10..]).expect("the rest");
+        stream.write_all(body.as_bytes()).expect("the body");
         assert_eq!(answer(&mut stream).expect("an answer").0, 200, "{signal}");
         assert_eq!(serving.wait_end().await.code(), Some(0));
         assert_eq!(serving.events("service.stopped")[0]["outcome"], "in_order");

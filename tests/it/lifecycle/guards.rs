@@ -6,6 +6,7 @@ use crisp_sync::{
     ledger::OutboxFilter,
     lifecycle::OutboxState,
     sandbox::{Fault, State},
+    server::command::{Chosen, Operation},
 };
 
 use super::{
@@ -185,9 +186,23 @@ async fn beyond_the_brake_a_person_lets_them_go() {
         "brake",
     )
     .await;
-    let now = world.now();
-    assert_eq!(ledger.release(&held, now).await.expect("released"), 3);
+    let chosen = |limit| Chosen {
+        event: Some("user:onboarding:completed".to_owned()),
+        reference: None,
+        state: Some("held".to_owned()),
+        limit,
+    };
+    let perform = async |operation| world.service.perform(operation).await;
+    let dropped = perform(Operation::EventsDrop(chosen(1))).await;
+    assert_eq!(dropped.json, serde_json::json!({ "dropped": 1 }));
+    let released = perform(Operation::EventsRelease(chosen(50))).await;
+    assert_eq!(released.json, serde_json::json!({ "released": 2 }));
+    let unknown = Chosen {
+        state: Some("gone".to_owned()),
+        ..chosen(1)
+    };
+    assert!(!perform(Operation::EventsRelease(unknown)).await.ok);
     world.settle().await;
-    assert_eq!(posts(&world), 23);
+    assert_eq!(posts(&world), 22);
     world.finish().await;
 }

@@ -1,0 +1,53 @@
+//! What an operator's commands do, whoever performs them: the command itself, or the running service for it.
+
+mod deliveries;
+mod events;
+mod refresh;
+
+use super::Service;
+use crate::ledger::DeliveryId;
+use crate::server::command::{Answer, Operation};
+
+impl Service {
+    /// Performs an operation. A failure is an answer too: it goes to whoever typed the command.
+    pub async fn perform(&self, operation: Operation) -> Answer {
+        let performed = match operation {
+            Operation::Plan { email } => self.plan(&email).await,
+            Operation::ReconcileEmail { email } => self.reconcile_email(&email).await,
+            Operation::ReconcileSession { website, session } => {
+                self.reconcile_session(website, &session).await
+            }
+            Operation::EventsArm { event } => self.arm(event.as_deref()).await,
+            Operation::EventsList { state, limit } => {
+                self.list_events(state.as_deref(), limit).await
+            }
+            Operation::EventsRelease(chosen) => self.release(chosen).await,
+            Operation::EventsDrop(chosen) => self.drop_events(chosen).await,
+            Operation::DeliveriesList {
+                event,
+                session,
+                limit,
+            } => self.list_deliveries(event, session, limit).await,
+            Operation::DeliveriesShow { id } => self.show_delivery(DeliveryId(id)).await,
+            Operation::DeliveriesRetry { id: Some(id) } => {
+                self.retry_delivery(DeliveryId(id)).await
+            }
+            Operation::DeliveriesRetry { id: None } => self.revive_all().await,
+        };
+        performed.unwrap_or_else(|error| Answer::failed(chain(&error)))
+    }
+}
+
+fn chain(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if !told.contains(&text) {
+            if !told.is_empty() {
+                told.push_str(": ");
+            }
+            told.push_str(&text);
+        }
+    }
+    told
+}
