@@ -4,6 +4,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -51,6 +52,7 @@ impl Serving {
             .expect("a log");
         let from = file.metadata().expect("a log").len();
         let child = command
+            .process_group(0)
             .stdout(Stdio::null())
             .stderr(file)
             .spawn()
@@ -111,8 +113,18 @@ impl Serving {
 
     /// `kill -9`, and waits until it is gone.
     pub(super) fn kill(&mut self) {
-        self.child.kill().expect("killed");
+        self.kill_group();
         self.child.wait().expect("gone");
+    }
+
+    /// The whole group: what strace traces would outlive strace.
+    fn kill_group(&self) {
+        let group = format!("-{}", self.id());
+        // A group that is gone already is what is wanted.
+        let _ended = Command::new("kill")
+            .args(["-KILL", "--", &group])
+            .stderr(Stdio::null())
+            .status();
     }
 
     /// Waits until it ends by itself.
@@ -181,7 +193,7 @@ impl Drop for Serving {
         if std::thread::panicking() {
             eprintln!("{}", fs::read_to_string(&self.log).unwrap_or_default());
         }
-        drop(self.child.kill());
+        self.kill_group();
         drop(self.child.wait());
     }
 }
