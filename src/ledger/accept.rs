@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::telemetry::events;
 
-use super::{Acceptance, LedgerError, sqlite::Store};
+use super::{Acceptance, LedgerError, store::Store};
 
 /// Somebody who waits for the disk.
 struct Waiting {

@@ -17,7 +17,7 @@ pub mod mirror;
 pub mod outbox;
 pub mod quota;
 mod reads;
-mod sqlite;
+mod store;
 pub mod work;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -36,7 +36,7 @@ pub use mirror::{
 };
 pub use outbox::{Arming, Begun, OutboxFilter, OutboxRow, SendCount, Spacing};
 pub use quota::{DayQuota, Gap, Health, Pause, PauseScope, Standing};
-pub use sqlite::{MIGRATIONS, MigrationFile};
+pub use store::{MIGRATIONS, MigrationFile};
 pub use work::{
     Claim, Enqueue, Outcome, Settled, Settlement, Trace, TraceRow, Trigger, Urgency, WorkKind,
     WorkRow, WorkState,
@@ -102,7 +102,7 @@ pub struct Ledger {
 
 #[derive(Debug)]
 struct Shared {
-    store: Arc<sqlite::Store>,
+    store: Arc<store::Store>,
     writer: accept::Writer,
     pseudonyms: Pseudonyms,
     wake: Arc<Notify>,
@@ -114,7 +114,7 @@ impl Ledger {
     pub async fn open(settings: LedgerSettings, now: Timestamp) -> Result<Self, LedgerError> {
         let wake = Arc::new(Notify::new());
         let (waiting, batch) = (settings.waiting_limit, settings.batch_limit);
-        let (store, secret) = sqlite::Store::open(settings, now).await?;
+        let (store, secret) = store::Store::open(settings, now).await?;
         let store = Arc::new(store);
         let writer = accept::Writer::start(&store, &wake, waiting, batch);
         Ok(Self {

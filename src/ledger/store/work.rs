@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use crate::ids::WebsiteId;
 
@@ -12,6 +11,7 @@ use super::{
     super::work::{Enqueue, Trigger, Urgency, WorkKind, WorkRow, WorkState, priority},
     LedgerError, LedgerSettings, Store, begin,
     cells::{Cells, failed, json, ms, span},
+    engine::{Row, Transaction, query},
 };
 
 pub(super) const ROW: &str = "a work row";
@@ -119,7 +119,7 @@ impl Fold {
     /// Writes the triggers into their rows.
     pub(super) async fn write(
         self,
-        tx: &mut SqliteConnection,
+        tx: &mut Transaction<'_>,
         settings: &LedgerSettings,
         now: i64,
     ) -> Result<(), LedgerError> {
@@ -127,7 +127,7 @@ impl Fold {
             return Ok(());
         }
         let rows: Vec<Asked> = self.0.into_values().collect();
-        sqlx::query(include_str!("statements/enqueue.sql"))
+        query(include_str!("statements/enqueue.sql"))
             .bind(json(&rows))
             .bind(now)
             .bind(i64::from(settings.urgent_limit))
@@ -142,17 +142,17 @@ impl Fold {
 
 /// Counts that mirrors became dirty, so that a settlement under way does not clean them. `keys` are (kind, website, key).
 pub(super) async fn soil(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     keys: &[Key],
     unsettled: bool,
 ) -> Result<(), LedgerError> {
     if keys.is_empty() {
         return Ok(());
     }
-    sqlx::query(
-        "UPDATE work SET dirt = dirt + 1, unsettled = max(unsettled, ?2) \
+    query(
+        "UPDATE work SET dirt = dirt + 1, unsettled = max(unsettled, $2) \
          WHERE (kind, website, key) IN \
-           (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1))",
+           (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each($1))",
     )
     .bind(json(&keys))
     .bind(i64::from(unsettled))
@@ -187,20 +187,20 @@ impl Store {
         const WHAT: &str = "revive dead letters";
         let mut writer = self.writer().await?;
         let mut tx = begin(&mut writer, WHAT).await?;
-        let done = sqlx::query(
-            "UPDATE work SET state = 'ready', attempts = 0, crashes = 0, not_before = 0, run_at = ?1, dead_at = NULL, \
-               want_gen = max(want_gen, done_gen + 1), trigger = 'command', first_triggered_at = ?1 \
-             WHERE state = 'dead' AND (?2 IS NULL OR (kind = ?2 AND website = ?3 AND key = ?4))",
+        let done = query(
+            "UPDATE work SET state = 'ready', attempts = 0, crashes = 0, not_before = 0, run_at = $1, dead_at = NULL, \
+               want_gen = max(want_gen, done_gen + 1), trigger = 'command', first_triggered_at = $1 \
+             WHERE state = 'dead' AND ($2 IS NULL OR (kind = $2 AND website = $3 AND key = $4))",
         )
         .bind(ms(now))
         .bind(row.map(|(kind, ..)| kind.as_str()))
         .bind(row.map(|(_, website, _)| website.as_str()))
         .bind(row.map(|(.., key)| key))
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await
         .map_err(failed(WHAT))?;
         tx.commit().await.map_err(failed(WHAT))?;
-        Ok(done.rows_affected())
+        Ok(done)
     }
 
     pub(in super::super) async fn work(
@@ -209,7 +209,7 @@ impl Store {
         website: &WebsiteId,
         key: &str,
     ) -> Result<Option<WorkRow>, LedgerError> {
-        sqlx::query("SELECT * FROM work WHERE kind = ?1 AND website = ?2 AND key = ?3")
+        query("SELECT * FROM work WHERE kind = $1 AND website = $2 AND key = $3")
             .bind(kind.as_str())
             .bind(website.as_str())
             .bind(key)
@@ -222,7 +222,7 @@ impl Store {
     }
 
     pub(in super::super) async fn dead(&self, limit: u32) -> Result<Vec<WorkRow>, LedgerError> {
-        sqlx::query("SELECT * FROM work WHERE state = 'dead' ORDER BY dead_at DESC LIMIT ?1")
+        query("SELECT * FROM work WHERE state = 'dead' ORDER BY dead_at DESC LIMIT $1")
             .bind(i64::from(limit))
             .fetch_all(&self.readers)
             .await
@@ -233,7 +233,7 @@ impl Store {
     }
 }
 
-fn work_row(row: &SqliteRow) -> Result<WorkRow, LedgerError> {
+fn work_row(row: &Row) -> Result<WorkRow, LedgerError> {
     let cells = Cells::of(row, ROW);
     Ok(WorkRow {
         kind: cells.parsed("kind", WorkKind::parse)?,

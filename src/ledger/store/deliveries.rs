@@ -1,13 +1,12 @@
 //! Deliveries, listed and shown.
 
-use sqlx::sqlite::SqliteRow;
-
 use crate::ids::{SessionId, WebsiteId};
 
 use super::{
     super::deliveries::{DeliveryFilter, DeliveryId, DeliveryRow},
     LedgerError, Store,
     cells::{Cells, failed, ms},
+    engine::{Row, query},
 };
 
 impl Store {
@@ -15,11 +14,11 @@ impl Store {
         &self,
         filter: &DeliveryFilter,
     ) -> Result<Vec<DeliveryRow>, LedgerError> {
-        sqlx::query(
+        query(
             "SELECT * FROM deliveries \
-             WHERE (?1 IS NULL OR website = ?1) AND (?2 IS NULL OR session = ?2) AND (?3 IS NULL OR event = ?3) \
-               AND (?4 IS NULL OR received_at >= ?4) AND (?5 IS NULL OR id < ?5) \
-             ORDER BY id DESC LIMIT ?6",
+             WHERE ($1 IS NULL OR website = $1) AND ($2 IS NULL OR session = $2) AND ($3 IS NULL OR event = $3) \
+               AND ($4 IS NULL OR received_at >= $4) AND ($5 IS NULL OR id < $5) \
+             ORDER BY id DESC LIMIT $6",
         )
         .bind(filter.website.as_ref().map(WebsiteId::as_str))
         .bind(filter.session.as_ref().map(SessionId::as_str))
@@ -39,7 +38,7 @@ impl Store {
         &self,
         id: DeliveryId,
     ) -> Result<Option<DeliveryRow>, LedgerError> {
-        sqlx::query("SELECT * FROM deliveries WHERE id = ?1")
+        query("SELECT * FROM deliveries WHERE id = $1")
             .bind(id.0)
             .fetch_optional(&self.readers)
             .await
@@ -50,7 +49,7 @@ impl Store {
     }
 }
 
-fn delivery_row(row: &SqliteRow) -> Result<DeliveryRow, LedgerError> {
+fn delivery_row(row: &Row) -> Result<DeliveryRow, LedgerError> {
     let cells = Cells::of(row, "a delivery");
     Ok(DeliveryRow {
         id: DeliveryId(cells.int("id")?),

@@ -11,10 +11,7 @@ use sqlx::{
     sqlite::SqliteConnectOptions,
 };
 
-use super::{
-    super::error::{LedgerError, Source},
-    files,
-};
+use super::{LedgerError, Source, files};
 
 /// One step of the schema.
 #[derive(Debug, Clone, Copy)]
@@ -168,7 +165,7 @@ async fn version(connection: &mut SqliteConnection, path: &Path) -> Result<i64, 
 }
 
 /// Writes a complete copy that its owner alone may read.
-pub(super) async fn copy_into(
+pub(in super::super) async fn copy_into(
     connection: &mut SqliteConnection,
     to: &Path,
 ) -> Result<(), LedgerError> {

@@ -1,7 +1,6 @@
 //! What Crisp says it holds, against the mirror: at once, or when the work under way is settled.
 
 use serde_json::{Map, Value as Json};
-use sqlx::SqliteConnection;
 
 use crate::{
     context::Layer,
@@ -16,6 +15,7 @@ use super::{
     },
     LedgerError,
     cells::{Cells, failed, json},
+    engine::{Transaction, query},
     mirror,
     work::{Fold, soil},
 };
@@ -29,29 +29,29 @@ pub(super) struct Held {
 
 /// Takes a saying: nothing without a mirror, kept for the settlement while the row is leased, judged otherwise.
 pub(super) async fn take(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     fold: &mut Fold,
     website: &WebsiteId,
     session: &SessionId,
     held: &Held,
     now: i64,
 ) -> Result<(), LedgerError> {
-    let state: Option<i64> = sqlx::query_scalar(
+    let state: Option<i64> = query(
         "SELECT coalesce((SELECT lease_token IS NOT NULL FROM work \
-                          WHERE kind = 'conversation' AND work.website = ?1 AND work.key = ?2), 0) \
-         FROM conversations WHERE website = ?1 AND session = ?2",
+                          WHERE kind = 'conversation' AND work.website = $1 AND work.key = $2), FALSE) \
+         FROM conversations WHERE website = $1 AND session = $2",
     )
     .bind(website.as_str())
     .bind(session.as_str())
-    .fetch_optional(&mut *tx)
+    .fetch_number(&mut *tx)
     .await
     .map_err(failed("look at the mirror"))?;
     match state {
         None => Ok(()),
         Some(0) => judge(tx, fold, website, session, held, now).await,
         Some(_) => {
-            sqlx::query(
-                "INSERT INTO held (website, session, data, segments) VALUES (?1, ?2, ?3, ?4) \
+            query(
+                "INSERT INTO held (website, session, data, segments) VALUES ($1, $2, $3, $4) \
                  ON CONFLICT (website, session) DO UPDATE SET \
                    data = coalesce(excluded.data, held.data), segments = coalesce(excluded.segments, held.segments)",
             )
@@ -70,21 +70,20 @@ pub(super) async fn take(
 /// Judges what was kept while the row was leased. `complete` tells whether the attempt went through: if not, Crisp is
 /// read again anyway.
 pub(super) async fn settle(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     fold: &mut Fold,
     website: &WebsiteId,
     session: &SessionId,
     complete: bool,
     now: i64,
 ) -> Result<(), LedgerError> {
-    let row = sqlx::query(
-        "DELETE FROM held WHERE website = ?1 AND session = ?2 RETURNING data, segments",
-    )
-    .bind(website.as_str())
-    .bind(session.as_str())
-    .fetch_optional(&mut *tx)
-    .await
-    .map_err(failed("take what Crisp holds"))?;
+    let row =
+        query("DELETE FROM held WHERE website = $1 AND session = $2 RETURNING data, segments")
+            .bind(website.as_str())
+            .bind(session.as_str())
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(failed("take what Crisp holds"))?;
     let Some(row) = row else { return Ok(()) };
     if !complete {
         return mirror::dirty(tx, website.as_str(), session.as_str()).await;
@@ -99,11 +98,11 @@ pub(super) async fn settle(
 
 /// The work on a conversation came to nothing anybody knows: Crisp is to be read.
 pub(super) async fn spoil(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     website: &str,
     session: &str,
 ) -> Result<(), LedgerError> {
-    sqlx::query("DELETE FROM held WHERE website = ?1 AND session = ?2")
+    query("DELETE FROM held WHERE website = $1 AND session = $2")
         .bind(website)
         .bind(session)
         .execute(&mut *tx)
@@ -113,15 +112,15 @@ pub(super) async fn spoil(
 }
 
 async fn judge(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     fold: &mut Fold,
     website: &WebsiteId,
     session: &SessionId,
     held: &Held,
     now: i64,
 ) -> Result<(), LedgerError> {
-    let row = sqlx::query(
-        "SELECT session_layer, crisp_form, corrections FROM conversations WHERE website = ?1 AND session = ?2",
+    let row = query(
+        "SELECT session_layer, crisp_form, corrections FROM conversations WHERE website = $1 AND session = $2",
     )
     .bind(website.as_str())
     .bind(session.as_str())
@@ -176,9 +175,9 @@ async fn judge(
         });
     }
     if correct || before != (form.clone(), corrections.clone()) {
-        sqlx::query(
-            "UPDATE conversations SET crisp_form = ?3, corrections = ?4, dirty = max(dirty, ?5) \
-             WHERE website = ?1 AND session = ?2",
+        query(
+            "UPDATE conversations SET crisp_form = $3, corrections = $4, dirty = max(dirty, $5) \
+             WHERE website = $1 AND session = $2",
         )
         .bind(website.as_str())
         .bind(session.as_str())

@@ -3,7 +3,6 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use jiff::Timestamp;
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use crate::{clock::millis, ids::WebsiteId};
@@ -11,24 +10,25 @@ use crate::{clock::millis, ids::WebsiteId};
 use super::{
     super::work::{Claim, Trigger, WorkKind},
     LedgerError, LedgerSettings, Store, begin,
-    cells::{Cells, failed, json, ms, span},
+    cells::{Cells, failed, json, list, ms, span},
+    engine::{Row, Transaction, query},
     held, pauses, upkeep,
     work::{Key, ROW},
 };
 
 /// Takes rows back whose lease ran out: a crash is counted, the mirror is dirty, the row is due at once or dead.
 pub(super) async fn reap(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     settings: &LedgerSettings,
     now: i64,
 ) -> Result<(), LedgerError> {
-    let rows = sqlx::query(
+    let rows = query(
         "UPDATE work SET lease_token = NULL, lease_until = NULL, claimed_gen = NULL, probe = 0, \
-           crashes = crashes + 1, dirt = dirt + 1, run_at = min(run_at, ?1), \
-           state = CASE WHEN crashes + 1 >= ?3 THEN 'dead' ELSE 'ready' END, \
-           dead_at = CASE WHEN crashes + 1 >= ?3 THEN ?1 ELSE dead_at END, \
+           crashes = crashes + 1, dirt = dirt + 1, run_at = min(run_at, $1), \
+           state = CASE WHEN crashes + 1 >= $3 THEN 'dead' ELSE 'ready' END, \
+           dead_at = CASE WHEN crashes + 1 >= $3 THEN $1 ELSE dead_at END, \
            last_error = 'the lease ran out before the result was settled' \
-         WHERE lease_token IS NOT NULL AND (lease_until <= ?1 OR lease_until > ?1 + ?2) \
+         WHERE lease_token IS NOT NULL AND (lease_until <= $1 OR lease_until > $1 + $2) \
          RETURNING kind, website, key",
     )
     .bind(now)
@@ -58,7 +58,7 @@ struct Selection<'a> {
 }
 
 async fn select(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     selection: &Selection<'_>,
     now: i64,
 ) -> Result<Vec<Key>, LedgerError> {
@@ -76,20 +76,20 @@ async fn select(
         .filter(|kind| kind.calls_crisp())
         .map(|kind| kind.as_str())
         .collect();
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT kind, website, key FROM work \
          WHERE state = 'ready' AND want_gen > done_gen AND lease_token IS NULL \
-           AND priority IN (0, 1, 2, 3) AND due_at <= ?1 \
-           AND kind IN (SELECT value FROM json_each(?2)) \
-           AND (kind NOT IN (SELECT value FROM json_each(?3)) \
-                OR website NOT IN (SELECT value FROM json_each(?4))) \
-           AND (?5 IS NULL OR website = ?5) \
-         ORDER BY priority, due_at LIMIT ?6",
+           AND priority IN (0, 1, 2, 3) AND due_at <= $1 \
+           AND kind IN (SELECT value ->> 0 FROM json_each($2)) \
+           AND (kind NOT IN (SELECT value ->> 0 FROM json_each($3)) \
+                OR website NOT IN (SELECT value ->> 0 FROM json_each($4))) \
+           AND ($5 IS NULL OR website = $5) \
+         ORDER BY priority, due_at LIMIT $6",
     )
     .bind(now)
-    .bind(json(&kinds))
-    .bind(json(&calling))
-    .bind(json(&selection.without))
+    .bind(list(&kinds))
+    .bind(list(&calling))
+    .bind(list(selection.without))
     .bind(selection.only)
     .bind(selection.limit)
     .fetch_all(tx)
@@ -109,7 +109,7 @@ async fn select(
 
 /// The rows to take now, and which of them are probes.
 async fn candidates(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     limit: i64,
     now: i64,
 ) -> Result<Vec<(Key, bool)>, LedgerError> {
@@ -188,10 +188,10 @@ impl Store {
                 .iter()
                 .map(|((kind, website, key), probe)| (kind, website, key, i64::from(*probe)))
                 .collect();
-            let rows = sqlx::query(
-                "UPDATE work SET lease_token = ?2, lease_until = ?3, claimed_gen = want_gen, claimed_dirt = dirt, \
-                   probe = chosen.value ->> 3 \
-                 FROM json_each(?1) AS chosen \
+            let rows = query(
+                "UPDATE work SET lease_token = $2, lease_until = $3, claimed_gen = want_gen, claimed_dirt = dirt, \
+                   probe = CAST(chosen.value ->> 3 AS BIGINT) \
+                 FROM json_each($1) AS chosen \
                  WHERE work.kind = chosen.value ->> 0 AND work.website = chosen.value ->> 1 \
                    AND work.key = chosen.value ->> 2 \
                  RETURNING kind, website, work.key, claimed_gen, lease_token, attempts, crashes, trigger, priority, \
@@ -200,7 +200,7 @@ impl Store {
             .bind(json(&chosen))
             .bind(Uuid::new_v4().simple().to_string())
             .bind(lease_until)
-            .fetch_all(&mut *tx)
+            .fetch_all(&mut tx)
             .await
             .map_err(failed(WHAT))?;
             for row in &rows {
@@ -230,33 +230,33 @@ impl Store {
         let pauses = pauses::list(&self.readers).await?;
         let statement = if pauses.is_empty() {
             "SELECT min(at) FROM ( \
-               SELECT min(CASE WHEN lease_until > ?2 + ?3 THEN ?2 ELSE lease_until END) AS at FROM work \
+               SELECT min(CASE WHEN lease_until > $2 + $3 THEN $2 ELSE lease_until END) AS at FROM work \
                WHERE lease_token IS NOT NULL \
                UNION ALL SELECT (SELECT due_at FROM work WHERE state = 'ready' AND want_gen > done_gen \
-                 AND lease_token IS NULL AND priority = p.value ORDER BY due_at LIMIT 1) \
-               FROM json_each('[0,1,2,3]') AS p)"
+                 AND lease_token IS NULL AND priority = CAST(p.value ->> 0 AS BIGINT) ORDER BY due_at LIMIT 1) \
+               FROM json_each('[[0],[1],[2],[3]]') AS p) AS soonest"
         } else {
             "SELECT min(at) FROM ( \
-               SELECT min(CASE WHEN lease_until > ?2 + ?3 THEN ?2 ELSE lease_until END) AS at FROM work \
+               SELECT min(CASE WHEN lease_until > $2 + $3 THEN $2 ELSE lease_until END) AS at FROM work \
                WHERE lease_token IS NOT NULL \
-               UNION ALL SELECT min(CASE WHEN kind IN (SELECT value FROM json_each(?1)) THEN max(due_at, \
+               UNION ALL SELECT min(CASE WHEN kind IN (SELECT value ->> 0 FROM json_each($1)) THEN max(due_at, \
                  coalesce((SELECT until FROM pauses WHERE scope = 'token'), 0), \
                  coalesce((SELECT until FROM pauses WHERE scope = 'website' AND pauses.website = work.website), 0)) \
                  ELSE due_at END) \
-               FROM work WHERE state = 'ready' AND want_gen > done_gen AND lease_token IS NULL)"
+               FROM work WHERE state = 'ready' AND want_gen > done_gen AND lease_token IS NULL) AS soonest"
         };
-        let at: Option<i64> = sqlx::query_scalar(statement)
-            .bind(json(&calling))
+        let at: Option<i64> = query(statement)
+            .bind(list(&calling))
             .bind(ms(now))
             .bind(span(self.settings.longest_lease))
-            .fetch_one(&self.readers)
+            .fetch_number(&self.readers)
             .await
             .map_err(failed("look for the next due work"))?;
         Ok(at.map(millis))
     }
 }
 
-pub(super) fn claim(row: &SqliteRow) -> Result<Claim, LedgerError> {
+pub(super) fn claim(row: &Row) -> Result<Claim, LedgerError> {
     let cells = Cells::of(row, ROW);
     Ok(Claim {
         kind: cells.parsed("kind", WorkKind::parse)?,

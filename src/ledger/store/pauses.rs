@@ -1,14 +1,14 @@
 //! Pauses: what may not call Crisp now, and the probe that finds out whether it may again.
 
 use jiff::Timestamp;
-use sqlx::{SqliteConnection, SqlitePool};
 
 use crate::ids::WebsiteId;
 
 use super::{
     super::quota::{Pause, PauseScope},
-    LedgerError, Store,
+    LedgerError, Store, begin,
     cells::{Cells, failed, ms, span},
+    engine::{Readers, Transaction, query},
 };
 
 /// What a claim has to know.
@@ -21,8 +21,8 @@ pub(super) struct State {
     pub(super) probes: Vec<String>,
 }
 
-pub(super) async fn state(tx: &mut SqliteConnection, now: i64) -> Result<State, LedgerError> {
-    let rows = sqlx::query("SELECT scope, website, until FROM pauses")
+pub(super) async fn state(tx: &mut Transaction<'_>, now: i64) -> Result<State, LedgerError> {
+    let rows = query("SELECT scope, website, until FROM pauses")
         .fetch_all(tx)
         .await
         .map_err(failed("read the pauses"))?;
@@ -49,14 +49,14 @@ pub(super) async fn state(tx: &mut SqliteConnection, now: i64) -> Result<State, 
 
 /// Notes that a probe goes: the next may only follow after the interval that the pause was given.
 pub(super) async fn probe(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     website: Option<&str>,
     token: bool,
     now: i64,
 ) -> Result<(), LedgerError> {
-    sqlx::query(
-        "UPDATE pauses SET until = ?1 + probe_every, probing = 1 \
-         WHERE until <= ?1 AND ((scope = 'token' AND ?3) OR (scope = 'website' AND website = ?2))",
+    query(
+        "UPDATE pauses SET until = $1 + probe_every, probing = 1 \
+         WHERE until <= $1 AND ((scope = 'token' AND $3 = 1) OR (scope = 'website' AND website = $2))",
     )
     .bind(now)
     .bind(website)
@@ -69,7 +69,7 @@ pub(super) async fn probe(
 
 /// Begins or prolongs a pause.
 pub(super) async fn pause(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     website: Option<&str>,
     until: Timestamp,
     probe_every: std::time::Duration,
@@ -81,10 +81,10 @@ pub(super) async fn pause(
     } else {
         PauseScope::Token
     };
-    sqlx::query(
-        "INSERT INTO pauses (scope, website, reason, since, until, probe_every) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+    query(
+        "INSERT INTO pauses (scope, website, reason, since, until, probe_every) VALUES ($1, $2, $3, $4, $5, $6) \
          ON CONFLICT (scope, website) DO UPDATE SET \
-           reason = excluded.reason, until = max(pauses.until * (pauses.probing = 0), excluded.until), \
+           reason = excluded.reason, until = max(CASE WHEN pauses.probing = 0 THEN pauses.until ELSE 0 END, excluded.until), \
            probe_every = excluded.probe_every, probing = 0",
     )
     .bind(scope.as_str())
@@ -102,17 +102,17 @@ pub(super) async fn pause(
 /// A probe came back. With an answer the pauses it probed are over; without a single call it proved nothing, and the
 /// next row may try at once.
 pub(super) async fn probed(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     website: &str,
     called: bool,
     now: i64,
 ) -> Result<(), LedgerError> {
     let statement = if called {
-        "DELETE FROM pauses WHERE probing = 1 AND (scope = 'token' OR website = ?1) AND ?2 = ?2"
+        "DELETE FROM pauses WHERE probing = 1 AND (scope = 'token' OR website = $1) AND $2 = $2"
     } else {
-        "UPDATE pauses SET until = ?2, probing = 0 WHERE probing = 1 AND (scope = 'token' OR website = ?1)"
+        "UPDATE pauses SET until = $2, probing = 0 WHERE probing = 1 AND (scope = 'token' OR website = $1)"
     };
-    sqlx::query(statement)
+    query(statement)
         .bind(website)
         .bind(now)
         .execute(tx)
@@ -123,10 +123,10 @@ pub(super) async fn probed(
 
 /// Ends a pause without a probe.
 pub(super) async fn end(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     website: Option<&str>,
 ) -> Result<bool, LedgerError> {
-    let done = sqlx::query("DELETE FROM pauses WHERE scope = ?1 AND website = ?2")
+    let done = query("DELETE FROM pauses WHERE scope = $1 AND website = $2")
         .bind(if website.is_some() {
             PauseScope::Website.as_str()
         } else {
@@ -136,11 +136,11 @@ pub(super) async fn end(
         .execute(tx)
         .await
         .map_err(failed("end a pause"))?;
-    Ok(done.rows_affected() > 0)
+    Ok(done > 0)
 }
 
-pub(super) async fn list(readers: &SqlitePool) -> Result<Vec<Pause>, LedgerError> {
-    sqlx::query("SELECT * FROM pauses ORDER BY scope, website")
+pub(super) async fn list(readers: &Readers) -> Result<Vec<Pause>, LedgerError> {
+    query("SELECT * FROM pauses ORDER BY scope, website")
         .fetch_all(readers)
         .await
         .map_err(failed("list the pauses"))?
@@ -173,7 +173,11 @@ impl Store {
         &self,
         website: Option<&WebsiteId>,
     ) -> Result<bool, LedgerError> {
+        const WHAT: &str = "end a pause";
         let mut writer = self.writer().await?;
-        end(&mut writer, website.map(WebsiteId::as_str)).await
+        let mut tx = begin(&mut writer, WHAT).await?;
+        let ended = end(&mut tx, website.map(WebsiteId::as_str)).await?;
+        tx.commit().await.map_err(failed(WHAT))?;
+        Ok(ended)
     }
 }

@@ -1,27 +1,26 @@
 //! Traces: what the last attempts at a row decided.
 
-use sqlx::SqliteConnection;
-
 use crate::ids::WebsiteId;
 
 use super::{
     super::work::{Claim, Trace, TraceRow, Trigger, WorkKind},
     LedgerError, Store,
     cells::{Cells, failed, json},
+    engine::{Transaction, query},
 };
 
 /// Keeps a trace, and of the older ones only so many.
 pub(super) async fn keep(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     claim: &Claim,
     trace: &Trace,
     keep: u32,
     now: i64,
 ) -> Result<(), LedgerError> {
     const WHAT: &str = "keep a trace";
-    sqlx::query(
+    query(
         "INSERT INTO traces (kind, website, key, at, trigger, attempt, outcome, detail) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(claim.kind.as_str())
     .bind(claim.website.as_str())
@@ -34,9 +33,9 @@ pub(super) async fn keep(
     .execute(&mut *tx)
     .await
     .map_err(failed(WHAT))?;
-    sqlx::query(
-        "DELETE FROM traces WHERE kind = ?1 AND website = ?2 AND key = ?3 AND id <= \
-           (SELECT id FROM traces WHERE kind = ?1 AND website = ?2 AND key = ?3 ORDER BY id DESC LIMIT 1 OFFSET ?4)",
+    query(
+        "DELETE FROM traces WHERE kind = $1 AND website = $2 AND key = $3 AND id <= \
+           (SELECT id FROM traces WHERE kind = $1 AND website = $2 AND key = $3 ORDER BY id DESC LIMIT 1 OFFSET $4)",
     )
     .bind(claim.kind.as_str())
     .bind(claim.website.as_str())
@@ -55,9 +54,9 @@ impl Store {
         website: &WebsiteId,
         key: &str,
     ) -> Result<Vec<TraceRow>, LedgerError> {
-        sqlx::query(
+        query(
             "SELECT at, trigger, attempt, outcome, detail FROM traces \
-             WHERE kind = ?1 AND website = ?2 AND key = ?3 ORDER BY id DESC",
+             WHERE kind = $1 AND website = $2 AND key = $3 ORDER BY id DESC",
         )
         .bind(kind.as_str())
         .bind(website.as_str())

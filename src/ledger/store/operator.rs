@@ -15,6 +15,7 @@ use super::{
     LedgerError, Store, begin,
     cells::{Cells, failed, ms, span},
     claim::{claim, reap},
+    engine::query,
     mirror,
 };
 
@@ -31,9 +32,9 @@ impl Store {
         let mut writer = self.writer().await?;
         let mut tx = begin(&mut writer, WHAT).await?;
         reap(&mut tx, &self.settings, now).await?;
-        let row = sqlx::query(
-            "UPDATE work SET lease_token = ?4, lease_until = ?5, claimed_gen = want_gen, claimed_dirt = dirt, probe = 0 \
-             WHERE kind = ?1 AND website = ?2 AND key = ?3 AND state = 'ready' AND want_gen > done_gen \
+        let row = query(
+            "UPDATE work SET lease_token = $4, lease_until = $5, claimed_gen = want_gen, claimed_dirt = dirt, probe = 0 \
+             WHERE kind = $1 AND website = $2 AND key = $3 AND state = 'ready' AND want_gen > done_gen \
                AND lease_token IS NULL \
              RETURNING kind, website, key, claimed_gen, lease_token, attempts, crashes, trigger, priority, \
                first_triggered_at, lease_until, probe, due_at",
@@ -43,7 +44,7 @@ impl Store {
         .bind(key)
         .bind(Uuid::new_v4().simple().to_string())
         .bind(now + span(lease.min(self.settings.longest_lease)))
-        .fetch_optional(&mut *tx)
+        .fetch_optional(&mut tx)
         .await
         .map_err(failed(WHAT))?;
         let claimed = row.as_ref().map(claim).transpose()?;
@@ -58,8 +59,8 @@ impl Store {
         email: &Email,
     ) -> Result<Vec<SessionId>, LedgerError> {
         const WHAT: &str = "the conversations of an address";
-        let rows = sqlx::query(
-            "SELECT session FROM conversations WHERE website = ?1 AND email = ?2 ORDER BY refreshed_at DESC, session",
+        let rows = query(
+            "SELECT session FROM conversations WHERE website = $1 AND email = $2 ORDER BY refreshed_at DESC NULLS LAST, session",
         )
         .bind(website.as_str())
         .bind(email.as_str())
@@ -77,9 +78,9 @@ impl Store {
         website: &WebsiteId,
         user_key: &UserKey,
     ) -> Result<Option<Email>, LedgerError> {
-        sqlx::query(
-            "SELECT email FROM conversations WHERE website = ?1 AND user_key = ?2 AND email IS NOT NULL \
-             ORDER BY refreshed_at DESC LIMIT 1",
+        query(
+            "SELECT email FROM conversations WHERE website = $1 AND user_key = $2 AND email IS NOT NULL \
+             ORDER BY refreshed_at DESC NULLS LAST LIMIT 1",
         )
         .bind(website.as_str())
         .bind(user_key.as_str())

@@ -1,46 +1,43 @@
-//! Rows to values, and SQLite's errors to ours.
+//! Rows to values, and the engines' errors to ours.
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use sqlx::{Row, sqlite::SqliteRow};
 
 use crate::clock::millis;
 
-use super::super::error::{LedgerError, Source};
+use super::{
+    super::error::{LedgerError, Source},
+    engine::Row,
+};
 
 /// Reads the cells of one row.
 pub(super) struct Cells<'row> {
-    row: &'row SqliteRow,
+    row: &'row Row,
     what: &'static str,
 }
 
 impl<'row> Cells<'row> {
     /// `what` names the kind of row in errors.
-    pub(super) fn of(row: &'row SqliteRow, what: &'static str) -> Self {
+    pub(super) fn of(row: &'row Row, what: &'static str) -> Self {
         Self { row, what }
     }
 
-    fn get<T>(&self, column: &'static str) -> Result<T, LedgerError>
-    where
-        T: for<'value> sqlx::Decode<'value, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
-    {
-        self.row.try_get(column).map_err(failed(self.what))
-    }
-
     pub(super) fn text(&self, column: &'static str) -> Result<String, LedgerError> {
-        self.get(column)
+        self.text_if(column)?
+            .ok_or(LedgerError::Unreadable { what: self.what })
     }
 
     pub(super) fn text_if(&self, column: &'static str) -> Result<Option<String>, LedgerError> {
-        self.get(column)
+        self.row.text(column).map_err(failed(self.what))
     }
 
     pub(super) fn int(&self, column: &'static str) -> Result<i64, LedgerError> {
-        self.get(column)
+        self.int_if(column)?
+            .ok_or(LedgerError::Unreadable { what: self.what })
     }
 
     pub(super) fn int_if(&self, column: &'static str) -> Result<Option<i64>, LedgerError> {
-        self.get(column)
+        self.row.int(column).map_err(failed(self.what))
     }
 
     pub(super) fn count(&self, column: &'static str) -> Result<u32, LedgerError> {
@@ -63,7 +60,7 @@ impl<'row> Cells<'row> {
         &self,
         column: &'static str,
     ) -> Result<Option<Timestamp>, LedgerError> {
-        Ok(self.get::<Option<i64>>(column)?.map(millis))
+        Ok(self.int_if(column)?.map(millis))
     }
 
     /// Takes a text back into the value it was made from.
@@ -103,6 +100,11 @@ impl<'row> Cells<'row> {
 /// JSON text of a value that is made of maps, lists and plain values only.
 pub(super) fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).expect("maps with text keys, lists and plain values are JSON")
+}
+
+/// Texts or numbers as JSON that both engines take apart the same: `value ->> 0 FROM json_each($1)`.
+pub(super) fn list<T: serde::Serialize>(values: &[T]) -> String {
+    json(&values.iter().map(|value| [value]).collect::<Vec<_>>())
 }
 
 /// An instant as the ledger keeps it.

@@ -1,7 +1,6 @@
 //! The moment before a request leaves, and what a removed contact does to a request that is under way.
 
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
 
 use crate::{
     ids::{PeopleId, WebsiteId},
@@ -16,7 +15,8 @@ use super::{
         work::{Claim, WorkKind},
     },
     LedgerError, Store, begin,
-    cells::{failed, json, ms},
+    cells::{failed, json, list, ms},
+    engine::{Transaction, query},
     outbox,
 };
 
@@ -62,7 +62,7 @@ impl Store {
 
 /// Whether the claim is this person's and its lease is not over: whoever takes it over reads the outbox.
 async fn leases(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     claim: &Claim,
     row: &OutboxRow,
     now: Timestamp,
@@ -73,15 +73,15 @@ async fn leases(
     {
         return Ok(false);
     }
-    let held: Option<i64> = sqlx::query_scalar(
-        "SELECT 1 FROM work WHERE kind = ?1 AND website = ?2 AND key = ?3 AND lease_token = ?4 AND lease_until > ?5",
+    let held: Option<i64> = query(
+        "SELECT 1 FROM work WHERE kind = $1 AND website = $2 AND key = $3 AND lease_token = $4 AND lease_until > $5",
     )
     .bind(claim.kind.as_str())
     .bind(claim.website.as_str())
     .bind(&claim.key)
     .bind(&claim.token)
     .bind(ms(now))
-    .fetch_optional(tx)
+    .fetch_number(tx)
     .await
     .map_err(failed(WHAT))?;
     Ok(held.is_some())
@@ -89,25 +89,25 @@ async fn leases(
 
 /// Asked in the transaction that commits `sending`: two accounts on one address are worked at the same time.
 async fn is_too_soon(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     row: &OutboxRow,
     spacing: Option<&Spacing>,
 ) -> Result<bool, LedgerError> {
     let Some(spacing) = spacing else {
         return Ok(false);
     };
-    let other: Option<i64> = sqlx::query_scalar(
-        "SELECT 1 FROM outbox WHERE website = ?1 AND email_mac = ?2 AND state IN ('sending', 'sent', 'unsure') \
-           AND event IN (SELECT value FROM json_each(?3)) AND NOT (user_key = ?4 AND key = ?5) \
-           AND max(coalesce(attempted_at, sent_at), coalesce(sent_at, attempted_at)) > ?6 LIMIT 1",
+    let other: Option<i64> = query(
+        "SELECT 1 FROM outbox WHERE website = $1 AND email_mac = $2 AND state IN ('sending', 'sent', 'unsure') \
+           AND event IN (SELECT value ->> 0 FROM json_each($3)) AND NOT (user_key = $4 AND key = $5) \
+           AND max(coalesce(attempted_at, sent_at), coalesce(sent_at, attempted_at)) > $6 LIMIT 1",
     )
     .bind(row.website.as_str())
     .bind(row.email_mac.as_ref().map(EmailMac::as_str))
-    .bind(json(&spacing.events))
+    .bind(list(&spacing.events))
     .bind(row.user_key.as_str())
     .bind(&row.key)
     .bind(ms(spacing.since))
-    .fetch_optional(tx)
+    .fetch_number(tx)
     .await
     .map_err(failed(WHAT))?;
     Ok(other.is_some())
@@ -115,7 +115,7 @@ async fn is_too_soon(
 
 /// From the state that the caller saw, or from `due`, if that is one from which a row may leave.
 async fn move_to_sending(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     row: &OutboxRow,
     now: Timestamp,
 ) -> Result<bool, LedgerError> {
@@ -123,11 +123,11 @@ async fn move_to_sending(
         OutboxState::Due | OutboxState::Scheduled | OutboxState::Parked => row.state,
         _ => return Ok(false),
     };
-    let done = sqlx::query(
-        "UPDATE outbox SET state = 'sending', reason = 'on_its_way', attempts = attempts + 1, attempted_at = ?4, \
-           updated_at = ?4, not_before = NULL, absent_reads = 0, first_absent_at = NULL, email_mac = ?5, data = ?6, \
-           color = ?7 \
-         WHERE website = ?1 AND user_key = ?2 AND key = ?3 AND state IN ('due', ?8)",
+    let done = query(
+        "UPDATE outbox SET state = 'sending', reason = 'on_its_way', attempts = attempts + 1, attempted_at = $4, \
+           updated_at = $4, not_before = NULL, absent_reads = 0, first_absent_at = NULL, email_mac = $5, data = $6, \
+           color = $7 \
+         WHERE website = $1 AND user_key = $2 AND key = $3 AND state IN ('due', $8)",
     )
     .bind(row.website.as_str())
     .bind(row.user_key.as_str())
@@ -140,26 +140,26 @@ async fn move_to_sending(
     .execute(tx)
     .await
     .map_err(failed(WHAT))?;
-    Ok(done.rows_affected() > 0)
+    Ok(done > 0)
 }
 
 /// A contact is gone, or another one took its place: its timeline can prove nothing any more. Whoever waits for an answer
 /// will still hear it; if none comes, nobody will ever know. To be called before the contact is noted.
 pub(super) async fn lose_timelines(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     website: &WebsiteId,
     people: &PeopleId,
     email: Option<&EmailMac>,
     state: ContactState,
     now: i64,
 ) -> Result<(), LedgerError> {
-    sqlx::query(
-        "UPDATE outbox SET state = 'unsure', updated_at = ?5, reason = 'contact_' || ?6 \
-         WHERE website = ?1 AND state = 'sending' AND user_key IN ( \
-           SELECT user_key FROM persons WHERE website = ?1 AND people = ?2 AND ?4 = 'removed' \
-           UNION SELECT user_key FROM persons WHERE website = ?1 AND email_mac = ?3 \
-             AND CASE ?4 WHEN 'removed' THEN people IS NULL \
-                 ELSE people IS NOT NULL AND people <> ?2 END)",
+    query(
+        "UPDATE outbox SET state = 'unsure', updated_at = $5, reason = 'contact_' || $6 \
+         WHERE website = $1 AND state = 'sending' AND user_key IN ( \
+           SELECT user_key FROM persons WHERE website = $1 AND people = $2 AND $4 = 'removed' \
+           UNION SELECT user_key FROM persons WHERE website = $1 AND email_mac = $3 \
+             AND CASE $4 WHEN 'removed' THEN people IS NULL \
+                 ELSE people IS NOT NULL AND people <> $2 END)",
     )
     .bind(website.as_str())
     .bind(people.as_str())

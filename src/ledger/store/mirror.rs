@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use sqlx::{SqliteConnection, SqliteExecutor, sqlite::SqliteRow};
 
 use crate::{
     context::{Layer, STAMPS},
@@ -18,15 +17,16 @@ use super::{
     },
     LedgerError, Store,
     cells::{Cells, failed, json, ms},
+    engine::{Row, Through, Transaction, query},
 };
 
 /// Says that Crisp must be read before anything is concluded.
 pub(super) async fn dirty(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     website: &str,
     session: &str,
 ) -> Result<(), LedgerError> {
-    sqlx::query("UPDATE conversations SET dirty = 1 WHERE website = ?1 AND session = ?2")
+    query("UPDATE conversations SET dirty = 1 WHERE website = $1 AND session = $2")
         .bind(website)
         .bind(session)
         .execute(tx)
@@ -37,11 +37,11 @@ pub(super) async fn dirty(
 
 /// Says that the contact's values are to be asserted at the next refresh, whatever was accepted before.
 pub(super) async fn assert_contact(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     website: &WebsiteId,
     user_key: &UserKey,
 ) -> Result<(), LedgerError> {
-    sqlx::query("UPDATE persons SET assert_at = 0 WHERE website = ?1 AND user_key = ?2")
+    query("UPDATE persons SET assert_at = 0 WHERE website = $1 AND user_key = $2")
         .bind(website.as_str())
         .bind(user_key.as_str())
         .execute(tx)
@@ -62,13 +62,13 @@ fn is_same(mut before: Layer, after: &Layer) -> bool {
 
 /// Writes what an attempt learned. `dirtied` tells that the mirror became dirty since it was claimed.
 pub(super) async fn write_conversation(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     mirror: &ConversationMirror,
     dirtied: bool,
 ) -> Result<(), LedgerError> {
     const WHAT: &str = "write the mirror";
-    let before = sqlx::query(
-        "SELECT session_layer, crisp_form, corrections FROM conversations WHERE website = ?1 AND session = ?2",
+    let before = query(
+        "SELECT session_layer, crisp_form, corrections FROM conversations WHERE website = $1 AND session = $2",
     )
     .bind(mirror.website.as_str())
     .bind(mirror.session.as_str())
@@ -85,10 +85,10 @@ pub(super) async fn write_conversation(
             corrections.made();
         }
     }
-    sqlx::query(
+    query(
         "INSERT INTO conversations (website, session, email, user_key, people, trust, channel, session_layer, \
            crisp_form, corrections, written_for, dirty, email_since, read_at, refreshed_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
          ON CONFLICT (website, session) DO UPDATE SET \
            email = excluded.email, user_key = excluded.user_key, people = excluded.people, trust = excluded.trust, \
            channel = excluded.channel, session_layer = excluded.session_layer, crisp_form = excluded.crisp_form, \
@@ -118,23 +118,23 @@ pub(super) async fn write_conversation(
 
 /// Forgets a conversation. `work` tells whether its work row goes as well; a lease on it is lost then.
 pub(super) async fn forget_conversation(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     website: &WebsiteId,
     session: &SessionId,
     work: bool,
 ) -> Result<(), LedgerError> {
     const WHAT: &str = "forget a conversation";
     let mut statements = vec![
-        "DELETE FROM conversations WHERE website = ?1 AND session = ?2",
-        "DELETE FROM held WHERE website = ?1 AND session = ?2",
-        "DELETE FROM traces WHERE kind = 'conversation' AND website = ?1 AND key = ?2",
+        "DELETE FROM conversations WHERE website = $1 AND session = $2",
+        "DELETE FROM held WHERE website = $1 AND session = $2",
+        "DELETE FROM traces WHERE kind = 'conversation' AND website = $1 AND key = $2",
     ];
     if work {
         statements
-            .push("DELETE FROM work WHERE kind = 'conversation' AND website = ?1 AND key = ?2");
+            .push("DELETE FROM work WHERE kind = 'conversation' AND website = $1 AND key = $2");
     }
     for statement in statements {
-        sqlx::query(statement)
+        query(statement)
             .bind(website.as_str())
             .bind(session.as_str())
             .execute(&mut *tx)
@@ -147,17 +147,17 @@ pub(super) async fn forget_conversation(
 /// Writes what an attempt learned. `dirtied` tells that a webhook spoke about the contact since the row was claimed: its
 /// word is newer than what the attempt read.
 pub(super) async fn write_person(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     mirror: &PersonMirror,
     dirtied: bool,
 ) -> Result<(), LedgerError> {
-    sqlx::query(
+    query(
         "INSERT INTO persons (website, user_key, email_mac, people, contact, contact_layer, profile_done, pushed_at, \
            assert_at, edges) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
          ON CONFLICT (website, user_key) DO UPDATE SET \
-           email_mac = excluded.email_mac, people = CASE WHEN ?11 THEN persons.people ELSE excluded.people END, \
-           contact = CASE WHEN ?11 THEN persons.contact ELSE excluded.contact END, \
+           email_mac = excluded.email_mac, people = CASE WHEN $11 = 1 THEN persons.people ELSE excluded.people END, \
+           contact = CASE WHEN $11 = 1 THEN persons.contact ELSE excluded.contact END, \
            contact_layer = excluded.contact_layer, profile_done = excluded.profile_done, \
            pushed_at = excluded.pushed_at, assert_at = excluded.assert_at, edges = excluded.edges",
     )
@@ -181,57 +181,57 @@ pub(super) async fn write_person(
 /// Notes what a webhook says about a contact, and returns whose it is. A removed contact never comes back: that it was
 /// created is old news, sent again or out of order.
 pub(super) async fn contact(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     website: &WebsiteId,
     people: &PeopleId,
     email: Option<&EmailMac>,
     state: ContactState,
 ) -> Result<Vec<String>, LedgerError> {
     // A removal names the contact that is gone: somebody whose contact is another one keeps it.
-    sqlx::query_scalar(
-        "UPDATE persons SET contact = ?4, people = ?2, \
-           assert_at = CASE WHEN people IS NOT ?2 THEN 0 ELSE assert_at END, \
-           contact_layer = CASE WHEN ?4 = 'removed' THEN '{\"data\":{},\"segments\":[]}' ELSE contact_layer END \
-         WHERE website = ?1 AND user_key IN ( \
-           SELECT user_key FROM persons WHERE website = ?1 AND people = ?2 \
-           UNION SELECT user_key FROM persons WHERE website = ?1 AND email_mac = ?3 \
-             AND (people IS NULL OR ?4 = 'exists')) \
-           AND NOT (?4 = 'exists' AND contact = 'removed' AND people = ?2) \
+    query(
+        "UPDATE persons SET contact = $4, people = $2, \
+           assert_at = CASE WHEN people IS DISTINCT FROM $2 THEN 0 ELSE assert_at END, \
+           contact_layer = CASE WHEN $4 = 'removed' THEN '{\"data\":{},\"segments\":[]}' ELSE contact_layer END \
+         WHERE website = $1 AND user_key IN ( \
+           SELECT user_key FROM persons WHERE website = $1 AND people = $2 \
+           UNION SELECT user_key FROM persons WHERE website = $1 AND email_mac = $3 \
+             AND (people IS NULL OR $4 = 'exists')) \
+           AND NOT ($4 = 'exists' AND contact = 'removed' AND people = $2) \
          RETURNING user_key",
     )
     .bind(website.as_str())
     .bind(people.as_str())
     .bind(email.map(EmailMac::as_str))
     .bind(state.as_str())
-    .fetch_all(tx)
+    .fetch_texts(tx)
     .await
     .map_err(failed("note a contact"))
 }
 
 /// The people known by an address or a contact.
 pub(super) async fn find_persons(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     website: &WebsiteId,
     email: Option<&EmailMac>,
     people: Option<&PeopleId>,
 ) -> Result<Vec<String>, LedgerError> {
-    sqlx::query_scalar(
+    query(
         // Two look-ups by index: `OR` would read every person of the website.
-        "SELECT user_key FROM persons WHERE website = ?1 AND email_mac = ?2 \
-         UNION SELECT user_key FROM persons WHERE website = ?1 AND people = ?3",
+        "SELECT user_key FROM persons WHERE website = $1 AND email_mac = $2 \
+         UNION SELECT user_key FROM persons WHERE website = $1 AND people = $3",
     )
     .bind(website.as_str())
     .bind(email.map(EmailMac::as_str))
     .bind(people.map(PeopleId::as_str))
-    .fetch_all(tx)
+    .fetch_texts(tx)
     .await
     .map_err(failed("look for a person"))
 }
 
-pub(super) async fn own(tx: &mut SqliteConnection, names: &[OwnedName]) -> Result<(), LedgerError> {
+pub(super) async fn own(tx: &mut Transaction<'_>, names: &[OwnedName]) -> Result<(), LedgerError> {
     for name in names {
-        sqlx::query(
-            "INSERT INTO owned_names (side, kind, name) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+        query(
+            "INSERT INTO owned_names (side, kind, name) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
         )
         .bind(name.side.as_str())
         .bind(name.kind.as_str())
@@ -244,9 +244,9 @@ pub(super) async fn own(tx: &mut SqliteConnection, names: &[OwnedName]) -> Resul
 }
 
 pub(super) async fn owned_names(
-    from: impl SqliteExecutor<'_>,
+    from: impl Into<Through<'_>>,
 ) -> Result<BTreeSet<OwnedName>, LedgerError> {
-    sqlx::query("SELECT side, kind, name FROM owned_names")
+    query("SELECT side, kind, name FROM owned_names")
         .fetch_all(from)
         .await
         .map_err(failed("read what is ours"))?
@@ -263,12 +263,12 @@ pub(super) async fn owned_names(
 }
 
 pub(super) async fn see_verified(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     website: &WebsiteId,
     at: Timestamp,
 ) -> Result<(), LedgerError> {
-    sqlx::query(
-        "INSERT INTO verified_seen (website, at) VALUES (?1, ?2) \
+    query(
+        "INSERT INTO verified_seen (website, at) VALUES ($1, $2) \
          ON CONFLICT (website) DO UPDATE SET at = max(verified_seen.at, excluded.at)",
     )
     .bind(website.as_str())
@@ -285,7 +285,7 @@ impl Store {
         website: &WebsiteId,
         session: &SessionId,
     ) -> Result<Option<ConversationMirror>, LedgerError> {
-        sqlx::query("SELECT * FROM conversations WHERE website = ?1 AND session = ?2")
+        query("SELECT * FROM conversations WHERE website = $1 AND session = $2")
             .bind(website.as_str())
             .bind(session.as_str())
             .fetch_optional(&self.readers)
@@ -301,7 +301,7 @@ impl Store {
         website: &WebsiteId,
         user_key: &UserKey,
     ) -> Result<Option<PersonMirror>, LedgerError> {
-        sqlx::query("SELECT * FROM persons WHERE website = ?1 AND user_key = ?2")
+        query("SELECT * FROM persons WHERE website = $1 AND user_key = $2")
             .bind(website.as_str())
             .bind(user_key.as_str())
             .fetch_optional(&self.readers)
@@ -317,8 +317,8 @@ impl Store {
         website: &WebsiteId,
         email: &EmailMac,
     ) -> Result<Option<PersonMirror>, LedgerError> {
-        sqlx::query(
-            "SELECT * FROM persons WHERE website = ?1 AND email_mac = ?2 \
+        query(
+            "SELECT * FROM persons WHERE website = $1 AND email_mac = $2 \
              ORDER BY coalesce(pushed_at, 0) DESC, user_key LIMIT 1",
         )
         .bind(website.as_str())
@@ -335,12 +335,14 @@ impl Store {
         &self,
         website: &WebsiteId,
     ) -> Result<u64, LedgerError> {
-        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM persons WHERE website = ?1")
+        let count = query("SELECT count(*) FROM persons WHERE website = $1")
             .bind(website.as_str())
-            .fetch_one(&self.readers)
+            .fetch_number(&self.readers)
             .await
             .map_err(failed("count the people"))?;
-        Ok(u64::try_from(count).unwrap_or(0))
+        Ok(count
+            .and_then(|count| u64::try_from(count).ok())
+            .unwrap_or(0))
     }
 
     pub(in super::super) async fn owned_names(&self) -> Result<BTreeSet<OwnedName>, LedgerError> {
@@ -351,16 +353,16 @@ impl Store {
         &self,
         website: &WebsiteId,
     ) -> Result<Option<Timestamp>, LedgerError> {
-        let at: Option<i64> = sqlx::query_scalar("SELECT at FROM verified_seen WHERE website = ?1")
+        let at: Option<i64> = query("SELECT at FROM verified_seen WHERE website = $1")
             .bind(website.as_str())
-            .fetch_optional(&self.readers)
+            .fetch_number(&self.readers)
             .await
             .map_err(failed("read when a verified conversation was seen"))?;
         Ok(at.map(crate::clock::millis))
     }
 }
 
-fn conversation_row(row: &SqliteRow) -> Result<ConversationMirror, LedgerError> {
+fn conversation_row(row: &Row) -> Result<ConversationMirror, LedgerError> {
     let cells = Cells::of(row, "a conversation");
     Ok(ConversationMirror {
         website: cells.parsed("website", |text| WebsiteId::parse(text).ok())?,
@@ -380,7 +382,7 @@ fn conversation_row(row: &SqliteRow) -> Result<ConversationMirror, LedgerError> 
     })
 }
 
-fn person_row(row: &SqliteRow) -> Result<PersonMirror, LedgerError> {
+fn person_row(row: &Row) -> Result<PersonMirror, LedgerError> {
     let cells = Cells::of(row, "a person");
     Ok(PersonMirror {
         website: cells.parsed("website", |text| WebsiteId::parse(text).ok())?,

@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use secrecy::SecretSlice;
-use sqlx::{SqliteConnection, SqliteExecutor};
 
 use crate::{clock::millis, telemetry::events};
 
@@ -12,21 +11,22 @@ use super::{
     super::quota::{Gap, Standing},
     LedgerError, Store, begin,
     cells::{failed, ms, span},
+    engine::{Connection, Through, Transaction, query},
 };
 
 async fn fact(
-    from: impl SqliteExecutor<'_>,
+    from: impl Into<Through<'_>>,
     key: &'static str,
 ) -> Result<Option<String>, LedgerError> {
-    sqlx::query_scalar("SELECT value FROM meta WHERE key = ?1")
+    query("SELECT value FROM meta WHERE key = $1")
         .bind(key)
-        .fetch_optional(from)
+        .fetch_text(from)
         .await
         .map_err(failed("read a fact about the ledger"))
 }
 
 pub(super) async fn instant_fact(
-    from: impl SqliteExecutor<'_>,
+    from: impl Into<Through<'_>>,
     key: &'static str,
 ) -> Result<Option<i64>, LedgerError> {
     fact(from, key)
@@ -42,12 +42,12 @@ pub(super) async fn instant_fact(
 }
 
 async fn set_fact(
-    to: impl SqliteExecutor<'_>,
+    to: impl Into<Through<'_>>,
     key: &'static str,
     value: &str,
 ) -> Result<(), LedgerError> {
-    sqlx::query(
-        "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+    query(
+        "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
     )
     .bind(key)
     .bind(value)
@@ -58,15 +58,15 @@ async fn set_fact(
 }
 
 /// The secret for pseudonyms, made with the ledger, beside its id.
-pub(super) async fn secret(writer: &mut SqliteConnection) -> Result<SecretSlice<u8>, LedgerError> {
+pub(super) async fn secret(writer: &mut Connection) -> Result<SecretSlice<u8>, LedgerError> {
     const WHAT: &str = "make the ledger's secret";
     let text = if let Some(text) = fact(&mut *writer, "secret").await? {
         text
     } else {
         let mut tx = begin(writer, WHAT).await?;
         let text = hex::encode(rand::random::<[u8; 32]>());
-        set_fact(&mut *tx, "secret", &text).await?;
-        set_fact(&mut *tx, "id", &uuid::Uuid::new_v4().to_string()).await?;
+        set_fact(&mut tx, "secret", &text).await?;
+        set_fact(&mut tx, "id", &uuid::Uuid::new_v4().to_string()).await?;
         tx.commit().await.map_err(failed(WHAT))?;
         text
     };
@@ -81,31 +81,29 @@ pub(super) async fn secret(writer: &mut SqliteConnection) -> Result<SecretSlice<
 /// Takes the ledger over from the process before. Its leases are over, because only one process can have the file; a
 /// copy is noticed by its place; a clock that was set back since the last heartbeat pulls what it had planned.
 pub(super) async fn take_over(
-    writer: &mut SqliteConnection,
+    writer: &mut Connection,
     place: &str,
     now: i64,
 ) -> Result<i64, LedgerError> {
     const WHAT: &str = "take the ledger over";
     let mut tx = begin(writer, WHAT).await?;
-    if let Some(heartbeat) = instant_fact(&mut *tx, "heartbeat").await?
+    if let Some(heartbeat) = instant_fact(&mut tx, "heartbeat").await?
         && heartbeat > now
     {
         clamp(&mut tx, now, heartbeat - now).await?;
-        set_fact(&mut *tx, "heartbeat", &now.to_string()).await?;
+        set_fact(&mut tx, "heartbeat", &now.to_string()).await?;
     }
-    sqlx::query(
-        "UPDATE work SET lease_until = ?1 WHERE lease_token IS NOT NULL AND lease_until > ?1",
-    )
-    .bind(now)
-    .execute(&mut *tx)
-    .await
-    .map_err(failed(WHAT))?;
-    match fact(&mut *tx, "place").await? {
+    query("UPDATE work SET lease_until = $1 WHERE lease_token IS NOT NULL AND lease_until > $1")
+        .bind(now)
+        .execute(&mut tx)
+        .await
+        .map_err(failed(WHAT))?;
+    match fact(&mut tx, "place").await? {
         Some(known) if known == place => {}
         known => {
-            set_fact(&mut *tx, "place", place).await?;
+            set_fact(&mut tx, "place", place).await?;
             if known.is_some() {
-                let since = instant_fact(&mut *tx, "heartbeat").await?.unwrap_or(now);
+                let since = instant_fact(&mut tx, "heartbeat").await?.unwrap_or(now);
                 be_cautious(&mut tx, since, now, "the ledger is a copy, or was moved").await?;
             }
         }
@@ -116,7 +114,7 @@ pub(super) async fn take_over(
 
 /// Between `since` and `now`, more may have happened than the ledger knows.
 async fn be_cautious(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     since: i64,
     now: i64,
     reason: &'static str,
@@ -136,48 +134,28 @@ async fn be_cautious(
 /// what seems to have happened later than now happened now. A run that comes too early finds nothing due and plans itself
 /// again.
 pub(super) async fn clamp(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     now: i64,
     back: i64,
 ) -> Result<(), LedgerError> {
     for statement in [
         "UPDATE work SET \
-           run_at = CASE WHEN run_at > ?1 THEN max(?1, run_at - ?2) ELSE run_at END, \
-           not_before = CASE WHEN not_before > ?1 THEN max(?1, not_before - ?2) ELSE not_before END, \
-           lease_until = CASE WHEN lease_until > ?1 THEN max(?1, lease_until - ?2) ELSE lease_until END, \
-           done_at = min(done_at, ?1), urgent_since = min(urgent_since, ?1), revived_at = min(revived_at, ?1), \
-           dead_at = min(dead_at, ?1), first_triggered_at = min(first_triggered_at, ?1) \
+           run_at = CASE WHEN run_at > $1 THEN max($1, run_at - $2) ELSE run_at END, \
+           not_before = CASE WHEN not_before > $1 THEN max($1, not_before - $2) ELSE not_before END, \
+           lease_until = CASE WHEN lease_until > $1 THEN max($1, lease_until - $2) ELSE lease_until END, \
+           done_at = min(done_at, $1), urgent_since = min(urgent_since, $1), revived_at = min(revived_at, $1), \
+           dead_at = min(dead_at, $1), first_triggered_at = min(first_triggered_at, $1) \
          WHERE max(run_at, not_before, coalesce(lease_until, 0), coalesce(done_at, 0), coalesce(urgent_since, 0), \
-                   coalesce(revived_at, 0), coalesce(dead_at, 0), first_triggered_at) > ?1",
-        "UPDATE pauses SET until = max(?1, until - ?2), since = min(since, ?1) WHERE until > ?1",
+                   coalesce(revived_at, 0), coalesce(dead_at, 0), first_triggered_at) > $1",
+        "UPDATE pauses SET until = max($1, until - $2), since = min(since, $1) WHERE until > $1",
     ] {
-        sqlx::query(statement)
+        query(statement)
             .bind(now)
             .bind(back)
             .execute(&mut *tx)
             .await
             .map_err(failed("follow the clock"))?;
     }
-    Ok(())
-}
-
-/// Keeps the file from growing beyond so many bytes.
-pub(super) async fn limit_size(
-    writer: &mut SqliteConnection,
-    bytes: u64,
-) -> Result<(), LedgerError> {
-    const WHAT: &str = "limit the ledger's size";
-    let page: i64 = sqlx::query_scalar("PRAGMA page_size")
-        .fetch_one(&mut *writer)
-        .await
-        .map_err(failed(WHAT))?;
-    let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page.max(1);
-    // A pragma takes no parameters; a number needs no quoting.
-    let statement = format!("PRAGMA max_page_count = {}", pages.max(1));
-    sqlx::query(sqlx::AssertSqlSafe(statement))
-        .execute(writer)
-        .await
-        .map_err(failed(WHAT))?;
     Ok(())
 }
 
@@ -193,8 +171,8 @@ impl Store {
         if let Some(back) = self.watch_clock(at) {
             clamp(&mut tx, at, back).await?;
         }
-        let last = instant_fact(&mut *tx, "heartbeat").await?;
-        set_fact(&mut *tx, "heartbeat", &at.to_string()).await?;
+        let last = instant_fact(&mut tx, "heartbeat").await?;
+        set_fact(&mut tx, "heartbeat", &at.to_string()).await?;
         let gap = last
             .filter(|last| at - last > span(self.settings.gap))
             .map(|last| Gap {
@@ -231,21 +209,20 @@ impl Store {
         const WHAT: &str = "note the definition";
         let mut writer = self.writer().await?;
         let mut tx = begin(&mut writer, WHAT).await?;
-        sqlx::query(
-            "INSERT INTO definitions (hash, noted_at) VALUES (?1, ?2) ON CONFLICT (hash) DO NOTHING",
+        query(
+            "INSERT INTO definitions (hash, noted_at) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING",
         )
         .bind(hash)
         .bind(ms(now))
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await
         .map_err(failed(WHAT))?;
-        let newest: String =
-            sqlx::query_scalar("SELECT hash FROM definitions ORDER BY number DESC LIMIT 1")
-                .fetch_one(&mut *tx)
-                .await
-                .map_err(failed(WHAT))?;
+        let newest = query("SELECT hash FROM definitions ORDER BY number DESC LIMIT 1")
+            .fetch_text(&mut tx)
+            .await
+            .map_err(failed(WHAT))?;
         tx.commit().await.map_err(failed(WHAT))?;
-        let older = newest != hash;
+        let older = newest.as_deref() != Some(hash);
         self.older.store(older, Ordering::SeqCst);
         Ok(if older {
             Standing::Older
@@ -262,15 +239,15 @@ impl Store {
         const WHAT: &str = "adopt the definition";
         let mut writer = self.writer().await?;
         let mut tx = begin(&mut writer, WHAT).await?;
-        sqlx::query("DELETE FROM definitions WHERE hash = ?1")
+        query("DELETE FROM definitions WHERE hash = $1")
             .bind(hash)
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await
             .map_err(failed(WHAT))?;
-        sqlx::query("INSERT INTO definitions (hash, noted_at) VALUES (?1, ?2)")
+        query("INSERT INTO definitions (hash, noted_at) VALUES ($1, $2)")
             .bind(hash)
             .bind(ms(now))
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await
             .map_err(failed(WHAT))?;
         tx.commit().await.map_err(failed(WHAT))?;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
 
 use crate::ids::{SessionId, WebsiteId};
 
@@ -14,6 +13,7 @@ use super::{
     },
     LedgerError, Store, begin,
     cells::{failed, ms, span},
+    engine::{Transaction, query},
     held, mirror, outbox, pauses, totals, traces,
     work::Fold,
 };
@@ -108,9 +108,9 @@ impl Store {
         now: Timestamp,
     ) -> Result<bool, LedgerError> {
         let mut writer = self.writer().await?;
-        let done = sqlx::query(
-            "UPDATE work SET lease_until = max(lease_until, ?5) \
-             WHERE kind = ?1 AND website = ?2 AND key = ?3 AND lease_token = ?4",
+        let done = query(
+            "UPDATE work SET lease_until = max(lease_until, $5) \
+             WHERE kind = $1 AND website = $2 AND key = $3 AND lease_token = $4",
         )
         .bind(claim.kind.as_str())
         .bind(claim.website.as_str())
@@ -120,22 +120,22 @@ impl Store {
         .execute(&mut *writer)
         .await
         .map_err(failed("lengthen a lease"))?;
-        Ok(done.rows_affected() > 0)
+        Ok(done > 0)
     }
 }
 
 macro_rules! under_lease {
     ($tx:expr, $claim:expr, $set:literal $(, $bind:expr)* $(,)?) => {{
-        let dirtied: Option<i64> = sqlx::query_scalar(concat!(
+        let dirtied: Option<i64> = query(concat!(
             "UPDATE work SET lease_token = NULL, lease_until = NULL, probe = 0, ", $set,
-            " WHERE kind = ?1 AND website = ?2 AND key = ?3 AND lease_token = ?4 RETURNING dirt > claimed_dirt",
+            " WHERE kind = $1 AND website = $2 AND key = $3 AND lease_token = $4 RETURNING dirt > claimed_dirt",
         ))
         .bind($claim.kind.as_str())
         .bind($claim.website.as_str())
         .bind(&$claim.key)
         .bind(&$claim.token)
         $(.bind($bind))*
-        .fetch_optional(&mut *$tx)
+        .fetch_number(&mut *$tx)
         .await
         .map_err(failed(WHAT))?;
         Ok(dirtied.map(|dirtied| dirtied != 0))
@@ -144,7 +144,7 @@ macro_rules! under_lease {
 
 /// Sets the claimed generation done. What was triggered meanwhile waits for its freshness, counted from now.
 async fn complete(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     claim: &Claim,
     again: Option<i64>,
     now: i64,
@@ -152,15 +152,15 @@ async fn complete(
     under_lease!(
         tx,
         claim,
-        "done_gen = claimed_gen, attempts = 0, crashes = 0, not_before = 0, last_error = NULL, done_at = ?5, \
+        "done_gen = claimed_gen, attempts = 0, crashes = 0, not_before = 0, last_error = NULL, done_at = $5, \
          unsettled = CASE WHEN dirt = claimed_dirt THEN 0 ELSE unsettled END, \
-         want_gen = want_gen + (?6 IS NOT NULL), \
+         want_gen = want_gen + CASE WHEN $6 IS NOT NULL THEN 1 ELSE 0 END, \
          run_at = CASE WHEN want_gen > claimed_gen \
-                       THEN min(max(run_at, ?5 + fresh_ms), coalesce(?6, max(run_at, ?5 + fresh_ms))) \
-                       ELSE coalesce(?6, run_at) END, \
-         trigger = CASE WHEN ?6 IS NOT NULL AND want_gen = claimed_gen THEN 'follow_up' ELSE trigger END, \
-         priority = CASE WHEN ?6 IS NOT NULL AND want_gen = claimed_gen THEN ?7 ELSE priority END, \
-         first_triggered_at = CASE WHEN ?6 IS NOT NULL AND want_gen = claimed_gen THEN ?6 \
+                       THEN min(max(run_at, $5 + fresh_ms), coalesce($6, max(run_at, $5 + fresh_ms))) \
+                       ELSE coalesce($6, run_at) END, \
+         trigger = CASE WHEN $6 IS NOT NULL AND want_gen = claimed_gen THEN 'follow_up' ELSE trigger END, \
+         priority = CASE WHEN $6 IS NOT NULL AND want_gen = claimed_gen THEN $7 ELSE priority END, \
+         first_triggered_at = CASE WHEN $6 IS NOT NULL AND want_gen = claimed_gen THEN $6 \
                                    ELSE first_triggered_at END",
         now,
         again,
@@ -169,7 +169,7 @@ async fn complete(
 }
 
 async fn retry(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     claim: &Claim,
     until: i64,
     error: &str,
@@ -177,7 +177,7 @@ async fn retry(
     under_lease!(
         tx,
         claim,
-        "attempts = attempts + 1, not_before = ?5, last_error = ?6",
+        "attempts = attempts + 1, not_before = $5, last_error = $6",
         until,
         error,
     )
@@ -185,16 +185,16 @@ async fn retry(
 
 /// Puts the row back as if it had not been claimed.
 async fn put_back(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     claim: &Claim,
     reason: &str,
 ) -> Result<Dirtied, LedgerError> {
-    under_lease!(tx, claim, "last_error = ?5", reason)
+    under_lease!(tx, claim, "last_error = $5", reason)
 }
 
 /// Makes the row a dead letter; if something new was asked meanwhile, it gets another chance as from any trigger.
 async fn bury(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     claim: &Claim,
     error: &str,
     now: i64,
@@ -203,14 +203,14 @@ async fn bury(
     under_lease!(
         tx,
         claim,
-        "last_error = ?5, \
-         state = CASE WHEN want_gen > claimed_gen AND (revived_at IS NULL OR revived_at <= ?6 - ?7) \
+        "last_error = $5, \
+         state = CASE WHEN want_gen > claimed_gen AND (revived_at IS NULL OR revived_at <= $6 - $7) \
                       THEN 'ready' ELSE 'dead' END, \
-         dead_at = CASE WHEN want_gen > claimed_gen AND (revived_at IS NULL OR revived_at <= ?6 - ?7) \
-                        THEN NULL ELSE ?6 END, \
+         dead_at = CASE WHEN want_gen > claimed_gen AND (revived_at IS NULL OR revived_at <= $6 - $7) \
+                        THEN NULL ELSE $6 END, \
          attempts = CASE WHEN want_gen > claimed_gen THEN 0 ELSE attempts + 1 END, \
-         revived_at = CASE WHEN want_gen > claimed_gen AND (revived_at IS NULL OR revived_at <= ?6 - ?7) \
-                           THEN ?6 ELSE revived_at END",
+         revived_at = CASE WHEN want_gen > claimed_gen AND (revived_at IS NULL OR revived_at <= $6 - $7) \
+                           THEN $6 ELSE revived_at END",
         error,
         now,
         revive_every,
@@ -218,23 +218,23 @@ async fn bury(
 }
 
 /// Whether the claim still holds its lease, and whether its mirror became dirty since.
-async fn held_by(tx: &mut SqliteConnection, claim: &Claim) -> Result<Dirtied, LedgerError> {
-    let dirtied: Option<i64> = sqlx::query_scalar(
+async fn held_by(tx: &mut Transaction<'_>, claim: &Claim) -> Result<Dirtied, LedgerError> {
+    let dirtied: Option<i64> = query(
         "SELECT dirt > claimed_dirt FROM work \
-         WHERE kind = ?1 AND website = ?2 AND key = ?3 AND lease_token = ?4",
+         WHERE kind = $1 AND website = $2 AND key = $3 AND lease_token = $4",
     )
     .bind(claim.kind.as_str())
     .bind(claim.website.as_str())
     .bind(&claim.key)
     .bind(&claim.token)
-    .fetch_optional(tx)
+    .fetch_number(tx)
     .await
     .map_err(failed("look at a lease"))?;
     Ok(dirtied.map(|dirtied| dirtied != 0))
 }
 
 async fn write(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     fold: &mut Fold,
     claim: &Claim,
     writes: &[Write],
@@ -282,7 +282,7 @@ async fn write(
 }
 
 async fn settle_pauses(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     claim: &Claim,
     settlement: &Settlement,
     now: i64,

@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use sqlx::SqliteConnection;
 
 use crate::{
     ids::{PeopleId, SessionId, WebsiteId},
@@ -19,6 +18,7 @@ use super::{
     },
     LedgerError, Store, begin,
     cells::{failed, json, ms},
+    engine::{Transaction, query},
     held::{self, Held},
     mirror, pauses, send,
     work::{Fold, Key, soil},
@@ -89,16 +89,17 @@ impl Store {
         let receipts = json(&receipts);
         let mut writer = self.writer().await?;
         let mut tx = begin(&mut writer, WHAT).await?;
-        sqlx::query(
+        query(
             "INSERT INTO deliveries (received_at, website, event, session, people, hook, origin, attempt, signed_at, \
                event_at, bytes) \
-             SELECT value ->> '$.at', value ->> '$.website', value ->> '$.event', value ->> '$.session', \
-               value ->> '$.people', value ->> '$.hook', value ->> '$.origin', value ->> '$.attempt', \
-               value ->> '$.signed_at', value ->> '$.event_at', value ->> '$.bytes' \
-             FROM json_each(?1)",
+             SELECT CAST(value ->> 'at' AS BIGINT), value ->> 'website', value ->> 'event', value ->> 'session', \
+               value ->> 'people', value ->> 'hook', value ->> 'origin', CAST(value ->> 'attempt' AS BIGINT), \
+               CAST(value ->> 'signed_at' AS BIGINT), CAST(value ->> 'event_at' AS BIGINT), \
+               CAST(value ->> 'bytes' AS BIGINT) \
+             FROM json_each($1)",
         )
         .bind(receipts)
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await
         .map_err(failed(WHAT))?;
         let mut gathered = Gathered::default();
@@ -120,7 +121,7 @@ impl Store {
 }
 
 async fn gather(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     gathered: &mut Gathered,
     effect: &Effect,
     now: i64,
@@ -247,7 +248,7 @@ fn enqueue_persons(
 }
 
 async fn note_contact(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     website: &WebsiteId,
     people: &PeopleId,
     email: Option<&EmailMac>,
@@ -271,7 +272,7 @@ async fn note_contact(
 }
 
 async fn mark_dirty(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     keys: &[Key],
     unsettled: bool,
 ) -> Result<(), LedgerError> {
@@ -279,9 +280,9 @@ async fn mark_dirty(
         return Ok(());
     }
     soil(tx, keys, unsettled).await?;
-    sqlx::query(
+    query(
         "UPDATE conversations SET dirty = 1 \
-         WHERE (website, session) IN (SELECT value ->> 1, value ->> 2 FROM json_each(?1))",
+         WHERE (website, session) IN (SELECT value ->> 1, value ->> 2 FROM json_each($1))",
     )
     .bind(json(&keys))
     .execute(tx)

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use crate::{
     clock::millis,
@@ -19,6 +18,7 @@ use super::{
     },
     LedgerError, Store, begin,
     cells::{Cells, failed, json, ms},
+    engine::{Row, Transaction, query},
     work::Fold,
 };
 
@@ -31,28 +31,27 @@ pub(super) fn page(limit: u32) -> i64 {
 
 /// Writes an occurrence down, if it may go from the state it has to the one it is given; if not, what is there stays.
 /// Counts and instants of attempts never fall, because the caller may have read the row before it began to send.
-pub(super) async fn write(tx: &mut SqliteConnection, row: &OutboxRow) -> Result<(), LedgerError> {
+pub(super) async fn write(tx: &mut Transaction<'_>, row: &OutboxRow) -> Result<(), LedgerError> {
     const WHAT: &str = "write the outbox";
-    let before: Option<String> = sqlx::query_scalar(
-        "SELECT state FROM outbox WHERE website = ?1 AND user_key = ?2 AND key = ?3",
-    )
-    .bind(row.website.as_str())
-    .bind(row.user_key.as_str())
-    .bind(&row.key)
-    .fetch_optional(&mut *tx)
-    .await
-    .map_err(failed(WHAT))?;
+    let before: Option<String> =
+        query("SELECT state FROM outbox WHERE website = $1 AND user_key = $2 AND key = $3")
+            .bind(row.website.as_str())
+            .bind(row.user_key.as_str())
+            .bind(&row.key)
+            .fetch_text(&mut *tx)
+            .await
+            .map_err(failed(WHAT))?;
     if let Some(before) = before {
         let before = OutboxState::parse(&before).ok_or(LedgerError::Unreadable { what: ROW })?;
         if !before.may_become(row.state) {
             return Ok(());
         }
     }
-    sqlx::query(
+    query(
         "INSERT INTO outbox (website, user_key, key, event, subject, instant, state, reference, due_at, not_before, \
            attempts, attempted_at, sent_at, absent_reads, first_absent_at, reason, email_mac, data, color, created_at, \
            updated_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) \
          ON CONFLICT (website, user_key, key) DO UPDATE SET \
            instant = excluded.instant, state = excluded.state, due_at = excluded.due_at, \
            not_before = excluded.not_before, attempts = max(outbox.attempts, excluded.attempts), \
@@ -91,15 +90,15 @@ pub(super) async fn write(tx: &mut SqliteConnection, row: &OutboxRow) -> Result<
 
 /// Raises the high water; it never falls.
 pub(super) async fn raise(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     website: &WebsiteId,
     user_key: &UserKey,
     event: &str,
     subject: &str,
     instant: Timestamp,
 ) -> Result<(), LedgerError> {
-    sqlx::query(
-        "INSERT INTO high_water (website, user_key, event, subject, instant) VALUES (?1, ?2, ?3, ?4, ?5) \
+    query(
+        "INSERT INTO high_water (website, user_key, event, subject, instant) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (website, user_key, event, subject) DO UPDATE SET \
            instant = max(high_water.instant, excluded.instant)",
     )
@@ -119,8 +118,8 @@ macro_rules! filtered {
     ($head:literal, $tail:literal) => {
         concat!(
             $head,
-            " WHERE (?1 IS NULL OR website = ?1) AND (?2 IS NULL OR user_key = ?2) AND (?3 IS NULL OR event = ?3) \
-             AND (?4 IS NULL OR state = ?4) AND (?5 IS NULL OR reference = ?5) ",
+            " WHERE ($1 IS NULL OR website = $1) AND ($2 IS NULL OR user_key = $2) AND ($3 IS NULL OR event = $3) \
+             AND ($4 IS NULL OR state = $4) AND ($5 IS NULL OR reference = $5) ",
             $tail
         )
     };
@@ -144,17 +143,15 @@ impl Store {
         website: &WebsiteId,
         user_key: &UserKey,
     ) -> Result<Vec<OutboxRow>, LedgerError> {
-        sqlx::query(
-            "SELECT * FROM outbox WHERE website = ?1 AND user_key = ?2 ORDER BY created_at, key",
-        )
-        .bind(website.as_str())
-        .bind(user_key.as_str())
-        .fetch_all(&self.readers)
-        .await
-        .map_err(failed("read the outbox"))?
-        .iter()
-        .map(outbox_row)
-        .collect()
+        query("SELECT * FROM outbox WHERE website = $1 AND user_key = $2 ORDER BY created_at, key")
+            .bind(website.as_str())
+            .bind(user_key.as_str())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed("read the outbox"))?
+            .iter()
+            .map(outbox_row)
+            .collect()
     }
 
     pub(in super::super) async fn outbox_list(
@@ -163,9 +160,9 @@ impl Store {
     ) -> Result<Vec<OutboxRow>, LedgerError> {
         const LIST: &str = filtered!(
             "SELECT * FROM outbox",
-            "ORDER BY created_at DESC, key LIMIT ?6"
+            "ORDER BY created_at DESC, key LIMIT $6"
         );
-        bind_filter!(sqlx::query(LIST), filter)
+        bind_filter!(query(LIST), filter)
             .fetch_all(&self.readers)
             .await
             .map_err(failed("list the outbox"))?
@@ -181,16 +178,16 @@ impl Store {
     ) -> Result<u64, LedgerError> {
         const WHAT: &str = "release occurrences";
         const RELEASE: &str = filtered!(
-            "UPDATE outbox SET state = 'due', due_at = ?7, not_before = NULL, updated_at = ?7, reason = 'released' \
+            "UPDATE outbox SET state = 'due', due_at = $7, not_before = NULL, updated_at = $7, reason = 'released' \
              WHERE (website, user_key, key) IN (SELECT website, user_key, key FROM outbox",
-            "AND (state IN ('held', 'parked') OR (state = 'unsure' AND ?4 = 'unsure')) ORDER BY created_at, key LIMIT ?6) \
+            "AND (state IN ('held', 'parked') OR (state = 'unsure' AND $4 = 'unsure')) ORDER BY created_at, key LIMIT $6) \
              RETURNING website, user_key"
         );
         let mut writer = self.writer().await?;
         let mut tx = begin(&mut writer, WHAT).await?;
-        let rows = bind_filter!(sqlx::query(RELEASE), filter)
+        let rows = bind_filter!(query(RELEASE), filter)
             .bind(ms(now))
-            .fetch_all(&mut *tx)
+            .fetch_all(&mut tx)
             .await
             .map_err(failed(WHAT))?;
         let mut fold = Fold::default();
@@ -219,18 +216,18 @@ impl Store {
         now: Timestamp,
     ) -> Result<u64, LedgerError> {
         const DROP: &str = filtered!(
-            "UPDATE outbox SET state = 'expired', updated_at = ?7, reason = 'dropped' \
+            "UPDATE outbox SET state = 'expired', updated_at = $7, reason = 'dropped' \
              WHERE (website, user_key, key) IN (SELECT website, user_key, key FROM outbox",
             "AND state IN ('scheduled', 'due', 'held', 'parked', 'no_consent', 'excluded') \
-             ORDER BY created_at, key LIMIT ?6)"
+             ORDER BY created_at, key LIMIT $6)"
         );
         let mut writer = self.writer().await?;
-        let done = bind_filter!(sqlx::query(DROP), filter)
+        let done = bind_filter!(query(DROP), filter)
             .bind(ms(now))
             .execute(&mut *writer)
             .await
             .map_err(failed("drop occurrences"))?;
-        Ok(done.rows_affected())
+        Ok(done)
     }
 
     pub(in super::super) async fn high_water(
@@ -238,23 +235,21 @@ impl Store {
         website: &WebsiteId,
         user_key: &UserKey,
     ) -> Result<BTreeMap<(String, String), Timestamp>, LedgerError> {
-        sqlx::query(
-            "SELECT event, subject, instant FROM high_water WHERE website = ?1 AND user_key = ?2",
-        )
-        .bind(website.as_str())
-        .bind(user_key.as_str())
-        .fetch_all(&self.readers)
-        .await
-        .map_err(failed("read the high water"))?
-        .iter()
-        .map(|row| {
-            let cells = Cells::of(row, "a high water");
-            Ok((
-                (cells.text("event")?, cells.text("subject")?),
-                cells.instant("instant")?,
-            ))
-        })
-        .collect()
+        query("SELECT event, subject, instant FROM high_water WHERE website = $1 AND user_key = $2")
+            .bind(website.as_str())
+            .bind(user_key.as_str())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed("read the high water"))?
+            .iter()
+            .map(|row| {
+                let cells = Cells::of(row, "a high water");
+                Ok((
+                    (cells.text("event")?, cells.text("subject")?),
+                    cells.instant("instant")?,
+                ))
+            })
+            .collect()
     }
 
     pub(in super::super) async fn last_sent_to(
@@ -262,9 +257,9 @@ impl Store {
         website: &WebsiteId,
         email: &EmailMac,
     ) -> Result<BTreeMap<String, Timestamp>, LedgerError> {
-        sqlx::query(
+        query(
             "SELECT event, max(max(coalesce(attempted_at, sent_at), coalesce(sent_at, attempted_at))) AS at FROM outbox \
-             WHERE website = ?1 AND email_mac = ?2 AND state IN ('sending', 'sent', 'unsure') \
+             WHERE website = $1 AND email_mac = $2 AND state IN ('sending', 'sent', 'unsure') \
                AND coalesce(attempted_at, sent_at) IS NOT NULL \
              GROUP BY event",
         )
@@ -287,11 +282,11 @@ impl Store {
         event: &str,
         since: Timestamp,
     ) -> Result<SendCount, LedgerError> {
-        let row = sqlx::query(
-            "SELECT (SELECT count(*) FROM outbox WHERE website = ?1 AND event = ?2 \
-                       AND state IN ('sending', 'sent', 'unsure') AND attempted_at >= ?3) AS sent, \
-                    (SELECT count(*) FROM outbox WHERE website = ?1 AND event = ?2 AND state = 'held' \
-                       AND reason = ?4) AS held",
+        let row = query(
+            "SELECT (SELECT count(*) FROM outbox WHERE website = $1 AND event = $2 \
+                       AND state IN ('sending', 'sent', 'unsure') AND attempted_at >= $3) AS sent, \
+                    (SELECT count(*) FROM outbox WHERE website = $1 AND event = $2 AND state = 'held' \
+                       AND reason = $4) AS held",
         )
         .bind(website.as_str())
         .bind(event)
@@ -315,8 +310,8 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), LedgerError> {
         let mut writer = self.writer().await?;
-        sqlx::query(
-            "INSERT INTO armings (website, rule, watermark, armed_at) VALUES (?1, ?2, ?3, ?4) \
+        query(
+            "INSERT INTO armings (website, rule, watermark, armed_at) VALUES ($1, $2, $3, $4) \
              ON CONFLICT (website, rule) DO UPDATE SET watermark = excluded.watermark",
         )
         .bind(website.as_str())
@@ -335,41 +330,39 @@ impl Store {
         rule: &str,
     ) -> Result<bool, LedgerError> {
         let mut writer = self.writer().await?;
-        let done = sqlx::query("DELETE FROM armings WHERE website = ?1 AND rule = ?2")
+        let done = query("DELETE FROM armings WHERE website = $1 AND rule = $2")
             .bind(website.as_str())
             .bind(rule)
             .execute(&mut *writer)
             .await
             .map_err(failed("disarm a rule"))?;
-        Ok(done.rows_affected() > 0)
+        Ok(done > 0)
     }
 
     pub(in super::super) async fn armings(
         &self,
         website: &WebsiteId,
     ) -> Result<Vec<Arming>, LedgerError> {
-        sqlx::query(
-            "SELECT rule, watermark, armed_at FROM armings WHERE website = ?1 ORDER BY rule",
-        )
-        .bind(website.as_str())
-        .fetch_all(&self.readers)
-        .await
-        .map_err(failed("list the armed rules"))?
-        .iter()
-        .map(|row| {
-            let cells = Cells::of(row, "an arming");
-            Ok(Arming {
-                website: website.clone(),
-                rule: cells.text("rule")?,
-                watermark: cells.instant("watermark")?,
-                armed_at: cells.instant("armed_at")?,
+        query("SELECT rule, watermark, armed_at FROM armings WHERE website = $1 ORDER BY rule")
+            .bind(website.as_str())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed("list the armed rules"))?
+            .iter()
+            .map(|row| {
+                let cells = Cells::of(row, "an arming");
+                Ok(Arming {
+                    website: website.clone(),
+                    rule: cells.text("rule")?,
+                    watermark: cells.instant("watermark")?,
+                    armed_at: cells.instant("armed_at")?,
+                })
             })
-        })
-        .collect()
+            .collect()
     }
 }
 
-fn outbox_row(row: &SqliteRow) -> Result<OutboxRow, LedgerError> {
+fn outbox_row(row: &Row) -> Result<OutboxRow, LedgerError> {
     let cells = Cells::of(row, ROW);
     Ok(OutboxRow {
         website: cells.parsed("website", |text| WebsiteId::parse(text).ok())?,

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use sqlx::SqliteConnection;
 
 use crate::{clock::millis, lifecycle::OutboxState};
 
@@ -11,19 +10,20 @@ use super::{
     super::quota::{DayQuota, Health},
     LedgerError, Store, begin,
     cells::{Cells, failed, json, ms, span},
+    engine::{Transaction, query},
     pauses,
     upkeep::instant_fact,
 };
 
 /// Adds calls to the day's count.
 pub(super) async fn count_calls(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction<'_>,
     calls: &[(&'static str, u32)],
     now: Timestamp,
 ) -> Result<(), LedgerError> {
     for (purpose, count) in calls.iter().filter(|(_, count)| *count > 0) {
-        sqlx::query(
-            "INSERT INTO quota (day, purpose, calls) VALUES (?1, ?2, ?3) \
+        query(
+            "INSERT INTO quota (day, purpose, calls) VALUES ($1, $2, $3) \
              ON CONFLICT (day, purpose) DO UPDATE SET calls = quota.calls + excluded.calls",
         )
         .bind(now.to_zoned(TimeZone::UTC).date().to_string())
@@ -49,7 +49,7 @@ impl Store {
     }
 
     pub(in super::super) async fn quota(&self, day: Date) -> Result<Vec<DayQuota>, LedgerError> {
-        sqlx::query("SELECT purpose, calls FROM quota WHERE day = ?1 ORDER BY purpose")
+        query("SELECT purpose, calls FROM quota WHERE day = $1 ORDER BY purpose")
             .bind(day.to_string())
             .fetch_all(&self.readers)
             .await
@@ -77,28 +77,28 @@ impl Store {
         let mut removed = 0;
         for statement in [
             // Numbers and times rise together: the oldest come first, and no index over time is needed.
-            "DELETE FROM deliveries WHERE received_at < ?1 \
-               AND id IN (SELECT id FROM deliveries ORDER BY id LIMIT ?2)",
-            "DELETE FROM traces WHERE at < ?1 AND id IN (SELECT id FROM traces ORDER BY id LIMIT ?2)",
+            "DELETE FROM deliveries WHERE received_at < $1 \
+               AND id IN (SELECT id FROM deliveries ORDER BY id LIMIT $2)",
+            "DELETE FROM traces WHERE at < $1 AND id IN (SELECT id FROM traces ORDER BY id LIMIT $2)",
         ] {
             loop {
                 let mut writer = self.writer().await?;
-                let done = sqlx::query(statement)
+                let done = query(statement)
                     .bind(before)
                     .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
                     .execute(&mut *writer)
                     .await
                     .map_err(failed("remove what is too old"))?;
-                removed += done.rows_affected();
-                if done.rows_affected() < STEP {
+                removed += done;
+                if done < STEP {
                     break;
                 }
             }
         }
         // Work rows are looked for beside the writer, because no index leads to the idle ones.
-        let idle = sqlx::query(
+        let idle = query(
             "SELECT kind, website, key FROM work \
-             WHERE want_gen <= done_gen AND state = 'ready' AND lease_token IS NULL AND done_at < ?1",
+             WHERE want_gen <= done_gen AND state = 'ready' AND lease_token IS NULL AND done_at < $1",
         )
         .bind(before)
         .fetch_all(&self.readers)
@@ -116,26 +116,26 @@ impl Store {
         .collect::<Result<Vec<_>, LedgerError>>()?;
         for step in idle.chunks(usize::try_from(STEP).unwrap_or(usize::MAX)) {
             let mut writer = self.writer().await?;
-            let done = sqlx::query(
+            let done = query(
                 "DELETE FROM work WHERE want_gen <= done_gen AND state = 'ready' AND lease_token IS NULL \
-                   AND done_at < ?1 AND (kind, website, key) IN \
-                     (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?2))",
+                   AND done_at < $1 AND (kind, website, key) IN \
+                     (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each($2))",
             )
             .bind(before)
             .bind(json(&step))
             .execute(&mut *writer)
             .await
             .map_err(failed("remove what is too old"))?;
-            removed += done.rows_affected();
+            removed += done;
         }
         Ok(removed)
     }
 
     pub(in super::super) async fn health(&self, now: Timestamp) -> Result<Health, LedgerError> {
         const WHAT: &str = "look at the state of the ledger";
-        let row = sqlx::query(
-            "SELECT count(*) AS waiting, coalesce(sum(due_at <= ?1), 0) AS due, \
-               min(CASE WHEN due_at <= ?1 THEN due_at END) AS oldest_due, \
+        let row = query(
+            "SELECT count(*) AS waiting, count(CASE WHEN due_at <= $1 THEN 1 END) AS due, \
+               min(CASE WHEN due_at <= $1 THEN due_at END) AS oldest_due, \
                (SELECT count(*) FROM work WHERE lease_token IS NOT NULL) AS leased, \
                (SELECT count(*) FROM work WHERE state = 'dead') AS dead, \
                (SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()) AS file_bytes \
@@ -147,7 +147,7 @@ impl Store {
         .map_err(failed(WHAT))?;
         let cells = Cells::of(&row, "the state of the ledger");
         let leased = cells.total("leased")?;
-        let outbox = sqlx::query("SELECT state, count(*) AS rows FROM outbox GROUP BY state")
+        let outbox = query("SELECT state, count(*) AS rows FROM outbox GROUP BY state")
             .fetch_all(&self.readers)
             .await
             .map_err(failed(WHAT))?

@@ -1,0 +1,134 @@
+//! One way to speak to either engine: a connection, a transaction on it, a pool to read from.
+//!
+//! The statements are one text for both, in the common subset: `$1` for parameters, `CAST(value ->> 'k' AS BIGINT)` for
+//! JSON, `TRUE` and `FALSE`, `NULLS LAST`. The PostgreSQL schema brings the few functions that SQLite has and it lacks.
+
+mod query;
+mod row;
+
+use std::ops::{Deref, DerefMut};
+
+use sqlx::{
+    Connection as _, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool,
+    pool::PoolConnection,
+};
+use tokio::sync::MappedMutexGuard;
+
+pub(super) use query::query;
+pub(super) use row::Row;
+
+/// A connection that may write.
+#[derive(Debug)]
+#[expect(dead_code, reason = "nothing opens PostgreSQL yet")]
+pub(super) enum Connection {
+    Sqlite(SqliteConnection),
+    /// One of a pool, which replaces those that were cut.
+    Postgres(PoolConnection<Postgres>),
+}
+
+/// Connections that only read.
+#[derive(Debug)]
+#[expect(dead_code, reason = "nothing opens PostgreSQL yet")]
+pub(super) enum Readers {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+/// Where a statement goes.
+pub(super) enum Through<'a> {
+    Sqlite(&'a mut SqliteConnection),
+    SqlitePool(&'a SqlitePool),
+    Postgres(&'a mut PgConnection),
+    PgPool(&'a PgPool),
+}
+
+impl<'a> From<&'a mut Connection> for Through<'a> {
+    fn from(connection: &'a mut Connection) -> Self {
+        match connection {
+            Connection::Sqlite(connection) => Self::Sqlite(connection),
+            Connection::Postgres(connection) => Self::Postgres(connection),
+        }
+    }
+}
+
+impl<'a> From<&'a mut Transaction<'_>> for Through<'a> {
+    fn from(tx: &'a mut Transaction<'_>) -> Self {
+        match tx {
+            Transaction::Sqlite(tx) => Self::Sqlite(tx),
+            Transaction::Postgres(tx) => Self::Postgres(tx),
+        }
+    }
+}
+
+impl<'a> From<&'a Readers> for Through<'a> {
+    fn from(readers: &'a Readers) -> Self {
+        match readers {
+            Readers::Sqlite(pool) => Self::SqlitePool(pool),
+            Readers::Postgres(pool) => Self::PgPool(pool),
+        }
+    }
+}
+
+/// A connection for writing, for as long as this lives.
+#[derive(Debug)]
+#[expect(dead_code, reason = "nothing opens PostgreSQL yet")]
+pub(super) enum Writing<'store> {
+    /// The only one there is.
+    Only(MappedMutexGuard<'store, Connection>),
+    /// One of several.
+    Own(Connection),
+}
+
+impl Deref for Writing<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        match self {
+            Self::Only(connection) => connection,
+            Self::Own(connection) => connection,
+        }
+    }
+}
+
+impl DerefMut for Writing<'_> {
+    fn deref_mut(&mut self) -> &mut Connection {
+        match self {
+            Self::Only(connection) => connection,
+            Self::Own(connection) => connection,
+        }
+    }
+}
+
+/// A transaction that will write. Dropped without a commit, it is rolled back.
+#[derive(Debug)]
+pub(super) enum Transaction<'connection> {
+    Sqlite(sqlx::Transaction<'connection, Sqlite>),
+    Postgres(sqlx::Transaction<'connection, Postgres>),
+}
+
+impl<'connection> Transaction<'connection> {
+    pub(super) async fn begin(
+        connection: &'connection mut Connection,
+    ) -> Result<Self, sqlx::Error> {
+        Ok(match connection {
+            Connection::Sqlite(connection) => {
+                Self::Sqlite(connection.begin_with("BEGIN IMMEDIATE").await?)
+            }
+            Connection::Postgres(connection) => Self::Postgres(connection.begin().await?),
+        })
+    }
+
+    pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(tx) => tx.commit().await,
+            Self::Postgres(tx) => tx.commit().await,
+        }
+    }
+
+    pub(super) async fn rollback(self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(tx) => tx.rollback().await,
+            Self::Postgres(tx) => tx.rollback().await,
+        }
+    }
+}

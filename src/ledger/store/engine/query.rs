@@ -1,0 +1,201 @@
+//! A statement with its parameters, before it is known which engine takes it.
+
+use std::borrow::Cow;
+
+use sqlx::{Postgres, Sqlite, postgres::PgArguments, sqlite::SqliteArguments};
+
+use super::{Row, Through};
+
+/// A parameter: all that the ledger keeps is whole numbers and text.
+#[derive(Debug)]
+pub(in super::super) enum Value<'q> {
+    Int(Option<i64>),
+    Text(Option<Cow<'q, str>>),
+}
+
+impl From<i64> for Value<'_> {
+    fn from(value: i64) -> Self {
+        Self::Int(Some(value))
+    }
+}
+
+impl From<Option<i64>> for Value<'_> {
+    fn from(value: Option<i64>) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<String> for Value<'_> {
+    fn from(value: String) -> Self {
+        Self::Text(Some(Cow::Owned(value)))
+    }
+}
+
+impl From<Option<String>> for Value<'_> {
+    fn from(value: Option<String>) -> Self {
+        Self::Text(value.map(Cow::Owned))
+    }
+}
+
+impl<'q> From<&'q str> for Value<'q> {
+    fn from(value: &'q str) -> Self {
+        Self::Text(Some(Cow::Borrowed(value)))
+    }
+}
+
+impl<'q> From<&'q String> for Value<'q> {
+    fn from(value: &'q String) -> Self {
+        Self::Text(Some(Cow::Borrowed(value)))
+    }
+}
+
+impl<'q> From<Option<&'q str>> for Value<'q> {
+    fn from(value: Option<&'q str>) -> Self {
+        Self::Text(value.map(Cow::Borrowed))
+    }
+}
+
+/// A statement with its parameters. Every run of one text must bind the same types in the same order.
+#[derive(Debug)]
+pub(in super::super) struct Query<'q> {
+    sqlite: &'static str,
+    postgres: &'static str,
+    values: Vec<Value<'q>>,
+}
+
+/// A statement that both engines understand.
+pub(in super::super) fn query<'q>(text: &'static str) -> Query<'q> {
+    Query {
+        sqlite: text,
+        postgres: text,
+        values: Vec::new(),
+    }
+}
+
+type SqliteQuery<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
+type PostgresQuery<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
+
+macro_rules! bound {
+    ($text:expr, $values:expr) => {{
+        let mut query = sqlx::query($text);
+        for value in $values {
+            query = match value {
+                Value::Int(value) => query.bind(value),
+                Value::Text(None) => query.bind(None::<String>),
+                Value::Text(Some(Cow::Borrowed(value))) => query.bind(value),
+                Value::Text(Some(Cow::Owned(value))) => query.bind(value),
+            };
+        }
+        query
+    }};
+}
+
+/// Runs one of sqlx's methods where the statement goes.
+macro_rules! dispatch {
+    ($query:expr, $through:expr, $method:ident) => {
+        match $through.into() {
+            Through::Sqlite(connection) => {
+                Either::Sqlite($query.for_sqlite().$method(connection).await?)
+            }
+            Through::SqlitePool(pool) => Either::Sqlite($query.for_sqlite().$method(pool).await?),
+            Through::Postgres(connection) => {
+                Either::Postgres($query.for_postgres().$method(connection).await?)
+            }
+            Through::PgPool(pool) => Either::Postgres($query.for_postgres().$method(pool).await?),
+        }
+    };
+}
+
+enum Either<S, P> {
+    Sqlite(S),
+    Postgres(P),
+}
+
+impl<'q> Query<'q> {
+    #[must_use]
+    pub(in super::super) fn bind(mut self, value: impl Into<Value<'q>>) -> Self {
+        self.values.push(value.into());
+        self
+    }
+
+    fn for_sqlite(self) -> SqliteQuery<'q> {
+        bound!(self.sqlite, self.values)
+    }
+
+    fn for_postgres(self) -> PostgresQuery<'q> {
+        bound!(self.postgres, self.values)
+    }
+
+    /// Runs it, and returns how many rows it changed.
+    pub(in super::super) async fn execute(
+        self,
+        through: impl Into<Through<'_>>,
+    ) -> Result<u64, sqlx::Error> {
+        Ok(match dispatch!(self, through, execute) {
+            Either::Sqlite(done) => done.rows_affected(),
+            Either::Postgres(done) => done.rows_affected(),
+        })
+    }
+
+    pub(in super::super) async fn fetch_all(
+        self,
+        through: impl Into<Through<'_>>,
+    ) -> Result<Vec<Row>, sqlx::Error> {
+        Ok(match dispatch!(self, through, fetch_all) {
+            Either::Sqlite(rows) => rows.into_iter().map(Row::Sqlite).collect(),
+            Either::Postgres(rows) => rows.into_iter().map(Row::Postgres).collect(),
+        })
+    }
+
+    pub(in super::super) async fn fetch_optional(
+        self,
+        through: impl Into<Through<'_>>,
+    ) -> Result<Option<Row>, sqlx::Error> {
+        Ok(match dispatch!(self, through, fetch_optional) {
+            Either::Sqlite(row) => row.map(Row::Sqlite),
+            Either::Postgres(row) => row.map(Row::Postgres),
+        })
+    }
+
+    pub(in super::super) async fn fetch_one(
+        self,
+        through: impl Into<Through<'_>>,
+    ) -> Result<Row, sqlx::Error> {
+        self.fetch_optional(through)
+            .await?
+            .ok_or(sqlx::Error::RowNotFound)
+    }
+
+    /// The number in the first column of the only row. `None`: no row, or no number.
+    pub(in super::super) async fn fetch_number(
+        self,
+        through: impl Into<Through<'_>>,
+    ) -> Result<Option<i64>, sqlx::Error> {
+        match self.fetch_optional(through).await? {
+            Some(row) => row.int(0),
+            None => Ok(None),
+        }
+    }
+
+    /// The text in the first column of the only row. `None`: no row, or no text.
+    pub(in super::super) async fn fetch_text(
+        self,
+        through: impl Into<Through<'_>>,
+    ) -> Result<Option<String>, sqlx::Error> {
+        match self.fetch_optional(through).await? {
+            Some(row) => row.text(0),
+            None => Ok(None),
+        }
+    }
+
+    /// The texts in the first column.
+    pub(in super::super) async fn fetch_texts(
+        self,
+        through: impl Into<Through<'_>>,
+    ) -> Result<Vec<String>, sqlx::Error> {
+        let rows = self.fetch_all(through).await?;
+        rows.iter()
+            .filter_map(|row| row.text(0).transpose())
+            .collect()
+    }
+}

@@ -1,0 +1,100 @@
+//! A ledger in a file: one process, one connection that writes, some that read.
+//!
+//! WAL with `synchronous=FULL`: a commit is on the disk when it returns, and readers never wait for it. Every write is a
+//! `BEGIN IMMEDIATE` transaction. `secure_delete` overwrites what is deleted: an erased person is not left in free pages.
+
+mod files;
+mod schema;
+
+use std::{fs::File, path::Path, time::Duration};
+
+use sqlx::{
+    Connection as _, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use super::{
+    super::error::{LedgerError, Source},
+    LedgerSettings,
+    cells::failed,
+    engine::{Connection, Readers},
+};
+
+pub(super) use schema::copy_into;
+pub use schema::{MIGRATIONS, MigrationFile};
+
+/// An opened file.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) writer: Connection,
+    pub(super) readers: Readers,
+    /// Where it lies: differs for a copy.
+    pub(super) place: String,
+    /// Held until the ledger is closed.
+    pub(super) lock: File,
+}
+
+/// Takes the file, and brings its schema up to date.
+pub(super) async fn open(path: &Path, settings: &LedgerSettings) -> Result<Opened, LedgerError> {
+    let open = |error: sqlx::Error| LedgerError::Open {
+        path: path.to_owned(),
+        source: Source::new(error),
+    };
+    let lock = files::lock(path)?;
+    // Before anything of the file is touched: it may be the app's own database.
+    schema::inspect(path, settings.busy_timeout).await?;
+    files::claim_file(path)?;
+    let mut writer = SqliteConnection::connect_with(&options(path, settings.busy_timeout))
+        .await
+        .map_err(open)?;
+    schema::migrate(&mut writer, path).await?;
+    if let Some(limit) = settings.size_limit {
+        limit_size(&mut writer, limit).await?;
+    }
+    let place = files::place(path).map_err(|error| LedgerError::Open {
+        path: path.to_owned(),
+        source: Source::new(error),
+    })?;
+    let readers = SqlitePoolOptions::new()
+        .max_connections(settings.readers.max(1))
+        .acquire_timeout(Duration::from_secs(5))
+        .connect_with(options(path, settings.busy_timeout).read_only(true))
+        .await
+        .map_err(open)?;
+    Ok(Opened {
+        writer: Connection::Sqlite(writer),
+        readers: Readers::Sqlite(readers),
+        place,
+        lock,
+    })
+}
+
+fn options(path: &Path, busy_timeout: Duration) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(busy_timeout)
+        .pragma("secure_delete", "ON")
+        // Where the disk's cache needs to be told apart from the disk.
+        .pragma("fullfsync", "ON")
+        .pragma("journal_size_limit", "67108864")
+}
+
+/// Keeps the file from growing beyond so many bytes.
+async fn limit_size(writer: &mut SqliteConnection, bytes: u64) -> Result<(), LedgerError> {
+    const WHAT: &str = "limit the ledger's size";
+    let page: i64 = sqlx::query_scalar("PRAGMA page_size")
+        .fetch_one(&mut *writer)
+        .await
+        .map_err(failed(WHAT))?;
+    let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page.max(1);
+    // A pragma takes no parameters; a number needs no quoting.
+    let statement = format!("PRAGMA max_page_count = {}", pages.max(1));
+    sqlx::query(sqlx::AssertSqlSafe(statement))
+        .execute(writer)
+        .await
+        .map_err(failed(WHAT))?;
+    Ok(())
+}
