@@ -19,6 +19,12 @@ use crate::{
     ledger::{ConversationMirror, Enqueue, Trigger, Urgency, WorkKind, Write},
 };
 
+/// The longest from asking for a conversation to writing upon what was read. A write carries everything that is there, so
+/// what others typed since the read is lost: that may be a round trip, not a process that slept or a look-up that hung.
+const READ_HOLDS: Duration = Duration::from_secs(15);
+/// How often one run reads, should the reads grow too old.
+const READS: u32 = 3;
+
 /// A conversation whose refresh is decided.
 struct Decided<'a> {
     website: &'a WebsiteId,
@@ -57,15 +63,23 @@ impl Reconciler {
                 return self.finish(run, decided).await;
             }
         }
-        let Some(conversation) = run.hand.conversation(website, session).await? else {
-            return Ok(Reconciled::nothing(Outcome::NoEmail));
-        };
-        let address = self.settings.verification_address;
-        let visitor = Visitor::read(conversation, mirror.as_ref(), address, run.now);
-        let decided = self
-            .decided(run, website, session, mirror.as_ref(), visitor)
-            .await?;
-        self.finish(run, decided).await
+        for _ in 0..READS {
+            let asked_at = run.clock.now();
+            let Some(conversation) = run.hand.conversation(website, session).await? else {
+                return Ok(Reconciled::nothing(Outcome::NoEmail));
+            };
+            let address = self.settings.verification_address;
+            let visitor = Visitor::read(conversation, mirror.as_ref(), address, run.now);
+            let decided = self
+                .decided(run, website, session, mirror.as_ref(), visitor)
+                .await?;
+            if decided.patch.is_empty() || age(asked_at, run.clock.now()) <= READ_HOLDS {
+                return self.finish(run, decided).await;
+            }
+            run.trace
+                .fact("what was read is too old to be written upon: Crisp is read again");
+        }
+        Err(ReconcileError::Deadline)
     }
 
     /// A mirror is warm while hooks have kept it clean and the last read is not too old. On paper there is no other.

@@ -12,6 +12,7 @@ mod identity;
 mod ledger;
 mod lifecycle;
 mod migrations;
+mod mirror;
 mod receiver;
 mod refresh;
 mod sandbox;

@@ -8,7 +8,7 @@
 //! to the next. [`World::finish`] ends a story, and is owed: it asserts that no work is left, that nothing was buried, and
 //! that Crisp saw no request that a correct client would not make, and that every log line is one that is documented.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::{Path, PathBuf}, time::Duration};
 
 use crisp_sync::{
     app::Service,
@@ -109,6 +109,8 @@ pub(crate) struct Setup {
     pub(crate) environment: Vec<(&'static str, String)>,
     /// What the stand-in for Crisp does where nobody knows what Crisp does.
     pub(crate) behaviour: Behaviour,
+    /// Whether the files may lie in memory: for what needs many worlds and no disk.
+    pub(crate) in_memory: bool,
 }
 
 impl Setup {
@@ -163,11 +165,18 @@ impl World {
             definition: DEFINITION.to_owned(),
             environment: Vec::new(),
             behaviour: Behaviour::default(),
+            in_memory: false,
         };
         change(&mut setup);
         telemetry::listen();
         let clock = Clock::standing_at(BEGINNING.parse().expect("an instant"));
-        let folder = tempfile::tempdir().expect("a folder");
+        let memory = Path::new("/dev/shm");
+        let folder = if setup.in_memory && memory.is_dir() {
+            tempfile::tempdir_in(memory)
+        } else {
+            tempfile::tempdir()
+        };
+        let folder = folder.expect("a folder");
         let options = SqliteConnectOptions::new()
             .filename(folder.path().join("app.db"))
             .create_if_missing(true)
@@ -487,6 +496,11 @@ impl World {
     /// Ends a story in which nothing was buried.
     pub(crate) async fn finish(self) {
         self.finish_with_dead_letters(0).await;
+    }
+
+    /// Leaves a story that has failed already, without looking at anything.
+    pub(crate) fn abandon(mut self) {
+        self.finished = true;
     }
 
     /// Ends a story in which that many rows were buried.
