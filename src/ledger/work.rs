@@ -201,6 +201,14 @@ pub struct Claim {
     pub probe: bool,
 }
 
+impl Claim {
+    /// Tells this claim of its generation from an earlier one of the same: it grows when an attempt failed and when a lease
+    /// ran out. Only a claim that was put back as if it had not been made is followed by an equal one.
+    pub fn fence(&self) -> u32 {
+        self.attempt.saturating_add(self.crashes)
+    }
+}
+
 impl fmt::Debug for Claim {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter

@@ -36,7 +36,7 @@ pub use trace::RunTrace;
 use crate::{
     clock::Clock,
     context::{Definition, OwnedNames},
-    crisp::client::Client,
+    crisp::client::{Client, RequestStamp},
     identity::{Channel, ChannelPolicy, Policy, Trust, VerificationAddress},
     ids::WebsiteId,
     ledger::{Claim, Ledger, OwnedKind, OwnedName, Side, Trace, Write},
@@ -211,11 +211,15 @@ impl Reconciler {
 
     /// Starts a run for a claim.
     pub fn run(&self, claim: Claim, clock: Clock) -> Run {
+        let stamp = RequestStamp {
+            generation: claim.generation,
+            attempt: claim.fence(),
+        };
         Run {
             claim: Some(claim),
             now: clock.now(),
             clock,
-            hand: Hand::new(self.crisp.clone(), self.settings.mode),
+            hand: Hand::new(self.crisp.stamped(stamp), self.settings.mode),
             trace: RunTrace::default(),
             user: None,
             trust: None,

@@ -236,6 +236,10 @@ async fn calls(shared: Data, since: web::Query<Since>) -> HttpResponse {
     })
 }
 
+async fn violations(shared: Data) -> HttpResponse {
+    shared.look(|state| HttpResponse::Ok().json(json!({"violations": state.calls.violations()})))
+}
+
 async fn hooks(shared: Data, since: web::Query<Since>) -> HttpResponse {
     shared.look(|state| {
         let listed: Vec<Json> = state
@@ -461,6 +465,7 @@ fn hook_routes(config: &mut web::ServiceConfig) {
 fn fault_routes(config: &mut web::ServiceConfig) {
     config
         .route("/calls", web::get().to(calls))
+        .route("/violations", web::get().to(violations))
         .route(
             "/faults",
             web::post().to(|shared: Data, fault: web::Json<Fault>| async move {

@@ -5,6 +5,8 @@
 
 use serde::Serialize;
 
+use super::stamps::{Stamps, Violation};
+
 /// One request to the sandbox's REST API.
 #[derive(Debug, Clone, Serialize)]
 pub struct Call {
@@ -32,6 +34,8 @@ pub struct Call {
     pub session: Option<String>,
     /// The contact it concerns, as id, when there is one.
     pub people: Option<String>,
+    /// `X-Request-Id`: which claim of the service it was made under.
+    pub stamp: Option<String>,
     /// The address it names, in its path or as a new contact's.
     #[serde(skip)]
     pub(super) address: Option<String>,
@@ -44,6 +48,7 @@ pub struct Call {
 pub struct CallJournal {
     pub(super) entries: Vec<Call>,
     pub(super) unexpected: Vec<Unexpected>,
+    pub(super) stamps: Stamps,
 }
 
 /// A request that no correct client makes: an unknown route, a body that Crisp refuses.
@@ -85,6 +90,11 @@ impl CallJournal {
     /// Requests that no correct client makes.
     pub fn unexpected(&self) -> &[Unexpected] {
         &self.unexpected
+    }
+
+    /// Writes that took effect after a newer claim's.
+    pub fn violations(&self) -> &[Violation] {
+        self.stamps.violations()
     }
 
     pub(super) fn entry(&mut self, number: u64) -> Option<&mut Call> {

@@ -25,6 +25,7 @@ mod page;
 mod rest;
 mod settings;
 mod shared;
+mod stamps;
 mod state;
 mod steer;
 mod view;
@@ -48,6 +49,7 @@ pub use self::{
         Behaviour, DEFAULT_TOKEN_IDENTIFIER, DEFAULT_TOKEN_KEY, DEFAULT_WEBSITE, HookProof,
         SandboxSettings, Semantics, TokenSettings, WebhookSettings,
     },
+    stamps::Violation,
     state::{
         Author, Contact, Conversation, Labels, Message, Opening, OpeningMark, Seen, State,
         TimelineEvent, Verification, Website,

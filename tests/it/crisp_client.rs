@@ -11,7 +11,8 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, http::StatusCode, we
 use crisp_sync::{
     crisp::{
         client::{
-            ApiToken, Client, ClientError, ClientSettings, Meter, PersonRef, Tier, USER_AGENT,
+            ApiToken, Client, ClientError, ClientSettings, Meter, PersonRef, RequestStamp, Tier,
+            USER_AGENT,
         },
         error::{CrispError, Verdict},
         model::{MetasPatch, NewPeopleEvent, NewProfile, ProfilePatch},
@@ -222,6 +223,33 @@ async fn a_request_says_who_we_are() {
     assert_eq!(asked.header("x-crisp-tier"), Some("plugin"));
     assert_eq!(asked.header("user-agent"), Some(USER_AGENT));
     assert_eq!(asked.header("content-type"), Some("application/json"));
+}
+
+#[tokio::test]
+async fn a_call_for_a_claim_says_which() {
+    let server = Server::start(ok(&json!({"data": {}})));
+    let (client, meter) = (server.client(), Meter::new());
+    let stamped = client.stamped(RequestStamp {
+        generation: 12,
+        attempt: 3,
+    });
+    let data = Map::new();
+    for client in [&client, &stamped] {
+        client
+            .people_data(&meter, &website(), &ada())
+            .await
+            .expect("a read");
+        client
+            .update_people_data(&meter, &website(), &ada(), &data)
+            .await
+            .expect("a write");
+    }
+    let asked = server.asked();
+    let said: Vec<_> = asked
+        .iter()
+        .map(|asked| asked.header("x-request-id"))
+        .collect();
+    assert_eq!(said, [None, None, Some("12.3"), Some("12.3")]);
 }
 
 #[tokio::test]

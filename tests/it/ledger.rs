@@ -440,6 +440,45 @@ async fn a_trigger_revives_a_dead_row_once_in_fifteen_minutes() {
 }
 
 #[tokio::test]
+async fn every_way_to_a_later_claim_makes_its_stamp_larger() {
+    let home = Home::new().await;
+    let stamp = |claim: &Claim| (claim.generation, claim.fence());
+    home.enqueue(message("a", at(0)), at(0)).await;
+    let mut last = (0, 0);
+    let mut newer = |claim: &Claim| {
+        assert!(stamp(claim) > last, "{:?} after {last:?}", stamp(claim));
+        last = stamp(claim);
+    };
+    // A failure, a lease that ran out, another failure.
+    let claim = home.claim(at(0)).await;
+    newer(&claim);
+    let retry = || Outcome::Retry {
+        at: at(1),
+        error: "no answer".to_owned(),
+    };
+    home.write(&claim, retry(), Vec::new(), at(1)).await;
+    newer(&home.claim(at(1)).await);
+    let claim = home.claim(secs(100)).await;
+    newer(&claim);
+    home.write(&claim, retry(), Vec::new(), secs(100)).await;
+    // It dies, and a person revives it.
+    let claim = home.claim(secs(101)).await;
+    newer(&claim);
+    let buried = Outcome::Buried {
+        error: "too often".to_owned(),
+    };
+    home.write(&claim, buried, Vec::new(), secs(102)).await;
+    assert_eq!(home.ledger.revive_all(secs(103)).await.expect("revived"), 1);
+    let claim = home.claim(secs(103)).await;
+    newer(&claim);
+    // Done, and triggered anew.
+    home.write(&claim, Outcome::Done, Vec::new(), secs(104))
+        .await;
+    home.enqueue(message("a", secs(300)), secs(300)).await;
+    newer(&home.claim(secs(300)).await);
+}
+
+#[tokio::test]
 async fn an_operator_revives_what_is_dead() {
     let home = Home::new().await;
     for name in ["a", "b", "c"] {

@@ -783,6 +783,89 @@ async fn late_is_late_by_the_clock_or_on_demand() {
 }
 
 #[tokio::test]
+async fn an_older_claim_must_not_write_last() {
+    let sandbox = start();
+    let api = Api::of(&sandbox);
+    let session = sandbox.open_chat(OpenChat::by("ada@example.org"));
+    let other = sandbox.open_chat(OpenChat::by("bob@example.org"));
+    let write = async |session: &str, stamp: Option<&str>| {
+        let path = site(&format!("conversation/{session}/meta"));
+        let mut request = api.request(Method::PATCH, &path, Some(json!({"data": {"plan": "pro"}})));
+        if let Some(stamp) = stamp {
+            request = request.header("X-Request-Id", stamp);
+        }
+        drop(request.send().await);
+    };
+    let listed = async || {
+        let (_, body) = control(&sandbox, Method::GET, "violations", Json::Null).await;
+        body["violations"].as_array().expect("a list").clone()
+    };
+    // Newer and equal ones, somebody else's, and those that say nothing or something else.
+    for stamp in ["1.1", "1.2", "2.1", "2.1", "10.1"] {
+        write(&session, Some(stamp)).await;
+    }
+    write(&other, Some("1.1")).await;
+    for stamp in [None, Some("nonsense"), Some("9f8e"), Some("1.x")] {
+        write(&session, stamp).await;
+    }
+    assert_eq!(listed().await, [] as [Json; 0]);
+    // What did not take effect did no harm; a read does none either.
+    sandbox.fault(Fault::status("metas.update", 503));
+    write(&session, Some("9.1")).await;
+    let read = api
+        .request(Method::GET, &site(&format!("conversation/{session}")), None)
+        .header("X-Request-Id", "9.1");
+    read.send().await.expect("an answer");
+    assert_eq!(listed().await, [] as [Json; 0]);
+    // It takes effect late: the answer was lost, the next claim wrote, then the older one came through.
+    sandbox.fault(Fault::applied_late("metas.update", Duration::from_mins(1)));
+    write(&session, Some("10.2")).await;
+    write(&session, Some("10.3")).await;
+    let newer = sandbox.calls_since(0).last().expect("a call").number;
+    assert_eq!(sandbox.apply_late(), 1);
+    write(&session, Some("9.7")).await;
+    let found = listed().await;
+    let stamps: Vec<_> = found
+        .iter()
+        .map(|one| (one["stamp"].as_str(), one["newer"].as_str()))
+        .collect();
+    assert_eq!(
+        stamps,
+        [(Some("10.2"), Some("10.3")), (Some("9.7"), Some("10.3"))]
+    );
+    assert_eq!(found[0]["after"], newer);
+    assert_eq!(found[0]["about"], session);
+    let calls = sandbox.calls_since(0);
+    assert_eq!(calls[0].stamp.as_deref(), Some("1.1"));
+}
+
+#[tokio::test]
+async fn of_a_person_the_older_claim_must_not_write_last_either() {
+    let sandbox = start();
+    let api = Api::of(&sandbox);
+    let path = site("people/profile");
+    let create = api.request(Method::POST, &path, Some(card("ada@example.org")));
+    create
+        .header("X-Request-Id", "4.2")
+        .send()
+        .await
+        .expect("an answer");
+    let path = site("people/data/ada@example.org");
+    let body = Some(json!({"data": {"plan": "pro"}}));
+    let update = api.request(Method::PATCH, &path, body);
+    update
+        .header("X-Request-Id", "4.1")
+        .send()
+        .await
+        .expect("an answer");
+    let violations = sandbox.look(|state| state.calls().violations().to_vec());
+    let [violation] = violations.as_slice() else {
+        panic!("{violations:?}");
+    };
+    assert_eq!((violation.call, violation.after), (2, 1));
+}
+
+#[tokio::test]
 async fn a_held_answer_waits_for_its_release() {
     let sandbox = start();
     let api = Api::of(&sandbox);

@@ -9,6 +9,7 @@ mod calls;
 mod meter;
 mod route;
 mod settings;
+mod stamp;
 mod tls;
 
 use std::{
@@ -30,6 +31,7 @@ pub use self::{
     calls::{PersonRef, Timeline},
     meter::{Call, Meter},
     settings::{ApiToken, BASE_URL, ClientError, ClientSettings, Tier, USER_AGENT},
+    stamp::RequestStamp,
     tls::install_tls,
 };
 use super::error::CrispError;
@@ -56,6 +58,8 @@ pub struct Client {
     base: Arc<Url>,
     authorization: HeaderValue,
     tier: Tier,
+    /// Of the claim that the calls are made for.
+    stamp: Option<HeaderValue>,
     metrics: Metrics,
 }
 
@@ -110,6 +114,7 @@ impl Client {
             base: Arc::new(settings.base_url.clone()),
             authorization: settings.token.authorization(),
             tier: settings.token.tier,
+            stamp: None,
             metrics,
         })
     }
@@ -120,6 +125,15 @@ impl Client {
         Self {
             authorization: token.authorization(),
             tier: token.tier,
+            ..self.clone()
+        }
+    }
+
+    /// The same client for the calls of one claim: each says so in `X-Request-Id`.
+    #[must_use]
+    pub fn stamped(&self, stamp: RequestStamp) -> Self {
+        Self {
+            stamp: Some(stamp.header()),
             ..self.clone()
         }
     }
@@ -181,6 +195,9 @@ impl Client {
             .request(route.method.clone(), url)
             .header(AUTHORIZATION, self.authorization.clone())
             .header(TIER, self.tier.as_str());
+        if let Some(stamp) = &self.stamp {
+            request = request.header(stamp::STAMP, stamp.clone());
+        }
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }

@@ -41,6 +41,7 @@ pub(super) struct Request {
     query: String,
     authorization: Option<String>,
     tier: Option<String>,
+    stamp: Option<String>,
     body: web::Bytes,
     route: Option<(&'static Route, Params)>,
     /// Its number in the journal.
@@ -153,6 +154,7 @@ pub(super) async fn serve(
         query: http.query_string().to_owned(),
         authorization: header("authorization"),
         tier: header("x-crisp-tier"),
+        stamp: header("x-request-id"),
         body,
         route: routes::find(http.method().as_str(), path),
         call: 0,
@@ -245,6 +247,7 @@ impl State {
             session: params.session,
             address: params.people.filter(|people| people.contains('@')),
             request_id,
+            stamp: request.stamp.clone(),
         });
         let fault = fault::strike(&mut self.faults, &request.method, name, template);
         let answer = if fault.as_ref().is_none_or(Fault::applies_now) {
@@ -319,6 +322,10 @@ impl State {
             }
             if address.is_some() {
                 call.address = address;
+            }
+            if applied && request.method != "GET" && request.method != "HEAD" {
+                let call = call.clone();
+                self.calls.stamps.landed(&call);
             }
         }
         answer
