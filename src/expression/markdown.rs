@@ -12,23 +12,56 @@
 //! - at the start, what would open a heading, a list or a quotation is escaped;
 //! - line breaks, control and direction-changing characters become one blank.
 
+use std::{borrow::Cow, collections::BTreeSet};
+
 use url::Url;
+
+/// A part of a text that is put together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Markdown that the definition writes; it stands as it is.
+    Markdown(Cow<'a, str>),
+    /// Text from the database; it may not act.
+    Text(Cow<'a, str>),
+}
 
 /// The text as Markdown that shows exactly that text, on one line.
 pub fn escape(text: &str) -> String {
-    let text = one_line(text);
-    let characters: Vec<char> = text.chars().collect();
-    let mut escaped = String::with_capacity(text.len() + 8);
-    let opens_block = block_mark(&characters);
+    compose(&[Piece::Text(Cow::Borrowed(text))])
+}
+
+/// The pieces as one Markdown text, without blanks at its ends. Each text is put on one line. What a character would do is
+/// decided by what stands around it in the whole: two values side by side make no link either.
+pub fn compose(pieces: &[Piece<'_>]) -> String {
+    let mut characters = Vec::new();
+    let mut may_act = Vec::new();
+    for piece in pieces {
+        match piece {
+            Piece::Markdown(markdown) => characters.extend(markdown.chars()),
+            Piece::Text(text) => characters.extend(one_line(text).chars()),
+        }
+        may_act.resize(characters.len(), matches!(piece, Piece::Markdown(_)));
+    }
+    let blocks = block_marks(&characters);
+    // After the last of these no `[` opens a link: looked for once, since a name may be a million brackets.
+    let last_close = (0..characters.len()).rev().find(|place| {
+        characters[*place] == ']'
+            && characters
+                .get(place + 1)
+                .is_none_or(|next| matches!(next, '(' | '[' | ':'))
+    });
+    let mut escaped = String::with_capacity(characters.len() + 8);
     for (place, &character) in characters.iter().enumerate() {
-        if opens_block == Some(place)
-            || acts(&characters[..place], character, &characters[place + 1..])
-        {
+        let acts = || match character {
+            '[' => last_close.is_some_and(|close| close > place),
+            _ => acts(&characters[..place], character, &characters[place + 1..]),
+        };
+        if !may_act[place] && (blocks.contains(&place) || acts()) {
             escaped.push('\\');
         }
         escaped.push(character);
     }
-    escaped
+    escaped.trim().to_owned()
 }
 
 /// The text on one line: runs of blanks, breaks and characters that cannot be seen become one blank; none at the ends.
@@ -96,7 +129,6 @@ fn acts(written: &[char], character: char, rest: &[char]) -> bool {
         }
         '\\' => next.is_none_or(|next| next.is_ascii_punctuation()),
         ']' => next.is_none_or(|next| matches!(next, '(' | '[' | ':')),
-        '[' => closes_as_link(rest),
         '<' => {
             next.is_none_or(|next| next.is_ascii_alphabetic() || matches!(next, '/' | '!' | '?'))
         }
@@ -105,16 +137,6 @@ fn acts(written: &[char], character: char, rest: &[char]) -> bool {
         '.' => is_www(written, rest),
         _ => false,
     }
-}
-
-/// Whether some `]` after a `[` would be followed by what makes a link of them.
-fn closes_as_link(rest: &[char]) -> bool {
-    rest.iter().enumerate().any(|(place, character)| {
-        *character == ']'
-            && rest
-                .get(place + 1)
-                .is_none_or(|next| matches!(next, '(' | '[' | ':'))
-    })
 }
 
 fn is_entity(rest: &[char]) -> bool {
@@ -142,7 +164,21 @@ fn is_www(written: &[char], rest: &[char]) -> bool {
         && rest.first().is_some_and(|next| next.is_alphanumeric())
 }
 
-/// The place of the character that would open a heading, a list or a quotation.
+/// The places of the characters that would open a heading, a list or a quotation: at most one on each line.
+fn block_marks(characters: &[char]) -> BTreeSet<usize> {
+    let mut marks = BTreeSet::new();
+    let mut start = 0;
+    for line in characters.split(|character| matches!(character, '\n' | '\r')) {
+        let blanks = line.iter().take_while(|mark| mark.is_whitespace()).count();
+        let end = line.iter().rposition(|mark| !mark.is_whitespace());
+        let text = end.map_or(&[][..], |end| &line[blanks..=end]);
+        marks.extend(block_mark(text).map(|mark| start + blanks + mark));
+        start += line.len() + 1;
+    }
+    marks
+}
+
+/// The place in a line without blanks at its ends.
 fn block_mark(characters: &[char]) -> Option<usize> {
     let followed_by_blank = |place: usize| characters.get(place).is_none_or(|next| *next == ' ');
     match characters {
@@ -226,6 +262,37 @@ mod tests {
         ] {
             assert_eq!(escape(text), escaped, "{text:?}");
         }
+    }
+
+    /// Each of them alone is harmless.
+    #[test]
+    fn texts_side_by_side_do_not_act_together() {
+        let text = |text: &'static str| Piece::Text(text.into());
+        let markdown = |text: &'static str| Piece::Markdown(text.into());
+        for (pieces, composed) in [
+            (vec![text("http:"), text("//evil")], "http\\://evil"),
+            (vec![text("www"), text(".evil.com")], "www\\.evil.com"),
+            (vec![text("1"), text(". one")], "1\\. one"),
+            (vec![text("-"), markdown(" "), text("x")], "\\- x"),
+            (vec![text("[x]"), text("(y)")], "\\[x\\](y)"),
+            (vec![markdown("of\n"), text("# x")], "of\n\\# x"),
+            (vec![markdown("  "), text("+ x")], "\\+ x"),
+            (
+                vec![markdown("**"), text("a*b"), markdown("**")],
+                "**a\\*b**",
+            ),
+            (vec![markdown("- "), text("a")], "- a"),
+            (vec![text("5"), markdown(" * "), text("3")], "5 * 3"),
+        ] {
+            assert_eq!(compose(&pieces), composed, "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn a_million_brackets_take_no_longer_than_a_million_letters() {
+        let brackets = "[".repeat(1_000_000);
+        assert_eq!(escape(&brackets), brackets);
+        assert_eq!(escape(&format!("{brackets}]")).len(), 2_000_002);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{
     error::{EvalError, EvalErrorKind, Failure},
     evaluate::{Datum, evaluate},
     fault::ExpressionFault,
-    markdown,
+    markdown::{self, Piece},
     node::Node,
     number, parse,
     scope::Scope,
@@ -78,17 +78,17 @@ impl Template {
 
     /// The text, values escaped for Markdown, blanks at the ends cut off.
     pub fn text(&self, scope: &Scope<'_>) -> Result<String, EvalError> {
-        let mut text = String::new();
+        let mut pieces = Vec::with_capacity(self.parts.len());
         for part in &self.parts {
-            match part {
-                Part::Literal(range) => text.push_str(&self.source[range.clone()]),
+            pieces.push(match part {
+                Part::Literal(range) => Piece::Markdown(self.source[range.clone()].into()),
                 Part::Placeholder(node) => {
                     let datum = self.worth(node, scope)?;
-                    text.push_str(&printed(&datum).map_err(|kind| self.error(node, kind))?);
+                    piece(&datum).map_err(|kind| self.error(node, kind))?
                 }
-            }
+            });
         }
-        Ok(text.trim().to_owned())
+        Ok(markdown::compose(&pieces))
     }
 
     /// The text without escaping, for places that know no Markdown: segments, names. `None` as soon as one placeholder is
@@ -222,18 +222,18 @@ fn data(datum: &Datum) -> Result<Option<DataValue>, EvalErrorKind> {
         Datum::Value(Value::Int(value)) => Some(number::integer_data(*value)),
         Datum::Value(Value::Decimal(text)) => Some(number::decimal_data(text)),
         _ => {
-            let text = printed(datum)?;
+            let text = markdown::compose(&[piece(datum)?]);
             (!text.is_empty()).then_some(DataValue::Text(text))
         }
     })
 }
 
 /// A value inside Markdown.
-fn printed(datum: &Datum) -> Result<String, EvalErrorKind> {
+fn piece(datum: &Datum) -> Result<Piece<'static>, EvalErrorKind> {
     printable(datum)?;
     Ok(match datum {
-        Datum::Value(Value::Text(text)) => markdown::escape(text),
-        _ => datum.text(),
+        Datum::Value(Value::Text(text)) => Piece::Text(text.clone().into()),
+        _ => Piece::Markdown(datum.text().into()),
     })
 }
 

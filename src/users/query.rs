@@ -306,7 +306,10 @@ impl Scanner<'_> {
         if dashes || (self.dialect == Dialect::MySql && rest.starts_with(b"#")) {
             let length = rest
                 .iter()
-                .position(|byte| *byte == b'\n')
+                .position(|byte| {
+                    // PostgreSQL alone takes a carriage return for the end of a line too.
+                    *byte == b'\n' || (*byte == b'\r' && self.dialect == Dialect::Postgres)
+                })
                 .unwrap_or(rest.len());
             self.at += length;
             return Ok(true);
@@ -454,6 +457,14 @@ mod tests {
             assert_eq!(fault.range, range, "{source}");
             assert!(fault.message.contains(message), "{source}: {fault}");
         }
+    }
+
+    #[test]
+    fn a_line_comment_ends_where_the_engine_ends_it() {
+        let source = "SELECT 1 -- it's\r, :email\n";
+        let commented = |dialect| sql(source, dialect).contains(":email");
+        assert!(commented(Dialect::Sqlite) && commented(Dialect::MySql));
+        assert!(!commented(Dialect::Postgres));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod crisp_client;
 mod docs;
 mod engines;
 mod floors;
+mod fuzz;
 mod house;
 mod identity;
 mod ledger;
