@@ -11,11 +11,11 @@ use std::{
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use crisp_sync::crisp::signature;
+use sha2::{Digest as _, Sha256};
 
 /// The secret that the script gives the service. It signs nothing else.
 const SECRET: &str = "load-secret";
-const USAGE: &str =
-    "usage: load bare PORT | load sign COUNT WEBSITE TIMESTAMP_MS FILE (benches/load.sh runs both)";
+const USAGE: &str = "usage: load bare PORT | load sign COUNT FROM WEBSITE TIMESTAMP_MS FILE (benches/load.sh runs both)";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> io::Result<()> {
@@ -23,9 +23,10 @@ async fn main() -> io::Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["bare", port] => bare(port.parse().map_err(io::Error::other)?).await,
-        ["sign", count, website, timestamp, file] => {
+        ["sign", count, from, website, timestamp, file] => {
             let count = count.parse().map_err(io::Error::other)?;
-            sign(count, website, timestamp, File::create(file)?)
+            let timestamp = timestamp.parse().map_err(io::Error::other)?;
+            sign(count, from, website, timestamp, File::create(file)?)
         }
         // `cargo bench` and `cargo test --benches` start it without a command.
         _ => writeln!(io::stderr(), "{USAGE}"),
@@ -52,29 +53,36 @@ async fn bare(port: u16) -> io::Result<()> {
     .await
 }
 
-/// Writes one webhook a line: timestamp, signature, body, parted by tabs. Each is of a conversation of its own.
-fn sign(count: u32, website: &str, timestamp: &str, file: File) -> io::Result<()> {
+/// Writes one webhook a line: timestamp, signature, body, parted by tabs. Each is of a conversation of its own, and their
+/// ids are in no order, as Crisp's are not: neighbours in a batch are no neighbours in the ledger.
+fn sign(count: u32, from: &str, website: &str, timestamp: i64, file: File) -> io::Result<()> {
     let mut file = BufWriter::new(file);
+    let written = timestamp.to_string();
     for number in 0..count {
+        let digits = hex::encode(Sha256::digest(number.to_le_bytes()));
+        let id = uuid::Uuid::parse_str(&digits[..32]).map_err(io::Error::other)?;
+        let session = format!("session_{id}");
         let body = serde_json::json!({
             "website_id": website,
-            "event": "message:send",
+            "event": if from == "user" { "message:send" } else { "message:received" },
             "data": {
                 "website_id": website,
+                "session_id": session,
+                "inbox_id": null,
                 "type": "text",
-                "from": "user",
+                "from": from,
                 "origin": "chat",
                 "content": "How do I import my rates?",
-                "timestamp": timestamp.parse::<i64>().map_err(io::Error::other)?,
                 "fingerprint": 163_239_623_329_114_i64 + i64::from(number),
-                "user": { "nickname": "Visitor", "user_id": format!("session_{number:08x}") },
-                "session_id": format!("session_{number:08x}-0000-4000-8000-000000000000"),
+                "timestamp": timestamp,
+                "stamped": true,
+                "user": { "type": "website", "nickname": "Visitor", "user_id": session },
             },
-            "timestamp": timestamp.parse::<i64>().map_err(io::Error::other)?,
+            "timestamp": timestamp,
         })
         .to_string();
-        let signature = signature::sign(SECRET, timestamp, body.as_bytes());
-        writeln!(file, "{timestamp}\t{signature}\t{body}")?;
+        let signature = signature::sign(SECRET, &written, body.as_bytes());
+        writeln!(file, "{written}\t{signature}\t{body}")?;
     }
     file.flush()
 }

@@ -3,6 +3,7 @@
 //! Sockets are bound before anything starts, so that a port in use is an error at start and a test knows its port.
 //! Signals are not read here: whoever calls [`Server::start`] decides when to stop.
 
+mod body;
 pub mod command;
 mod health;
 pub mod interest;

@@ -4,13 +4,18 @@
 //! request can reach the ledger. The answer waits for the ledger's commit and for nothing else: neither Crisp nor the
 //! app's database can slow it down.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use actix_web::{FromRequest, HttpRequest, HttpResponse, dev, http::header::HeaderMap, web};
+use actix_web::{
+    FromRequest, HttpRequest, HttpResponse, dev,
+    http::header::{self, HeaderMap, HeaderName, HeaderValue},
+    web,
+};
 use futures_util::future::LocalBoxFuture;
 use jiff::Timestamp;
 
 use super::{
+    body,
     interest::{Interest, InterestSettings, interest},
     refusal::Refusal,
 };
@@ -25,11 +30,11 @@ use crate::{
 };
 
 /// Headers of a delivery (Crisp web hooks reference, "Delivery").
-const SIGNATURE: &str = "x-crisp-signature";
-const TIMESTAMP: &str = "x-crisp-request-timestamp";
-const ORIGIN: &str = "x-crisp-hook-origin";
-const ATTEMPT: &str = "x-delivery-attempt-count";
-const ATTEMPT_LIMIT: &str = "x-delivery-attempt-limit";
+static SIGNATURE: HeaderName = HeaderName::from_static("x-crisp-signature");
+static TIMESTAMP: HeaderName = HeaderName::from_static("x-crisp-request-timestamp");
+static ORIGIN: HeaderName = HeaderName::from_static("x-crisp-hook-origin");
+static ATTEMPT: HeaderName = HeaderName::from_static("x-delivery-attempt-count");
+static ATTEMPT_LIMIT: HeaderName = HeaderName::from_static("x-delivery-attempt-limit");
 
 /// What the receiver takes from the configuration.
 #[derive(Debug, Clone)]
@@ -86,21 +91,25 @@ impl Receiver {
         }
     }
 
-    fn verify(&self, request: &RequestParts, body: web::Bytes) -> Result<VerifiedBody, Refusal> {
+    fn verify(&self, request: &HttpRequest, body: web::Bytes) -> Result<VerifiedBody, Refusal> {
         let settings = &self.settings;
-        if request.signature.is_none() && request.key.is_some() && !settings.website_keys.is_empty()
+        let headers = request.headers();
+        let signature = bytes(headers, &SIGNATURE);
+        if signature.is_none()
+            && !settings.website_keys.is_empty()
+            && let Some(key) = key(request)
         {
+            let key = Some(key.as_bytes());
             return Ok(signature::verify_website(
                 &settings.website_keys,
-                request.key.as_deref(),
+                key,
                 body,
             )?);
         }
-        let timestamp = request.timestamp.as_deref();
         Ok(signature::verify_plugin(
             &settings.signing_secrets,
-            timestamp,
-            request.signature.as_deref(),
+            bytes(headers, &TIMESTAMP),
+            signature,
             body,
         )?)
     }
@@ -227,45 +236,30 @@ fn hook_name(hook: &Hook) -> &'static str {
     }
 }
 
-/// What is read from the head of a request before its body arrives.
-#[derive(Debug)]
-struct RequestParts {
-    signature: Option<Vec<u8>>,
-    timestamp: Option<Vec<u8>>,
-    key: Option<Vec<u8>>,
-    origin: Option<String>,
-    attempts: Attempts,
-}
-
-impl RequestParts {
-    fn read(request: &HttpRequest) -> Self {
-        let headers = request.headers();
-        let key = url::form_urlencoded::parse(request.query_string().as_bytes())
-            .find(|(name, _)| name == "key")
-            .map(|(_, value)| value.into_owned().into_bytes());
+impl Attempts {
+    fn read(headers: &HeaderMap) -> Self {
+        let number = |name| text(headers, name).and_then(|count| count.parse().ok());
         Self {
-            signature: bytes(headers, SIGNATURE),
-            timestamp: bytes(headers, TIMESTAMP),
-            key,
-            origin: text(headers, ORIGIN).map(|origin| origin.chars().take(120).collect()),
-            attempts: Attempts {
-                count: text(headers, ATTEMPT).and_then(|count| count.parse().ok()),
-                limit: text(headers, ATTEMPT_LIMIT).and_then(|limit| limit.parse().ok()),
-            },
+            count: number(&ATTEMPT),
+            limit: number(&ATTEMPT_LIMIT),
         }
     }
 }
 
-fn bytes(headers: &HeaderMap, name: &str) -> Option<Vec<u8>> {
-    headers.get(name).map(|value| value.as_bytes().to_vec())
+/// The `key` of the query.
+fn key(request: &HttpRequest) -> Option<Cow<'_, str>> {
+    url::form_urlencoded::parse(request.query_string().as_bytes())
+        .find(|(name, _)| name == "key")
+        .map(|(_, value)| value)
+}
+
+fn bytes<'head>(headers: &'head HeaderMap, name: &HeaderName) -> Option<&'head [u8]> {
+    headers.get(name).map(HeaderValue::as_bytes)
 }
 
 /// A header as printable text: anything else is as good as absent.
-fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned)
+fn text<'head>(headers: &'head HeaderMap, name: &HeaderName) -> Option<&'head str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 impl FromRequest for VerifiedWebhook {
@@ -277,32 +271,25 @@ impl FromRequest for VerifiedWebhook {
             .app_data::<web::Data<Receiver>>()
             .expect("the route is mounted with a receiver")
             .clone();
-        let parts = RequestParts::read(request);
         let arrived = receiver.clock.now();
-        let payload = web::Payload::from_request(request, payload).into_inner();
+        let request = request.clone();
+        let payload = payload.take();
         Box::pin(async move {
-            let read = async {
-                let payload = payload.map_err(|_gone| Refusal::Incomplete)?;
-                let limit = receiver.settings.max_body;
-                let body = tokio::time::timeout(
-                    receiver.settings.body_timeout,
-                    payload.to_bytes_limited(limit),
-                )
+            let settings = &receiver.settings;
+            let verified = body::read(payload, settings.max_body, settings.body_timeout)
                 .await
-                .map_err(|_elapsed| Refusal::Incomplete)?
-                .map_err(|_exceeded| Refusal::TooLarge { limit })?
-                .map_err(|_gone| Refusal::Incomplete)?;
-                receiver.verify(&parts, body)
-            };
-            match read.await {
+                .and_then(|body| receiver.verify(&request, body));
+            let attempts = Attempts::read(request.headers());
+            match verified {
                 Ok(body) => Ok(Self {
                     body,
                     arrived,
-                    origin: parts.origin,
-                    attempts: parts.attempts,
+                    origin: text(request.headers(), &ORIGIN)
+                        .map(|origin| origin.chars().take(120).collect()),
+                    attempts,
                 }),
                 Err(refusal) => {
-                    receiver.refused(&refusal, "none", parts.attempts);
+                    receiver.refused(&refusal, "none", attempts);
                     Err(refusal)
                 }
             }
@@ -322,7 +309,10 @@ async fn receive(
     let hook = hook_name(webhook.body.hook());
     let attempts = webhook.attempts;
     match receiver.receive(webhook).await {
-        Ok(outcome) => Ok(HttpResponse::Ok().content_type("text/plain").body(outcome)),
+        Ok(outcome) => {
+            let plain = (header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+            Ok(HttpResponse::Ok().insert_header(plain).body(outcome))
+        }
         Err(refusal) => {
             receiver.refused(&refusal, hook, attempts);
             Err(refusal)

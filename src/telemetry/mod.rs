@@ -6,8 +6,10 @@
 //! ([`crate::pseudonym::UserRef`]).
 
 pub mod events;
+mod json;
 pub mod metrics;
 mod reference;
+mod sink;
 
 use std::io::IsTerminal;
 
@@ -61,11 +63,8 @@ pub fn init(format: LogFormat, filter: Option<&str>) {
         registry
             .with(
                 fmt::layer()
-                    .json()
-                    .flatten_event(true)
-                    .with_current_span(false)
-                    .with_span_list(false)
-                    .with_writer(std::io::stderr),
+                    .event_format(json::JsonLines)
+                    .with_writer(sink::Sink),
             )
             .try_init()
     } else {
@@ -81,4 +80,9 @@ pub fn init(format: LogFormat, filter: Option<&str>) {
     };
     // A second start is not a fault of the caller: the first subscriber stays.
     drop(started);
+}
+
+/// Writes the lines that still wait to be written. Called when the process is about to end.
+pub fn flush() {
+    sink::flush();
 }

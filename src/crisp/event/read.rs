@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
 
-use super::{Envelope, WebhookEvent, fields::Fields};
+use super::{
+    Envelope, WebhookEvent,
+    fields::{Data, Fields, Parted},
+};
 use crate::{
     crisp::signature::{Hook, VerifiedBody},
     ids::{Email, IdError, PeopleId, SessionId, WebsiteId},
@@ -49,8 +52,11 @@ pub enum EnvelopeError {
 impl Envelope {
     /// Reads a verified body.
     pub fn read(body: &VerifiedBody) -> Result<Self, EnvelopeError> {
-        let fields: Fields<'_> =
-            serde_json::from_slice(body.bytes()).map_err(|error| EnvelopeError::NotJson {
+        // Checked once and as a whole: what is passed over below is not looked at again.
+        let text = std::str::from_utf8(body.bytes())
+            .map_err(|error| not_text(&body.bytes()[..error.valid_up_to()]))?;
+        let Parted { fields, data } =
+            serde_json::from_str(text).map_err(|error| EnvelopeError::NotJson {
                 // serde's own text may repeat a value of the body.
                 line: error.line(),
                 column: error.column(),
@@ -62,12 +68,12 @@ impl Envelope {
             .text("event", LONGEST_NAME)
             .filter(|name| !name.is_empty())
             .ok_or(EnvelopeError::invalid("event"))?;
-        let data = fields.raw("data").ok_or(EnvelopeError::Missing("data"))?;
-        let data = match Fields::of(data) {
-            Some(data) => data,
+        let data = match data {
+            Data::Object(data) => data,
             // Crisp's SDKs take a list too; none of the events we know has one.
-            None if data.get().starts_with('[') => Fields::default(),
-            None => return Err(EnvelopeError::invalid("data")),
+            Data::List => Fields::default(),
+            Data::Missing => return Err(EnvelopeError::Missing("data")),
+            Data::Plain => return Err(EnvelopeError::invalid("data")),
         };
         let website = website(&fields, &data, body.hook())?;
         Ok(Self {
@@ -79,6 +85,15 @@ impl Envelope {
                 .and_then(|at| Timestamp::from_millisecond(at).ok()),
             fingerprint: data.read("fingerprint"),
         })
+    }
+}
+
+/// Where a body stops being text.
+fn not_text(before: &[u8]) -> EnvelopeError {
+    let last_line = before.rsplit(|byte| *byte == b'\n').next();
+    EnvelopeError::NotJson {
+        line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
+        column: last_line.map_or(0, <[u8]>::len) + 1,
     }
 }
 
@@ -214,7 +229,7 @@ fn optional_id<T>(
     if fields.raw(name).is_none() {
         return Ok(None);
     }
-    let text: String = fields.read(name).ok_or(EnvelopeError::invalid(path))?;
+    let text = fields.line(name).ok_or(EnvelopeError::invalid(path))?;
     parse(&text)
         .map(Some)
         .map_err(|source| EnvelopeError::Invalid {
@@ -501,6 +516,25 @@ mod tests {
     }
 
     #[test]
+    fn a_body_that_is_no_text_is_refused_where_it_stops_being_one() {
+        let mut body = br#"{"event":"x","website_id":"w","data":{},"#.to_vec();
+        body.extend(b"\n\"unread\":\"\xff\"}");
+        let signature = sign("s", "1", &body);
+        let verified = verify_plugin(
+            &SigningSecrets::new([SecretString::from("s")]),
+            Some(b"1"),
+            Some(signature.as_bytes()),
+            Bytes::from(body),
+        )
+        .expect("we signed it");
+        let refused = EnvelopeError::NotJson {
+            line: 2,
+            column: 11,
+        };
+        assert_eq!(Envelope::read(&verified), Err(refused));
+    }
+
+    #[test]
     fn an_error_repeats_nothing_of_the_body() {
         for body in [
             "\"ada@example.org\"",
@@ -524,6 +558,8 @@ mod tests {
             r#"{"event":"x","website_id":"w","data":{"n":1e999,"m":123456789012345678901234567890},"timestamp":1e999}"#.to_owned(),
             r#"{"event":"x","website_id":"w","data":{},"timestamp":9223372036854775807}"#.to_owned(),
             r#"{"event":"x","website_id":"w","data":{},"timestamp":"soon"}"#.to_owned(),
+            r#"{"event":"x","data":7,"data":[{"deep":[1e999]}],"website_id":"w"}"#.to_owned(),
+            r#"{"event":"x","d\u0061ta":{},"website_id":"w"}"#.to_owned(),
             r#"{"ev\u0065nt":"x","website_id":"w","data":{}}"#.to_owned(),
             format!(r#"{{"event":"x","website_id":"w","data":{{"deep":{deep}}},"deep":{deep}}}"#),
         ] {
