@@ -16,13 +16,14 @@
 //! | 3 use case | [`reconcile`] | where the adapters meet |
 //! | 2 adapters | [`crisp`], [`ledger`], [`users`] | one outside thing each; none imports another |
 //! | 1 core | [`context`], [`lifecycle`], [`identity`] | decisions: no async, no IO, no SQL, no Crisp JSON |
-//! | 0 ground | [`ids`], [`data`], [`record`], [`expression`], [`pseudonym`], [`clock`], [`telemetry`] | values; log and metric names |
+//! | 0 ground | [`ids`], [`data`], [`record`], [`expression`], [`pseudonym`], [`clock`], [`breaker`], [`telemetry`] | values; what is down; log and metric names |
 //! | beside | [`sandbox`] | the stand-in for Crisp; imports only [`crisp`]'s signature and model, and the ground |
 
 // Nested async functions are nested types, and release builds lay them out deeper than the default of 128 allows.
 #![recursion_limit = "512"]
 
 pub mod app;
+pub mod breaker;
 pub mod cli;
 pub mod clock;
 pub mod config;

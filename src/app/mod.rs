@@ -16,13 +16,14 @@ use tokio_util::sync::CancellationToken;
 pub use shutdown::{Signals, Stopped};
 
 use crate::{
+    breaker::{self, BreakerSettings, Breakers},
     clock::Clock,
     config::Config,
     crisp::client::Client,
     ids::WebsiteId,
     ledger::{Ledger, OwnedKind, OwnedName, Side},
     lifecycle::Rules,
-    reconcile::{Mode, Reconciler},
+    reconcile::{Adapters, Mode, Reconciler},
     server::{
         Server, ServerSettings,
         command::{Answer, CommandSocket, Operation},
@@ -47,6 +48,8 @@ pub struct Service {
     pub worker: Worker,
     /// The metrics.
     pub metrics: Metrics,
+    /// What is down, and what works.
+    pub breakers: Breakers,
     clock: Clock,
     rules: Arc<Rules>,
     websites: Vec<WebsiteId>,
@@ -86,17 +89,23 @@ impl Service {
         ledger.heartbeat(now).await?;
         let owned = owned_names(&definition.owned());
         let rules = Arc::new(config.rules);
-        let users = UserDirectory::connect(config.users, metrics.clone())
+        let breakers = Breakers::new(clock.clone(), metrics.clone(), BreakerSettings::default());
+        let users = UserDirectory::connect_guarded(config.users, metrics.clone(), &breakers)
             .context("could not set up the look-ups")?;
         let crisp = Client::new(&config.crisp.client, metrics.clone())
-            .context("could not set up the client for Crisp")?;
+            .context("could not set up the client for Crisp")?
+            .reporting_to(breakers.of(breaker::CRISP));
         let websites = reconcile.websites.clone();
         let mode = reconcile.mode;
         let definition_hash = definition.hash().to_owned();
+        let adapters = Adapters {
+            crisp: crisp.clone(),
+            ledger: ledger.clone(),
+            users: users.clone(),
+            breakers: breakers.clone(),
+        };
         let reconciler = Reconciler::new(
-            crisp.clone(),
-            ledger.clone(),
-            users.clone(),
+            adapters,
             definition,
             rules.clone(),
             reconcile,
@@ -107,6 +116,7 @@ impl Service {
             reconciler.clone(),
             metrics.clone(),
             clock.clone(),
+            breakers.clone(),
             working,
         );
         Ok(Self {
@@ -116,6 +126,7 @@ impl Service {
             reconciler,
             worker,
             metrics,
+            breakers,
             clock,
             rules,
             websites,
@@ -156,6 +167,7 @@ impl Service {
             self.server.clone(),
             self.ledger.clone(),
             self.metrics.clone(),
+            self.breakers.clone(),
             self.clock.clone(),
         )?)
     }

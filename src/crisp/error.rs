@@ -172,6 +172,20 @@ impl CrispError {
         }
     }
 
+    /// Whether it was not Crisp that spoke, or not in a way that means anything: then the next call, whatever it is about,
+    /// will probably end the same way.
+    pub fn is_outage(&self) -> bool {
+        matches!(
+            self,
+            Self::NotSent { .. }
+                | Self::NoAnswer { .. }
+                | Self::Server { .. }
+                | Self::Redirected { .. }
+                | Self::NotFound
+                | Self::Unreadable { .. }
+        )
+    }
+
     /// What a person can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {

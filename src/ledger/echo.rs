@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value as Json};
 
 use crate::{
-    context::Layer,
+    context::{AS_OF, Layer},
     data::{DataMap, DataValue},
 };
 
@@ -54,6 +54,8 @@ pub(super) enum Verdict {
     Correct,
     /// Crisp writes ours this way.
     Accept,
+    /// It does not say: Crisp is to be read before anything is concluded.
+    Look,
 }
 
 impl Corrections {
@@ -88,27 +90,46 @@ impl<Form: PartialEq> Correction<Form> {
     }
 }
 
-/// Judges session data. A key that the webhook does not mention is no difference, because it may carry only what
-/// changed; an empty object is how everything is deleted.
+/// Judges session data: what we wrote, and that names which are ours but not written hold nothing. A key that the webhook
+/// does not mention may be gone, or the webhook carries only what changed: that is worth a look when there is another
+/// reason for one, not a refresh. An empty object is how everything is deleted.
 pub(super) fn judge_data(
     layer: &Layer,
     crisp_form: &mut Option<Layer>,
     corrections: &mut Corrections,
     held: &Map<String, Json>,
+    owned: &BTreeSet<OwnedName>,
 ) -> Verdict {
+    let wanted = with_retired(&layer.data, owned);
     let is_ours = |ours: &DataMap| {
         ours.iter().all(|(key, value)| match held.get(key) {
             Some(held) => value.is_held_as(Some(held)),
             None => !held.is_empty() || value.is_held_as(None),
         })
     };
-    if is_ours(&layer.data) {
-        return corrections.data.echo();
+    let is_whole = |ours: &DataMap| {
+        ours.iter()
+            .all(|(key, value)| held.contains_key(key) || value.is_held_as(None))
+    };
+    if is_ours(&wanted) {
+        return if is_whole(&wanted) {
+            corrections.data.echo()
+        } else {
+            Verdict::Look
+        };
     }
-    if crisp_form.as_ref().is_some_and(|form| is_ours(&form.data)) {
-        return Verdict::Echo;
+    if let Some(form) = crisp_form
+        .as_ref()
+        .map(|form| with_retired(&form.data, owned))
+        .filter(is_ours)
+    {
+        return if is_whole(&form) {
+            Verdict::Echo
+        } else {
+            Verdict::Look
+        };
     }
-    let mut form = layer.data.clone();
+    let mut form = wanted;
     for (key, value) in &mut form {
         match held.get(key) {
             Some(held) => *value = as_data(held),
@@ -121,6 +142,19 @@ pub(super) fn judge_data(
         crisp_form.get_or_insert_with(|| layer.clone()).data = form;
     }
     verdict
+}
+
+/// The data with every other key that is ours, or once was, as absent; but the age, which only ever rides along.
+fn with_retired(data: &DataMap, owned: &BTreeSet<OwnedName>) -> DataMap {
+    let mut data = data.clone();
+    for name in owned {
+        let is_key = name.side == Side::Session && name.kind == OwnedKind::Key;
+        if is_key && name.name != AS_OF {
+            data.entry(name.name.clone())
+                .or_insert_with(DataValue::absent);
+        }
+    }
+    data
 }
 
 /// Judges segments. Whatever bears one of our names is ours, also what we did not put there.
@@ -200,7 +234,12 @@ mod tests {
         let Json::Object(held) = held else {
             panic!("an object")
         };
-        judge_data(&layer(), form, corrections, &held)
+        let owned = BTreeSet::from([OwnedName {
+            side: Side::Session,
+            kind: OwnedKind::Key,
+            name: "retired".to_owned(),
+        }]);
+        judge_data(&layer(), form, corrections, &held, &owned)
     }
 
     #[test]
@@ -210,7 +249,16 @@ mod tests {
                 json!({"plan": "pro", "days": 3.0, "note": "x"}),
                 Verdict::Echo,
             ),
-            (json!({"note": "x"}), Verdict::Echo),
+            (json!({"note": "x"}), Verdict::Look),
+            (json!({"plan": "pro", "note": "x"}), Verdict::Look),
+            (
+                json!({"plan": "pro", "days": 3, "retired": ""}),
+                Verdict::Echo,
+            ),
+            (
+                json!({"plan": "pro", "days": 3, "retired": "forged"}),
+                Verdict::Correct,
+            ),
             (json!({"plan": "free"}), Verdict::Correct),
             (json!({"plan": null}), Verdict::Correct),
             (json!({}), Verdict::Correct),
@@ -225,7 +273,7 @@ mod tests {
     #[test]
     fn a_form_that_comes_back_after_two_corrections_is_accepted() {
         let (mut form, mut corrections) = (None, Corrections::default());
-        let held = json!({"plan": "PRO"});
+        let held = json!({"plan": "PRO", "days": 3});
         for _ in 0..CORRECTIONS {
             for _ in 0..3 {
                 // Said again before the correction was made: not another one.

@@ -245,6 +245,13 @@ pub enum Outcome {
         /// Why, without private text.
         error: String,
     },
+    /// Something that everybody needs is down: the row waits, and the attempt is not counted.
+    Wait {
+        /// Not before this instant; no trigger moves it.
+        at: Timestamp,
+        /// Why, without private text.
+        error: String,
+    },
     /// Crisp refuses our token: every call waits. The attempt is not counted.
     PauseToken {
         /// When the first probe may go.
@@ -284,6 +291,7 @@ impl Outcome {
             Self::Done => "done",
             Self::Again { .. } => "again",
             Self::Retry { .. } => "retry",
+            Self::Wait { .. } => "waits",
             Self::PauseToken { .. } => "pause_token",
             Self::PauseWebsite { .. } => "pause_website",
             Self::Gone => "gone",

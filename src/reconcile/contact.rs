@@ -188,7 +188,8 @@ impl Reconciler {
         Ok(refreshed.outcome != Outcome::NoContact)
     }
 
-    /// Marks the contact as not refreshed, once, while the app's database does not answer.
+    /// Marks the contact as not refreshed, once, while the app's database does not answer. One that shows nothing of ours has
+    /// nothing that could be old.
     pub(super) async fn mark_stale(
         &self,
         run: &mut Run,
@@ -198,6 +199,13 @@ impl Reconciler {
     ) -> Result<(), ReconcileError> {
         let owned = self.owned().await?.contact;
         let mut layer = mirror.contact_layer.clone();
+        if layer
+            .data
+            .values()
+            .all(|value| *value == DataValue::absent())
+        {
+            return Ok(());
+        }
         Stamp::stale(&mut layer);
         let held = Held {
             data: as_json(&mirror.contact_layer),

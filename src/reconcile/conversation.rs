@@ -16,7 +16,7 @@ use crate::{
     crisp::model::MetasPatch,
     identity::Trust,
     ids::{SessionId, UserKey, WebsiteId},
-    ledger::{ConversationMirror, Enqueue, Trigger, Urgency, WorkKind, Write},
+    ledger::{Claim, ConversationMirror, Enqueue, Trigger, Urgency, WorkKind, Write},
 };
 
 /// The longest from asking for a conversation to writing upon what was read. A write carries everything that is there, so
@@ -88,6 +88,22 @@ impl Reconciler {
         run.hand.mode() == Mode::Plan || (!mirror.dirty && mirror.read_at.is_some_and(is_young))
     }
 
+    /// Whether an earlier attempt may have sent a write of which nobody knows what became: it was cut off, or its process
+    /// died. What is read now may be read before that write lands.
+    fn may_still_land(run: &Run, decided: &Decided<'_>) -> bool {
+        let is_taken_over = |claim: &Claim| claim.attempt > 1 || claim.crashes > 0;
+        run.hand.mode() == Mode::Live
+            && run.claim.as_ref().is_some_and(is_taken_over)
+            && decided.mirror.is_none_or(|mirror| mirror.dirty)
+    }
+
+    /// When the last write that is on its way has landed.
+    fn quiet_until(&self, run: &Run) -> Timestamp {
+        run.now
+            .checked_add(self.rules.quiet())
+            .unwrap_or(Timestamp::MAX)
+    }
+
     async fn decided<'a>(
         &self,
         run: &mut Run,
@@ -135,9 +151,7 @@ impl Reconciler {
             &patch.changes,
             decided.mirror.map(|mirror| &mirror.session_layer),
         );
-        let mut writes = vec![Write::Conversation(
-            self.mirrored(&decided, applied, run.now),
-        )];
+        let mut writes = vec![Write::Conversation(self.mirrored(&decided, applied, run))];
         if decided.visitor.trust == Trust::Proven {
             writes.push(Write::VerifiedSeen {
                 website: decided.website.clone(),
@@ -160,14 +174,27 @@ impl Reconciler {
             }
             writes.push(person(decided.website, &user, run.now));
         }
+        // Where the conversation may not tell that it was not looked up, the contact does.
+        if decided.desired.is_stale
+            && !decided.desired.shows_data()
+            && decided.desired.reaches_contact()
+            && let Some(mirror) = decided
+                .mirror
+                .filter(|mirror| mirror.email == decided.visitor.email)
+            && let Some(user) = &mirror.user_key
+        {
+            writes.push(person(decided.website, user, run.now));
+        }
         let outcome = decided.desired.outcome.unwrap_or(match applied {
             None => Outcome::Unchanged,
             Some(Applied::Yes) => Outcome::Patched,
             Some(Applied::Withheld) => Outcome::WouldPatch,
         });
+        let look_again_at = decided.desired.look_again_at();
+        let verify_at = Self::may_still_land(run, &decided).then(|| self.quiet_until(run));
         Ok(Reconciled {
             outcome,
-            again_at: decided.desired.look_again_at(),
+            again_at: look_again_at.into_iter().chain(verify_at).min(),
             writes,
             // What could be done without an answer is done and remembered; the look-up is owed.
             owed: decided.desired.owed,
@@ -178,7 +205,7 @@ impl Reconciler {
         &self,
         decided: &Decided<'_>,
         applied: Option<Applied>,
-        now: Timestamp,
+        run: &Run,
     ) -> ConversationMirror {
         let Decided {
             visitor,
@@ -217,8 +244,15 @@ impl Reconciler {
             written_for,
             dirty: withheld,
             email_since: Some(visitor.email_since),
-            read_at: visitor.read_at,
-            refreshed_at: Some(now),
+            read_at: if Self::may_still_land(run, decided) {
+                // Believed until then, and no longer.
+                self.quiet_until(run)
+                    .checked_sub(self.settings.mirror_max_age)
+                    .ok()
+            } else {
+                visitor.read_at
+            },
+            refreshed_at: Some(run.now),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    breaker::{CRISP, DEFINITION},
     context::EvaluateError,
     crisp::error::{CrispError, Verdict},
     ledger::LedgerError,
@@ -34,6 +35,9 @@ pub enum ReconcileError {
     /// The run took longer than its lease allows, and was dropped.
     #[error("the refresh took longer than its deadline")]
     Deadline,
+    /// The run panicked. Nothing of its words is kept: they may hold a value.
+    #[error("the refresh panicked")]
+    Panicked,
 }
 
 /// What to do with the work.
@@ -85,10 +89,26 @@ impl ReconcileError {
             // An outage of the app's database or of the ledger is nobody's fault but the outage's: it buries no work.
             Self::Users(error) if error.is_transient() => Disposition::Wait,
             Self::Ledger(_) => Disposition::Wait,
-            // A deadline that passed may be met by the next attempt.
-            Self::Deadline => Disposition::Retry { after: None },
-            Self::Users(_) | Self::Evaluate(_) | Self::Rule(_) => Disposition::Invalid,
+            // The next attempt asks for the same, and will not find it.
+            Self::Users(UsersError::Config { .. }) => Disposition::Invalid,
+            // The tables changed under the query, or the rows under the definition: that is everybody's, and is put right by
+            // a person. Or it is this row's, and then the attempts end it. A deadline that passed may be met the next time.
+            Self::Users(_)
+            | Self::Evaluate(_)
+            | Self::Rule(_)
+            | Self::Deadline
+            | Self::Panicked => Disposition::Retry { after: None },
             Self::LeaseLost => Disposition::LeaseLost,
+        }
+    }
+
+    /// The breaker that counts such failures: what stands behind a failure that may be everybody's.
+    pub fn breaker(&self) -> Option<String> {
+        match self {
+            Self::Crisp(error) => error.is_outage().then(|| CRISP.to_owned()),
+            Self::Users(error) => error.breaker(),
+            Self::Evaluate(_) | Self::Rule(_) => Some(DEFINITION.to_owned()),
+            Self::Ledger(_) | Self::LeaseLost | Self::Deadline | Self::Panicked => None,
         }
     }
 
@@ -104,7 +124,7 @@ impl ReconcileError {
     pub fn leaves_doubt(&self) -> bool {
         match self {
             Self::Crisp(error) => error.is_ambiguous(),
-            Self::Deadline => true,
+            Self::Deadline | Self::Panicked => true,
             _ => false,
         }
     }
@@ -117,6 +137,9 @@ impl ReconcileError {
             Self::Evaluate(_) | Self::Rule(_) => {
                 Some("`crisp-sync plan --email …` shows the same fault".to_owned())
             }
+            Self::Panicked => Some(
+                "this is a fault of crisp-sync: standard error tells where it happened".to_owned(),
+            ),
             Self::Ledger(_) | Self::LeaseLost | Self::Deadline => None,
         }
     }

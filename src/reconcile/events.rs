@@ -79,7 +79,16 @@ impl Reconciler {
             run.trace
                 .fact("lifecycle events are not armed: none is recorded");
         }
-        let guards = self.rules.guards(user, run.now)?;
+        let guards = match self.rules.guards(user, run.now) {
+            Ok(guards) => guards,
+            // As above.
+            Err(error) => {
+                return Ok(EventsDone {
+                    owed: Some(error.into()),
+                    ..EventsDone::default()
+                });
+            }
+        };
         let known = outbox.known();
         let decisions = decide(
             &self.rules,

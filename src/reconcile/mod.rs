@@ -13,6 +13,7 @@ mod contact;
 mod conversation;
 mod error;
 mod events;
+mod gone;
 mod hand;
 mod person;
 mod plan;
@@ -34,6 +35,7 @@ pub use plan::Plan;
 pub use trace::RunTrace;
 
 use crate::{
+    breaker::Breakers,
     clock::Clock,
     context::{Definition, OwnedNames},
     crisp::client::{Client, RequestStamp},
@@ -103,6 +105,20 @@ pub struct Reconciler {
     rules: Arc<Rules>,
     settings: Arc<ReconcileSettings>,
     metrics: Metrics,
+    breakers: Breakers,
+}
+
+/// What lies outside, and what of it is down.
+#[derive(Debug, Clone)]
+pub struct Adapters {
+    /// Crisp's REST API.
+    pub crisp: Client,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The app's users.
+    pub users: UserDirectory,
+    /// The breakers of Crisp and of the app's databases.
+    pub breakers: Breakers,
 }
 
 /// How a run ended when nothing failed.
@@ -190,9 +206,12 @@ pub struct Run {
 impl Reconciler {
     /// Puts the adapters together.
     pub fn new(
-        crisp: Client,
-        ledger: Ledger,
-        users: UserDirectory,
+        Adapters {
+            crisp,
+            ledger,
+            users,
+            breakers,
+        }: Adapters,
         definition: Arc<Definition>,
         rules: Arc<Rules>,
         settings: ReconcileSettings,
@@ -206,6 +225,7 @@ impl Reconciler {
             rules,
             settings: Arc::new(settings),
             metrics,
+            breakers,
         }
     }
 

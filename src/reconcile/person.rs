@@ -28,7 +28,7 @@ impl Reconciler {
             Ok(Lookup::Found(user)) => self.person_found(run, website, mirror, &user).await,
             Ok(Lookup::NotFound) => {
                 run.trace.fact("the app does not know the user any more");
-                Ok(Reconciled::nothing(Outcome::NoUser))
+                self.person_gone(run, website, &mirror).await
             }
             Err(error) if error.is_transient() => {
                 self.person_unanswered(run, website, mirror, error).await
@@ -51,7 +51,8 @@ impl Reconciler {
             ..Reconciled::default()
         };
         let person = mirror.people.clone().map(PersonRef::Id);
-        if let (ContactState::Exists, Some(person)) = (mirror.contact, person) {
+        let lasting = (reconciled.owed.as_ref()).is_some_and(|error| self.is_lasting(run, error));
+        if let (ContactState::Exists, Some(person), true) = (mirror.contact, person, lasting) {
             self.mark_stale(run, website, &mut mirror, &person).await?;
             if run.hand.mode() == Mode::Live {
                 reconciled.writes.push(Write::Person(mirror));

@@ -1,6 +1,6 @@
 //! What a conversation should hold for its visitor, and why.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Outcome, ReconcileError, Reconciler, Run, stamp::Stamp, visitor::Visitor};
 use crate::{
@@ -21,6 +21,10 @@ pub(super) struct Desired {
     pub(super) outcome: Option<Outcome>,
     /// Set when it could not be found out: the layer is what may stay until it is.
     pub(super) owed: Option<ReconcileError>,
+    /// Whether agents are to be told that it could not be found out.
+    pub(super) is_stale: bool,
+    /// When to look up again whom the app does not know yet.
+    pub(super) not_found_again_at: Option<Timestamp>,
 }
 
 impl Reconciler {
@@ -55,9 +59,16 @@ impl Reconciler {
             Ok(Some(found)) => found,
             Ok(None) => {
                 run.trace.fact("the app does not know the address");
-                return Ok(self.nobody(Outcome::NoUser));
+                return Ok(Desired {
+                    not_found_again_at: look_up_again_at(visitor.email_since, run.now),
+                    ..self.nobody(Outcome::NoUser)
+                });
             }
-            Err(error) => return self.without_answer(email, mirror, permissions, error),
+            Err(error @ (ReconcileError::Users(_) | ReconcileError::Evaluate(_))) => {
+                let lasting = self.is_lasting(run, &error);
+                return Ok(self.without_answer(email, mirror, permissions, error, lasting));
+            }
+            Err(error) => return Err(error),
         };
         let reference = self.ledger.pseudonyms().user(&user);
         run.trace.fact(format!("user {reference}"));
@@ -68,6 +79,8 @@ impl Reconciler {
             permissions: Some(permissions),
             outcome: None,
             owed: None,
+            is_stale: false,
+            not_found_again_at: None,
         })
     }
 
@@ -83,34 +96,44 @@ impl Reconciler {
         Ok(Some((user.key.clone(), layer)))
     }
 
-    /// The app's database is away, or its answer cannot be used. What was written for this very address stays, marked as
-    /// stale. What was written for somebody else is cleared at once, whatever the error: waiting would show it to the wrong
-    /// person.
+    /// The app's database is away, or its answer cannot be used. What was written for this very address stays; what was
+    /// written for somebody else is cleared at once, whatever the error: waiting would show it to the wrong person. Once it
+    /// is no accident, agents are told that what they see, or do not see, was not looked up.
     fn without_answer(
         &self,
         email: &Email,
         mirror: Option<&ConversationMirror>,
         permissions: Permissions,
         error: ReconcileError,
-    ) -> Result<Desired, ReconcileError> {
+        lasting: bool,
+    ) -> Desired {
         let of_email = self.ledger.pseudonyms().email(email);
         let is_for = |mirror: &&ConversationMirror| mirror.written_for.as_ref() == Some(&of_email);
         let layer = match mirror.filter(is_for) {
-            Some(_) if !error.is_transient() => return Err(error),
-            Some(mirror) => {
-                let mut layer = cut(mirror.session_layer.clone(), &permissions);
-                Stamp::stale(&mut layer);
-                layer
-            }
-            None => cut(self.definition.empty_context().session, &permissions),
+            Some(mirror) => mirror.session_layer.clone(),
+            None => self.definition.empty_context().session,
         };
-        Ok(Desired {
+        let mut layer = cut(layer, &permissions);
+        if lasting && permissions.session_data {
+            Stamp::stale(&mut layer);
+        }
+        Desired {
             layer,
             user: None,
             permissions: Some(permissions),
             outcome: None,
             owed: Some(error),
-        })
+            is_stale: lasting,
+            not_found_again_at: None,
+        }
+    }
+
+    /// Whether a failed look-up is no accident: it failed for this row before, or for somebody else just now.
+    pub(super) fn is_lasting(&self, run: &Run, error: &ReconcileError) -> bool {
+        run.claim.as_ref().is_some_and(|claim| claim.attempt > 1)
+            || error.breaker().is_some_and(|name| {
+                self.breakers.outage(&name).is_some() || self.breakers.failures_in_a_row(&name) > 1
+            })
     }
 
     fn nobody(&self, outcome: Outcome) -> Desired {
@@ -120,6 +143,8 @@ impl Reconciler {
             permissions: None,
             outcome: Some(outcome),
             owed: None,
+            is_stale: false,
+            not_found_again_at: None,
         }
     }
 
@@ -157,14 +182,33 @@ impl Desired {
             .is_some_and(|permissions| permissions.contact)
     }
 
-    /// When to look again, because the mark may become due.
+    /// When to look again, because the mark may become due or the user may be there.
     pub(super) fn look_again_at(&self) -> Option<Timestamp> {
+        if self.not_found_again_at.is_some() {
+            return self.not_found_again_at;
+        }
         match self.permissions.as_ref()?.unverified_mark {
             MarkDecision::LookAgainAt(at) => Some(at),
             MarkDecision::Write | MarkDecision::Omit => None,
         }
     }
 }
+
+/// Somebody who has just signed up may not be on a replica yet, or their sign-up is not committed. Whom the app does not know
+/// under a young address is looked up again; a look-up costs no call to Crisp.
+fn look_up_again_at(email_since: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    LOOK_UP_AGAIN
+        .iter()
+        .filter_map(|age| email_since.checked_add(*age).ok())
+        .find(|at| *at > now)
+}
+
+/// How old an address is when it is looked up again.
+const LOOK_UP_AGAIN: [SignedDuration; 3] = [
+    SignedDuration::from_secs(15),
+    SignedDuration::from_secs(60),
+    SignedDuration::from_mins(5),
+];
 
 /// Cuts a layer down to what this visitor may have, and sets or takes away the mark.
 fn cut(mut layer: Layer, permissions: &Permissions) -> Layer {

@@ -87,15 +87,9 @@ impl Stamp {
         layer
     }
 
-    /// Marks a layer as not refreshed, if it shows anything.
+    /// Marks a layer as not refreshed.
     pub(super) fn stale(layer: &mut Layer) {
-        if layer
-            .data
-            .values()
-            .any(|value| *value != DataValue::absent())
-        {
-            layer.data.insert(STATE.to_owned(), DataValue::from(STALE));
-        }
+        layer.data.insert(STATE.to_owned(), DataValue::from(STALE));
     }
 
     fn text(self) -> String {
@@ -191,12 +185,10 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_layer_is_not_stale() {
-        let mut empty = layer("");
-        Stamp::stale(&mut empty);
-        assert_eq!(empty, layer(""));
+    fn a_stale_layer_says_so_and_keeps_what_it_showed() {
         let mut full = layer("pro");
         Stamp::stale(&mut full);
         assert_eq!(full.data[STATE], DataValue::from("stale"));
+        assert_eq!(full.data["plan"], DataValue::from("pro"));
     }
 }

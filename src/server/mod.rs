@@ -23,7 +23,7 @@ use std::{
 use actix_web::{App, HttpServer, dev::ServerHandle, middleware, web};
 use futures_util::future::select_all;
 
-use crate::{clock::Clock, ledger::Ledger, telemetry::Metrics};
+use crate::{breaker::Breakers, clock::Clock, ledger::Ledger, telemetry::Metrics};
 pub use ops::OpsToken;
 use webhooks::{Receiver, ReceiverSettings};
 
@@ -106,6 +106,7 @@ impl Server {
         settings: ServerSettings,
         ledger: Ledger,
         metrics: Metrics,
+        breakers: Breakers,
         clock: Clock,
     ) -> Result<Self, ListenError> {
         let draining = Draining::default();
@@ -144,7 +145,13 @@ impl Server {
         let mut ops_address = None;
         if let Some(wanted) = settings.ops_listen {
             let (listener, address) = listen(wanted)?;
-            let ops = web::Data::new(ops::Ops::new(ledger, metrics, clock, settings.ops_tokens));
+            let ops = web::Data::new(ops::Ops::new(
+                ledger,
+                metrics,
+                breakers,
+                clock,
+                settings.ops_tokens,
+            ));
             let server = HttpServer::new(move || {
                 App::new()
                     .wrap(middleware::DefaultHeaders::new().add(("Cache-Control", "no-store")))

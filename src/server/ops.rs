@@ -7,8 +7,9 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq as _;
 
 use crate::{
+    breaker::{Breakers, Standing},
     clock::Clock,
-    ledger::Ledger,
+    ledger::{Health, Ledger},
     telemetry::{Metrics, metrics::ScopeLabels},
 };
 
@@ -21,6 +22,7 @@ pub struct OpsToken(pub SecretString);
 pub(super) struct Ops {
     ledger: Ledger,
     metrics: Metrics,
+    breakers: Breakers,
     clock: Clock,
     tokens: Vec<OpsToken>,
 }
@@ -29,12 +31,14 @@ impl Ops {
     pub(super) fn new(
         ledger: Ledger,
         metrics: Metrics,
+        breakers: Breakers,
         clock: Clock,
         tokens: Vec<OpsToken>,
     ) -> Self {
         Self {
             ledger,
             metrics,
+            breakers,
             clock,
             tokens,
         }
@@ -138,6 +142,15 @@ async fn metrics(ops: web::Data<Ops>, request: HttpRequest) -> Result<HttpRespon
         .body(ops.metrics.render()))
 }
 
+/// The state of the whole.
+#[derive(Debug, serde::Serialize)]
+struct Status {
+    #[serde(flatten)]
+    health: Health,
+    /// What is down, and what works.
+    breakers: Vec<Standing>,
+}
+
 async fn status(ops: web::Data<Ops>, request: HttpRequest) -> Result<HttpResponse, OpsError> {
     ops.admit(&request)?;
     let health = ops
@@ -145,5 +158,8 @@ async fn status(ops: web::Data<Ops>, request: HttpRequest) -> Result<HttpRespons
         .health(ops.clock.now())
         .await
         .map_err(|_logged_by_the_ledger| OpsError::Ledger)?;
-    Ok(HttpResponse::Ok().json(health))
+    Ok(HttpResponse::Ok().json(Status {
+        health,
+        breakers: ops.breakers.standings(),
+    }))
 }

@@ -54,6 +54,8 @@ events! {
         ["website.id", "user.ref", "people_event.name", "people_event.ref", "attempt"];
     WORK_RETRY = "work.retry", "WARN", "An attempt failed and will be made again.",
         ["work.kind", "website.id", "session.id", "user.ref", "attempt", "retry_in_ms", "error", "hint"];
+    WORK_WAITS = "work.waits", "DEBUG", "Something outside is down; the row waits for it and spends no attempt.",
+        ["work.kind", "website.id", "session.id", "user.ref", "attempt", "retry_in_ms", "error", "hint"];
     WORK_BURIED = "work.buried", "ERROR", "An attempt failed for good; the row is a dead letter until it is revived.",
         ["work.kind", "website.id", "session.id", "user.ref", "attempt", "outcome", "error", "hint"];
     WORK_LEASE_LOST = "work.lease_lost", "WARN", "The lease ran out before the result was settled; nothing was written.",
@@ -61,6 +63,10 @@ events! {
     CRISP_PAUSED = "crisp.paused", "WARN", "Crisp refused; calls with this token or for this website wait.",
         ["scope", "website.id", "reason", "until", "hint"];
     CRISP_RESUMED = "crisp.resumed", "INFO", "A probe came through; calls go on.", ["website.id"];
+    BREAKER_OPENED = "breaker.opened", "WARN", "Something outside fails again and again; what needs it waits and spends no attempt.",
+        ["breaker", "failures", "until", "error", "hint"];
+    BREAKER_PROBED = "breaker.probed", "DEBUG", "A probe failed; the next one may go later.", ["breaker", "until", "error"];
+    BREAKER_CLOSED = "breaker.closed", "INFO", "It works again; what waited goes on.", ["breaker", "duration_ms"];
     CRISP_CALL = "crisp.call", "DEBUG", "One request to Crisp.",
         ["purpose", "route", "status", "request.id", "duration_ms", "outcome"];
     LEDGER_CAUTIOUS = "ledger.cautious", "WARN", "The ledger saw a gap: every lifecycle event up to now needs a complete timeline before it is sent.",

@@ -19,7 +19,8 @@ use tracing_subscriber::{
 };
 
 /// Formats events as JSON. Spans are not shown: there are none of ours.
-pub(super) struct JsonLines;
+#[derive(Debug, Clone, Copy)]
+pub struct JsonLines;
 
 impl<S, N> FormatEvent<S, N> for JsonLines
 where

@@ -1,7 +1,7 @@
 //! Every metric, registered once.
 //!
 //! Names follow `crisp_sync_<what>_<unit>_total`; label values come from closed sets, so that nobody outside can grow
-//! the number of series. One exception is bounded by the definition: the name of a lifecycle event.
+//! the number of series. Two exceptions are bounded by the definition: the name of a lifecycle event, and of a query.
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -40,6 +40,8 @@ pub struct Metrics {
     pub work_dead: Gauge,
     /// 1 while calls to Crisp are paused, by scope.
     pub paused: Family<ScopeLabels, Gauge>,
+    /// How each circuit breaker stands: 0 closed, 1 half open, 2 open.
+    pub breaker: Family<BreakerLabels, Gauge>,
 }
 
 /// What became of a request on the webhook route.
@@ -90,6 +92,13 @@ pub struct PeopleEventLabels {
 pub struct ScopeLabels {
     /// `token` or `website`.
     pub scope: &'static str,
+}
+
+/// Which circuit breaker.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct BreakerLabels {
+    /// `crisp`, `users`, `users.more.<name>`, `definition`, or a query by its path in the configuration file.
+    pub name: String,
 }
 
 /// Bounds that tell a millisecond from ten and a second from five.
@@ -160,6 +169,11 @@ impl Default for Metrics {
             "paused",
             "1 while calls to Crisp are paused"
         );
+        let breaker = register!(
+            Family::default(),
+            "breaker",
+            "Circuit breakers by what they guard: 0 closed, 1 half open, 2 open"
+        );
         Self {
             registry: Arc::new(registry),
             webhooks,
@@ -175,6 +189,7 @@ impl Default for Metrics {
             work_pending,
             work_dead,
             paused,
+            breaker,
         }
     }
 }

@@ -11,6 +11,8 @@ pub mod metrics;
 mod reference;
 mod sink;
 
+pub use json::JsonLines;
+
 use std::io::IsTerminal;
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};

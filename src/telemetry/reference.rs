@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use super::{
     events,
     metrics::{
-        CrispCallLabels, Metrics, OutcomeLabels, PeopleEventLabels, ScopeLabels, WebhookLabels,
-        WorkLabels,
+        BreakerLabels, CrispCallLabels, Metrics, OutcomeLabels, PeopleEventLabels, ScopeLabels,
+        WebhookLabels, WorkLabels,
     },
 };
 
@@ -46,7 +46,7 @@ pub fn reference() -> String {
     page.push_str(
         "\n## Metrics\n\n\
          `GET /metrics` on the ops listener, in the OpenMetrics text format. Label values come from closed sets; the only\n\
-         exception is the name of a lifecycle event, which the definition bounds.\n\n\
+         exceptions are the names of lifecycle events and of queries, which the definition bounds.\n\n\
          | metric | type | meaning | labels |\n|---|---|---|---|\n",
     );
     let text = one_of_each().render();
@@ -114,5 +114,9 @@ fn one_of_each() -> Metrics {
     }));
     let token = ScopeLabels { scope: "token" };
     drop(metrics.paused.get_or_create(&token));
+    let crisp = BreakerLabels {
+        name: "crisp".to_owned(),
+    };
+    drop(metrics.breaker.get_or_create(&crisp));
     metrics
 }

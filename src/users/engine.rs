@@ -19,7 +19,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::record::{Record, Value};
+use crate::{
+    breaker::{Breaker, Permit},
+    record::{Record, Value},
+};
 
 use super::{
     error::{QueryName, UsersError, classify},
@@ -53,6 +56,7 @@ pub(super) struct AppDatabase {
     statement_timeout: Duration,
     acquire_timeout: Duration,
     pooler: bool,
+    breaker: Option<Breaker>,
 }
 
 /// Runs `$work` with a connection of each engine under the deadline. A macro, because a closure over three connection
@@ -99,6 +103,7 @@ impl AppDatabase {
         url: &SecretString,
         what: &str,
         settings: &UsersSettings,
+        breaker: Option<Breaker>,
     ) -> Result<Self, UsersError> {
         let text = url.expose_secret();
         let engine = match dialect(url, what)? {
@@ -136,6 +141,7 @@ impl AppDatabase {
             statement_timeout: settings.statement_timeout,
             acquire_timeout: settings.acquire_timeout,
             pooler: settings.pooler,
+            breaker,
         })
     }
 
@@ -154,16 +160,32 @@ impl AppDatabase {
         parameters: &Parameters,
     ) -> Result<Vec<Record>, UsersError> {
         let arguments = statement.arguments(parameters)?;
+        let _leave = (
+            leave(self.breaker.as_ref())?,
+            leave(statement.breaker.as_ref())?,
+        );
         let described_before = statement.description().is_some();
-        let result = self.rows_once(statement, &arguments).await;
+        let mut result = self.rows_once(statement, &arguments).await;
         let stale = matches!(
             result,
             Err(UsersError::Query { .. } | UsersError::Decode { .. })
         );
         if stale && statement.forget_description() && described_before {
-            return self.rows_once(statement, &arguments).await;
+            result = self.rows_once(statement, &arguments).await;
         }
+        self.report(result.as_ref().err());
         result
+    }
+
+    /// Tells the database's breaker how a statement ended. One that the server refused is an answer, too.
+    fn report(&self, error: Option<&UsersError>) {
+        let Some(breaker) = &self.breaker else {
+            return;
+        };
+        match error.filter(|error| error.is_transient()) {
+            Some(error) => breaker.failed(&error.told()),
+            None => breaker.succeeded(),
+        }
     }
 
     async fn rows_once(
@@ -282,6 +304,17 @@ impl AppDatabase {
             },
         }
     }
+}
+
+/// Leave to ask, as far as a breaker has a say.
+fn leave(breaker: Option<&Breaker>) -> Result<Option<Permit>, UsersError> {
+    breaker
+        .map(|breaker| {
+            breaker.admit().map_err(|_until| UsersError::Waits {
+                breaker: breaker.name().to_owned(),
+            })
+        })
+        .transpose()
 }
 
 impl super::statement::Column {

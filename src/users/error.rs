@@ -72,6 +72,12 @@ pub enum UsersError {
         /// How long we waited.
         after: Duration,
     },
+    /// It failed again and again, so nobody but a probe asks. Try again when it works.
+    #[error("look-ups wait: `{breaker}` fails")]
+    Waits {
+        /// The breaker that is open.
+        breaker: String,
+    },
     /// The server refused the query, or its answer lacks what a look-up needs. Trying again does not help.
     #[error("{query} failed: {message}")]
     Query {
@@ -109,8 +115,24 @@ impl UsersError {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Unavailable { .. } | Self::Timeout { .. } | Self::Busy { .. }
+            Self::Unavailable { .. }
+                | Self::Timeout { .. }
+                | Self::Busy { .. }
+                | Self::Waits { .. }
         )
+    }
+
+    /// The breaker that counts such failures; none where only this one look-up is at fault.
+    pub fn breaker(&self) -> Option<String> {
+        match self {
+            // Further look-ups may have a database of their own, whose breaker is a part of this.
+            Self::Unavailable { .. } | Self::Timeout { .. } | Self::Busy { .. } => {
+                Some(crate::breaker::USERS.to_owned())
+            }
+            Self::Waits { breaker } => Some(breaker.clone()),
+            Self::Query { query, .. } | Self::Decode { query, .. } => Some(query.path().join(".")),
+            Self::Config { .. } => None,
+        }
     }
 
     /// The next step, where there is one.
@@ -121,10 +143,19 @@ impl UsersError {
                 "an index on the column that the query filters by, or a longer `users.statement_timeout`",
             ),
             Self::Busy { .. } => Some("a larger `users.pool_size`, or faster queries"),
+            Self::Waits { .. } => Some("`/status` on the ops listener says why, and since when"),
             Self::Query { hint, .. } | Self::Config { hint, .. } => *hint,
             Self::Decode { .. } => {
                 Some("cast the column in the query to a type that holds its values")
             }
+        }
+    }
+
+    /// The error with its hint behind it.
+    pub(super) fn told(&self) -> String {
+        match self.hint() {
+            Some(hint) => format!("{self}\nhint: {hint}"),
+            None => self.to_string(),
         }
     }
 
@@ -134,6 +165,7 @@ impl UsersError {
             Self::Unavailable { .. } => "unavailable",
             Self::Timeout { .. } => "timeout",
             Self::Busy { .. } => "busy",
+            Self::Waits { .. } => "waits",
             Self::Query { .. } => "query",
             Self::Decode { .. } => "decode",
             Self::Config { .. } => "config",

@@ -93,13 +93,16 @@ impl Inner {
         key: &UserKey,
     ) -> Result<Option<Email>, UsersError> {
         let parameters = Parameters::default().with_text("key", key.as_str());
-        for row in self.main.rows(statement, &parameters).await? {
-            // `WHERE id = '12abc'` finds 12 on MySQL.
-            if self.naming.key(&statement.name, &row)? == *key {
-                return self.naming.address(&statement.name, &row);
+        let rows = self.main.rows(statement, &parameters).await;
+        statement.judged(rows.and_then(|rows| {
+            for row in rows {
+                // `WHERE id = '12abc'` finds 12 on MySQL.
+                if self.naming.key(&statement.name, &row)? == *key {
+                    return self.naming.address(&statement.name, &row);
+                }
             }
-        }
-        Ok(None)
+            Ok(None)
+        }))
     }
 
     async fn account_of(&self, user: &User, key: &UserKey) -> Result<Lookup, UsersError> {
@@ -133,8 +136,10 @@ impl Inner {
 
     async fn ask_uncounted(&self, email: &Email) -> Result<Lookup, UsersError> {
         let parameters = Parameters::default().with_text("email", email.as_str());
-        let rows = self.main.rows(&self.by_email, &parameters).await?;
-        let accounts = self.naming.accounts_of(&self.by_email.name, rows, email)?;
+        let rows = self.main.rows(&self.by_email, &parameters).await;
+        let accounts = self.by_email.judged(
+            rows.and_then(|rows| self.naming.accounts_of(&self.by_email.name, rows, email)),
+        )?;
         let all = accounts.iter().map(|account| account.row.clone()).collect();
         match accounts.into_iter().next() {
             Some(first) => self.user(first, all).await,
@@ -148,7 +153,7 @@ impl Inner {
         let asked = self.more.iter().map(|(name, database, statement)| {
             let parameters = &parameters;
             async move {
-                let rows = database.rows(statement, parameters).await?;
+                let rows = statement.judged(database.rows(statement, parameters).await)?;
                 let first = rows.into_iter().next().unwrap_or_default();
                 Ok::<_, UsersError>((name.clone(), first))
             }

@@ -25,6 +25,7 @@ use jiff::Timestamp;
 use tracing::Instrument as _;
 
 use crate::{
+    breaker::{self, Breakers},
     ids::{Email, UserKey},
     record::{Record, User, Value},
     telemetry::Metrics,
@@ -91,7 +92,30 @@ impl UserDirectory {
     /// Takes the settings; connects when first asked. Needs a Tokio runtime. The first fault ends it:
     /// [`UsersSettings::faults`] lists them all.
     pub fn connect(settings: UsersSettings, metrics: Metrics) -> Result<Self, UsersError> {
-        let main = AppDatabase::new(&settings.url, "`users.url`", &settings)?;
+        Self::connect_with(settings, metrics, None)
+    }
+
+    /// The same, with a breaker for each database and each query: while one is open, look-ups are refused at once.
+    pub fn connect_guarded(
+        settings: UsersSettings,
+        metrics: Metrics,
+        breakers: &Breakers,
+    ) -> Result<Self, UsersError> {
+        Self::connect_with(settings, metrics, Some(breakers))
+    }
+
+    fn connect_with(
+        settings: UsersSettings,
+        metrics: Metrics,
+        breakers: Option<&Breakers>,
+    ) -> Result<Self, UsersError> {
+        let breaker = |name: &str| breakers.map(|breakers| breakers.of(name));
+        let main = AppDatabase::new(
+            &settings.url,
+            "`users.url`",
+            &settings,
+            breaker(breaker::USERS),
+        )?;
         let dialect = main.dialect();
         if settings.more.len() > MORE_LIMIT {
             return Err(UsersError::Config {
@@ -109,15 +133,19 @@ impl UserDirectory {
                 database.clone()
             } else {
                 let what = format!("`users.more.{name}.url`");
-                let database = AppDatabase::new(url, &what, &settings)?;
+                let of_its_own = breaker(&format!("{}.more.{name}", breaker::USERS));
+                let database = AppDatabase::new(url, &what, &settings, of_its_own)?;
                 databases.push((url.clone(), database.clone()));
                 database
             };
             let query = QueryName::More(name.clone());
-            let statement = Statement::new(query, &further.query, database.dialect(), 1)?;
+            let statement =
+                Statement::new(query, &further.query, database.dialect(), 1)?.guarded(breakers);
             more.push((name.clone(), database, statement));
         }
-        let statement = |name, source: &str, rows| Statement::new(name, source, dialect, rows);
+        let statement = |name, source: &str, rows| {
+            Ok::<_, UsersError>(Statement::new(name, source, dialect, rows)?.guarded(breakers))
+        };
         let inner = Inner {
             by_email: statement(QueryName::ByEmail, &settings.query, ACCOUNTS)?,
             by_key: (settings.query_by_key.as_ref())
@@ -186,8 +214,8 @@ impl UserDirectory {
             let asked = this.events.iter().map(|(name, statement)| {
                 let (this, parameters) = (&this, &parameters);
                 async move {
-                    let rows = this.main.rows(statement, parameters).await?;
-                    Ok::<_, UsersError>((name.clone(), rows))
+                    let rows = this.main.rows(statement, parameters).await;
+                    Ok::<_, UsersError>((name.clone(), statement.judged(rows)?))
                 }
             });
             Ok(try_join_all(asked).await?.into_iter().collect())
@@ -211,7 +239,7 @@ impl UserDirectory {
                 .with_instant("until", page.until)
                 .with("after", after.unwrap_or(Value::Null))
                 .with("limit", Value::Int(page.limit.into()));
-            this.main.rows(statement, &parameters).await
+            statement.judged(this.main.rows(statement, &parameters).await)
         })
         .await
     }

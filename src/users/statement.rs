@@ -8,7 +8,10 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::record::{Record, Value};
+use crate::{
+    breaker::{Breaker, Breakers},
+    record::{Record, Value},
+};
 
 use super::{
     error::{QueryName, UsersError},
@@ -25,6 +28,7 @@ pub(super) struct Statement {
     pub(super) rows: usize,
     /// What the server said last. Dropped when it no longer fits: tables change while we run.
     description: RwLock<Option<Arc<Description>>>,
+    pub(super) breaker: Option<Breaker>,
 }
 
 /// What a server says of a query before it runs.
@@ -80,7 +84,28 @@ impl Statement {
             text,
             rows,
             description: RwLock::default(),
+            breaker: None,
         })
+    }
+
+    /// With the breaker of this query.
+    pub(super) fn guarded(mut self, breakers: Option<&Breakers>) -> Self {
+        self.breaker = breakers.map(|breakers| breakers.of(&self.name.path().join(".")));
+        self
+    }
+
+    /// Tells the query's breaker what came of a look-up with it. A database that did not answer says nothing of the query.
+    pub(super) fn judged<T>(&self, result: Result<T, UsersError>) -> Result<T, UsersError> {
+        if let Some(breaker) = &self.breaker {
+            match &result {
+                Ok(_) => breaker.succeeded(),
+                Err(error @ (UsersError::Query { .. } | UsersError::Decode { .. })) => {
+                    breaker.failed(&error.told());
+                }
+                Err(_) => {}
+            }
+        }
+        result
     }
 
     pub(super) fn description(&self) -> Option<Arc<Description>> {

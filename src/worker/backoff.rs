@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rand::RngExt as _;
+
+use crate::breaker::Outage;
 
 /// Exponential growth with full jitter: the wait before attempt n + 1 is a random share of `base · 2^(n-1)`, capped.
 ///
@@ -55,6 +58,29 @@ impl RetryPolicy {
         let floor = asked_for.unwrap_or_default().min(self.longest);
         AfterFailure::RetryIn(wait.max(floor))
     }
+}
+
+/// When a row that met an outage looks again: after the next probe, and the later, the longer the outage lasts. Rows that
+/// each look at what is down every minute are a load of their own, and at the end they must not all come at once.
+pub(super) fn after_outage(outage: Outage, now: Timestamp, jitter: f64) -> Timestamp {
+    let lasted = Duration::try_from(now.duration_since(outage.since)).unwrap_or_default();
+    let spread = (lasted / 4).clamp(SPREAD_MIN, SPREAD_MAX);
+    let probe = outage.until.max(now);
+    probe
+        .checked_add(spread.mul_f64(jitter.clamp(0.0, 1.0)))
+        .unwrap_or(Timestamp::MAX)
+}
+
+const SPREAD_MIN: Duration = Duration::from_secs(2);
+/// Nobody waits longer for an outage that is over.
+const SPREAD_MAX: Duration = Duration::from_mins(10);
+
+/// How long a row waits for something that failed, while nobody knows yet whether it is down: half a second, and twice as
+/// long with every failure. Half of it is chance.
+pub(super) fn soon(failures_in_a_row: u32, jitter: f64) -> Duration {
+    let doublings = failures_in_a_row.clamp(1, 7) - 1;
+    let cap = Duration::from_millis(500) * (1 << doublings);
+    cap.mul_f64(f64::midpoint(1.0, jitter.clamp(0.0, 1.0)))
 }
 
 /// Draws a jitter factor; the worker is an edge, so chance enters here.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::task::JoinError;
 
 use super::{Worked, Worker};
@@ -72,6 +73,33 @@ pub(super) fn announce(claim: &Claim, settling: &Settling, error: Option<&str>) 
 }
 
 impl Worker {
+    fn millis_until(&self, at: Timestamp) -> u64 {
+        whole_millis(Duration::try_from(at.duration_since(self.clock.now())).unwrap_or_default())
+    }
+
+    /// While something is down there is one line about it, not one about each row.
+    fn log_waiting(
+        &self,
+        claim: &Claim,
+        worked: &Worked,
+        session: Option<&str>,
+        user: Option<&str>,
+    ) {
+        let (error, hint) = worked.error.as_deref().map(parted).unzip();
+        tracing::debug!(
+            event = events::WORK_WAITS,
+            "work.kind" = claim.kind.as_str(),
+            "website.id" = %claim.website,
+            "session.id" = session,
+            "user.ref" = user,
+            attempt = claim.attempt,
+            retry_in_ms = worked.again_at.map(|at| self.millis_until(at)),
+            error,
+            hint = hint.flatten(),
+            "waits for something that is down"
+        );
+    }
+
     /// Tells of one attempt.
     pub(super) fn log(&self, claim: &Claim, worked: &Worked, duration: Duration) {
         let duration_ms = whole_millis(duration);
@@ -106,17 +134,13 @@ impl Worker {
                     "session.id" = session,
                     "user.ref" = user,
                     attempt = claim.attempt,
-                    retry_in_ms = worked.again_at.map(|at| {
-                        whole_millis(
-                            Duration::try_from(at.duration_since(self.clock.now()))
-                                .unwrap_or_default(),
-                        )
-                    }),
+                    retry_in_ms = worked.again_at.map(|at| self.millis_until(at)),
                     error,
                     hint,
                     "an attempt failed and will be made again"
                 );
             }
+            "waits" => self.log_waiting(claim, worked, session, user),
             "invalid" | "buried" => tracing::error!(
                 event = events::WORK_BURIED,
                 "work.kind" = claim.kind.as_str(),

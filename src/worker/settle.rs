@@ -4,8 +4,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{AfterFailure, WorkerSettings};
+use super::{
+    AfterFailure, WorkerSettings,
+    backoff::{after_outage, soon},
+};
 use crate::{
+    breaker::Outage,
     ledger::{Claim, Outcome as Settling, Write},
     reconcile::{Disposition, ReconcileError, Reconciled},
 };
@@ -25,11 +29,31 @@ pub(super) struct Verdict {
     pub(super) in_doubt: bool,
 }
 
+/// How the outside thing stands that a run failed on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Around {
+    /// Its failures since its last success, whoever they hit.
+    pub(super) failures_in_a_row: u32,
+    /// Whether it is down.
+    pub(super) outage: Option<Outage>,
+    /// Whether rows are not taken at all while it is down, so that they need no wait of their own.
+    pub(super) is_gated: bool,
+}
+
+impl Around {
+    /// Whether it failed for somebody else, or for this row before, and for nobody it worked between: then nothing says
+    /// that the row is at fault.
+    fn fails_everybody(&self) -> bool {
+        self.outage.is_some() || self.failures_in_a_row > 1
+    }
+}
+
 /// Decides how a run is settled.
 pub(super) fn verdict(
     claim: &Claim,
     result: Result<Reconciled, ReconcileError>,
     settings: &WorkerSettings,
+    around: Around,
     now: Timestamp,
     jitter: f64,
 ) -> Verdict {
@@ -53,56 +77,57 @@ pub(super) fn verdict(
     };
     let in_doubt = error.leaves_doubt();
     let told = told(&error);
-    let settling = match error.disposition() {
-        Disposition::Retry { after } => {
+    let wait = |at| Settling::Wait {
+        at,
+        error: told.clone(),
+    };
+    let settling = match (error.disposition(), around.outage) {
+        (Disposition::Retry { .. } | Disposition::Wait, Some(outage)) => wait(if around.is_gated {
+            outage.until
+        } else {
+            after_outage(outage, now, jitter)
+        }),
+        (Disposition::Retry { after }, None) => {
             match settings.retry.after_failure(claim.attempt, after, jitter) {
                 AfterFailure::RetryIn(wait) => Settling::Retry {
                     at: later(now, wait),
                     error: told.clone(),
                 },
+                AfterFailure::Bury if around.fails_everybody() => {
+                    wait(later(now, settings.retry.longest))
+                }
                 AfterFailure::Bury => Settling::Buried {
                     error: told.clone(),
                 },
             }
         }
-        Disposition::Wait => {
-            // As far apart as the last attempt but one would be: the count is not what ends it.
-            let attempt = claim
-                .attempt
-                .min(settings.retry.attempts.saturating_sub(1))
-                .max(1);
-            match settings.retry.after_failure(attempt, None, jitter) {
-                AfterFailure::RetryIn(wait) => Settling::Retry {
-                    at: later(now, wait),
-                    error: told.clone(),
-                },
-                AfterFailure::Bury => Settling::Buried {
-                    error: told.clone(),
-                },
-            }
-        }
-        Disposition::PauseToken { after, reason } => Settling::PauseToken {
+        (Disposition::Wait, None) => wait(later(now, soon(around.failures_in_a_row, jitter))),
+        (Disposition::PauseToken { after, reason }, _) => Settling::PauseToken {
             until: later(now, after.unwrap_or(settings.probe_every)),
             probe_every: settings.probe_every,
             reason,
         },
-        Disposition::PauseWebsite { reason } => Settling::PauseWebsite {
+        (Disposition::PauseWebsite { reason }, _) => Settling::PauseWebsite {
             until: later(now, settings.probe_every),
             probe_every: settings.probe_every,
             reason,
         },
-        Disposition::Gone => Settling::Gone,
-        Disposition::Invalid => Settling::Invalid {
+        (Disposition::Gone, _) => Settling::Gone,
+        (Disposition::Invalid, _) => Settling::Invalid {
             error: told.clone(),
         },
         // Refused by the ledger if somebody else has the row by now.
-        Disposition::LeaseLost => Settling::Retry {
+        (Disposition::LeaseLost, _) => Settling::Retry {
             at: now,
             error: told.clone(),
         },
     };
     Verdict {
-        word: settling.as_str(),
+        // An accident is told of as one; in an outage the breaker has told already.
+        word: match &settling {
+            Settling::Wait { .. } if around.outage.is_none() => "retry",
+            settling => settling.as_str(),
+        },
         settling,
         writes: reconciled.writes,
         error: Some(told),
@@ -111,7 +136,7 @@ pub(super) fn verdict(
 }
 
 /// The chain of causes in one line, with the hint behind it.
-fn told(error: &ReconcileError) -> String {
+pub(super) fn told(error: &ReconcileError) -> String {
     let mut told = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

@@ -728,7 +728,7 @@ async fn nothing_private_is_in_an_error_or_a_log() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
-        .json()
+        .event_format(crisp_sync::telemetry::JsonLines)
         .with_max_level(tracing::Level::DEBUG)
         .with_writer(move || writer.clone())
         .finish();

@@ -24,6 +24,7 @@ const FLOORS: [(u8, &[&str]); 7] = [
             "expression",
             "pseudonym",
             "clock",
+            "breaker",
             "telemetry",
         ],
     ),

@@ -278,13 +278,15 @@ async fn another_address_clears_the_previous_person_even_without_the_database() 
         .change_identity(&session, Some(BEN), true)
         .expect("there");
     world.refresh().await;
-    for key in ["plan", "tenant", "context_state"] {
+    for key in ["plan", "tenant"] {
         assert_eq!(world.data(&session, key), "", "{key}");
     }
+    assert_eq!(world.data(&session, "context_state"), "stale");
     assert_eq!(world.segments(&session), [""; 0]);
     world.database_comes_back().await;
     world.pass(Duration::from_hours(1)).await;
     assert_eq!(world.data(&session, "plan"), "pro");
+    assert_eq!(world.data(&session, "context_state"), "");
     world.finish().await;
 }
 

@@ -65,10 +65,7 @@ pub(crate) fn listen() {
     static STARTED: OnceLock<()> = OnceLock::new();
     STARTED.get_or_init(|| {
         let json = tracing_subscriber::fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
+            .event_format(crisp_sync::telemetry::JsonLines)
             .with_writer(Keep);
         let subscriber = tracing_subscriber::registry()
             .with(EnvFilter::new("warn,crisp_sync=debug,sqlx=off"))

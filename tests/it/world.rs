@@ -8,7 +8,10 @@
 //! to the next. [`World::finish`] ends a story, and is owed: it asserts that no work is left, that nothing was buried, and
 //! that Crisp saw no request that a correct client would not make, and that every log line is one that is documented.
 
-use std::{path::{Path, PathBuf}, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use crisp_sync::{
     app::Service,
@@ -140,7 +143,7 @@ pub(crate) struct World {
     /// Crisp.
     pub(crate) sandbox: Sandbox,
     /// The service; its worker is stepped by the story.
-    pub(crate) service: Service,
+    pub(crate) service: Box<Service>,
     /// The listeners.
     pub(crate) server: Option<Server>,
     /// The time, for everybody.
@@ -316,7 +319,7 @@ impl World {
     /// Moves the clock to the next due moment and works it. Says whether there was one within `horizon`.
     pub(crate) async fn run_due_within(&mut self, horizon: Duration) -> bool {
         let now = self.now();
-        let Some(due) = self.service.ledger.next_due(now).await.expect("readable") else {
+        let Some(due) = self.service.worker.next_due().await.expect("readable") else {
             return false;
         };
         let wait = Duration::try_from(due.duration_since(now)).unwrap_or_default();
@@ -507,7 +510,7 @@ impl World {
     pub(crate) async fn finish_with_dead_letters(mut self, expected: usize) {
         self.hooks_arrive().await;
         let now = self.now();
-        let due = self.service.ledger.next_due(now).await.expect("readable");
+        let due = self.service.worker.next_due().await.expect("readable");
         assert!(
             due.is_none_or(|due| due > now),
             "work is left that is due: `settle` before the end"
@@ -534,7 +537,7 @@ impl Drop for World {
     }
 }
 
-async fn build(setup: &Setup, folder: &TempDir, sandbox: &Sandbox, clock: Clock) -> Service {
+async fn build(setup: &Setup, folder: &TempDir, sandbox: &Sandbox, clock: Clock) -> Box<Service> {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let usual = [
         ("DATABASE_URL", format!("sqlite://{}", path("app.db"))),
@@ -558,9 +561,8 @@ async fn build(setup: &Setup, folder: &TempDir, sandbox: &Sandbox, clock: Clock)
         .collect();
     let config = Config::from_text("story.toml", &setup.definition, &environment)
         .unwrap_or_else(|faults| panic!("the story's configuration has faults:\n{faults}"));
-    Service::build(config, clock)
-        .await
-        .expect("the service is built")
+    let service = Service::build(config, clock).await;
+    Box::new(service.expect("the service is built"))
 }
 
 /// A value as an agent reads it.

@@ -35,9 +35,12 @@ pub use self::{
     tls::install_tls,
 };
 use super::error::CrispError;
-use crate::telemetry::{
-    events,
-    metrics::{CrispCallLabels, Metrics},
+use crate::{
+    breaker::Breaker,
+    telemetry::{
+        events,
+        metrics::{CrispCallLabels, Metrics},
+    },
 };
 
 const TIER: HeaderName = HeaderName::from_static("x-crisp-tier");
@@ -61,6 +64,7 @@ pub struct Client {
     /// Of the claim that the calls are made for.
     stamp: Option<HeaderValue>,
     metrics: Metrics,
+    breaker: Option<Breaker>,
 }
 
 impl fmt::Debug for Client {
@@ -116,7 +120,17 @@ impl Client {
             tier: settings.token.tier,
             stamp: None,
             metrics,
+            breaker: None,
         })
+    }
+
+    /// Reports to `breaker` how each call ended. Whether to call at all is the caller's to ask.
+    #[must_use]
+    pub fn reporting_to(self, breaker: Breaker) -> Self {
+        Self {
+            breaker: Some(breaker),
+            ..self
+        }
     }
 
     /// The same client with other credentials: after the secret was rotated.
@@ -240,6 +254,12 @@ impl Client {
         error: Option<&CrispError>,
     ) {
         let outcome = error.map_or("ok", CrispError::code);
+        if let Some(breaker) = &self.breaker {
+            match error.filter(|error| error.is_outage()) {
+                Some(error) => breaker.failed(&told(error)),
+                None => breaker.succeeded(),
+            }
+        }
         meter.record(Call {
             purpose: route.purpose,
             method: method_name(&route.method),
@@ -289,6 +309,18 @@ impl Failed {
                 CrispError::NoAnswer { source }
             },
         }
+    }
+}
+
+/// An error with its cause and its hint, for people.
+fn told(error: &CrispError) -> String {
+    let mut told = error.to_string();
+    if let Some(cause) = std::error::Error::source(error) {
+        told = format!("{told}: {cause}");
+    }
+    match error.hint() {
+        Some(hint) => format!("{told}\nhint: {hint}"),
+        None => told,
     }
 }
 

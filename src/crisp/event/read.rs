@@ -92,7 +92,7 @@ impl Envelope {
 fn not_text(before: &[u8]) -> EnvelopeError {
     let last_line = before.rsplit(|byte| *byte == b'\n').next();
     EnvelopeError::NotJson {
-        line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
+        line: before.split(|byte| *byte == b'\n').count(),
         column: last_line.map_or(0, <[u8]>::len) + 1,
     }
 }

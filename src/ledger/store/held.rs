@@ -27,7 +27,14 @@ pub(super) struct Held {
     pub(super) segments: Option<Vec<String>>,
 }
 
-/// Takes a saying: nothing without a mirror, kept for the settlement while the row is leased, judged otherwise.
+/// What is kept of a conversation's sayings while it is leased: more than an honest attempt ever hears.
+const KEPT: i64 = 65_536;
+/// Between two sayings. JSON as it is written here has none.
+const BETWEEN: &str = "\n";
+/// Stands for sayings that were too many to keep.
+const FORGOTTEN: &str = "null";
+
+/// Takes a saying: kept for the settlement while the row is leased, judged by the mirror otherwise, if there is one.
 pub(super) async fn take(
     tx: &mut Transaction<'_>,
     fold: &mut Fold,
@@ -36,35 +43,56 @@ pub(super) async fn take(
     held: &Held,
     now: i64,
 ) -> Result<(), LedgerError> {
-    let state: Option<i64> = query(
-        "SELECT coalesce((SELECT lease_token IS NOT NULL FROM work \
-                          WHERE kind = 'conversation' AND work.website = $1 AND work.key = $2), FALSE) \
-         FROM conversations WHERE website = $1 AND session = $2",
+    let is_leased = query(
+        "SELECT CAST(1 AS BIGINT) FROM work \
+         WHERE kind = 'conversation' AND website = $1 AND key = $2 AND lease_token IS NOT NULL",
     )
     .bind(website.as_str())
     .bind(session.as_str())
     .fetch_number(&mut *tx)
     .await
-    .map_err(failed("look at the mirror"))?;
-    match state {
-        None => Ok(()),
-        Some(0) => judge(tx, fold, website, session, held, now).await,
-        Some(_) => {
-            query(
-                "INSERT INTO held (website, session, data, segments) VALUES ($1, $2, $3, $4) \
-                 ON CONFLICT (website, session) DO UPDATE SET \
-                   data = coalesce(excluded.data, held.data), segments = coalesce(excluded.segments, held.segments)",
-            )
-            .bind(website.as_str())
-            .bind(session.as_str())
-            .bind(held.data.as_ref().map(json))
-            .bind(held.segments.as_ref().map(json))
-            .execute(tx)
-            .await
-            .map_err(failed("keep what Crisp holds"))?;
-            Ok(())
-        }
+    .map_err(failed("look at a lease"))?;
+    if is_leased.is_none() {
+        let mut sayings = Sayings::default();
+        sayings.data.extend(held.data.clone().map(Some));
+        sayings.segments.extend(held.segments.clone().map(Some));
+        return judge(tx, fold, website, session, &sayings, now).await;
     }
+    // All of them, in order: the last one may be our own echo, and what somebody else wrote behind it came before.
+    query(
+        "INSERT INTO held (website, session, data, segments) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (website, session) DO UPDATE SET \
+           data = CASE WHEN length(held.data || excluded.data) > $5 THEN $6 || $7 || excluded.data \
+                       ELSE coalesce(held.data || $7 || excluded.data, excluded.data, held.data) END, \
+           segments = CASE WHEN length(held.segments || excluded.segments) > $5 THEN $6 || $7 || excluded.segments \
+                           ELSE coalesce(held.segments || $7 || excluded.segments, excluded.segments, held.segments) \
+                      END",
+    )
+    .bind(website.as_str())
+    .bind(session.as_str())
+    .bind(held.data.as_ref().map(json))
+    .bind(held.segments.as_ref().map(json))
+    .bind(KEPT)
+    .bind(FORGOTTEN)
+    .bind(BETWEEN)
+    .execute(tx)
+    .await
+    .map_err(failed("keep what Crisp holds"))?;
+    Ok(())
+}
+
+/// What Crisp said, in the order in which it was heard; `None` for what was forgotten.
+#[derive(Debug, Default)]
+struct Sayings {
+    data: Vec<Option<Map<String, Json>>>,
+    segments: Vec<Option<Vec<String>>>,
+}
+
+/// Reads what was kept. What cannot be read counts as forgotten.
+fn sayings<T: serde::de::DeserializeOwned>(kept: Option<String>) -> Vec<Option<T>> {
+    let kept = kept.unwrap_or_default();
+    let lines = kept.split(BETWEEN).filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 /// Judges what was kept while the row was leased. `complete` tells whether the attempt went through: if not, Crisp is
@@ -89,11 +117,11 @@ pub(super) async fn settle(
         return mirror::dirty(tx, website.as_str(), session.as_str()).await;
     }
     let cells = Cells::of(&row, "what Crisp holds");
-    let held = Held {
-        data: cells.json_if("data")?,
-        segments: cells.json_if("segments")?,
+    let kept = Sayings {
+        data: sayings(cells.text_if("data")?),
+        segments: sayings(cells.text_if("segments")?),
     };
-    judge(tx, fold, website, session, &held, now).await
+    judge(tx, fold, website, session, &kept, now).await
 }
 
 /// The work on a conversation came to nothing anybody knows: Crisp is to be read.
@@ -116,7 +144,7 @@ async fn judge(
     fold: &mut Fold,
     website: &WebsiteId,
     session: &SessionId,
-    held: &Held,
+    sayings: &Sayings,
     now: i64,
 ) -> Result<(), LedgerError> {
     let row = query(
@@ -133,19 +161,17 @@ async fn judge(
     let mut form: Option<Layer> = cells.json_if("crisp_form")?;
     let mut corrections: Corrections = cells.json_if("corrections")?.unwrap_or_default();
     let before = (form.clone(), corrections.clone());
+    let owned = mirror::owned_names(&mut *tx).await?;
     let mut verdicts = Vec::new();
-    if let Some(data) = &held.data {
-        verdicts.push(judge_data(&layer, &mut form, &mut corrections, data));
+    for data in &sayings.data {
+        verdicts.push(data.as_ref().map_or(Verdict::Look, |data| {
+            judge_data(&layer, &mut form, &mut corrections, data, &owned)
+        }));
     }
-    if let Some(segments) = &held.segments {
-        let owned = mirror::owned_names(&mut *tx).await?;
-        verdicts.push(judge_segments(
-            &layer,
-            &mut form,
-            &mut corrections,
-            segments,
-            &owned,
-        ));
+    for segments in &sayings.segments {
+        verdicts.push(segments.as_ref().map_or(Verdict::Look, |segments| {
+            judge_segments(&layer, &mut form, &mut corrections, segments, &owned)
+        }));
     }
     if verdicts.contains(&Verdict::Accept) {
         tracing::warn!(
@@ -156,13 +182,16 @@ async fn judge(
         );
     }
     let correct = verdicts.contains(&Verdict::Correct);
-    if correct {
+    let dirty = correct || verdicts.contains(&Verdict::Look);
+    if dirty {
         let key = (
             WorkKind::Conversation.as_str(),
             website.as_str().to_owned(),
             session.as_str().to_owned(),
         );
         soil(tx, &[key], false).await?;
+    }
+    if correct {
         fold.add(&Enqueue {
             kind: WorkKind::Conversation,
             website: website.clone(),
@@ -174,7 +203,7 @@ async fn judge(
             debounce: std::time::Duration::ZERO,
         });
     }
-    if correct || before != (form.clone(), corrections.clone()) {
+    if dirty || before != (form.clone(), corrections.clone()) {
         query(
             "UPDATE conversations SET crisp_form = $3, corrections = $4, dirty = max(dirty, $5) \
              WHERE website = $1 AND session = $2",
@@ -183,7 +212,7 @@ async fn judge(
         .bind(session.as_str())
         .bind(form.as_ref().map(json))
         .bind(json(&corrections))
-        .bind(i64::from(correct))
+        .bind(i64::from(dirty))
         .execute(tx)
         .await
         .map_err(failed("mark the mirror"))?;

@@ -37,6 +37,7 @@ impl Store {
             Outcome::Done | Outcome::Gone => complete(&mut tx, claim, None, now_ms).await?,
             Outcome::Again { at } => complete(&mut tx, claim, Some(ms(*at)), now_ms).await?,
             Outcome::Retry { at, error } => retry(&mut tx, claim, ms(*at), error).await?,
+            Outcome::Wait { at, error } => wait(&mut tx, claim, ms(*at), error).await?,
             Outcome::PauseToken { reason, .. } | Outcome::PauseWebsite { reason, .. } => {
                 put_back(&mut tx, claim, reason).await?
             }
@@ -181,6 +182,16 @@ async fn retry(
         until,
         error,
     )
+}
+
+/// Puts the row back for later; the attempt does not count.
+async fn wait(
+    tx: &mut Transaction<'_>,
+    claim: &Claim,
+    until: i64,
+    error: &str,
+) -> Result<Dirtied, LedgerError> {
+    under_lease!(tx, claim, "not_before = $5, last_error = $6", until, error)
 }
 
 /// Puts the row back as if it had not been claimed.

@@ -15,13 +15,8 @@ const ROUND_TRIP_MS: i64 = 20_000;
 pub(super) type Attempt = u32;
 
 /// Data keys that are ours on conversations: the definition's, the stamps, and a retired one.
-pub(super) const OUR_KEYS: [&str; 5] = [
-    "plan",
-    "tenant",
-    "legacy",
-    "context_as_of",
-    "context_state",
-];
+pub(super) const OUR_KEYS: [&str; 5] =
+    ["plan", "tenant", "legacy", "context_as_of", "context_state"];
 
 pub(super) fn is_our_segment(segment: &str) -> bool {
     segment.starts_with("plan-")
@@ -184,7 +179,9 @@ impl Books {
                 let data = their_data(data);
                 if data != read.theirs.data {
                     let was = &read.theirs.data;
-                    return Err(format!("a write changed what is theirs: {was:?} to {data:?}"));
+                    return Err(format!(
+                        "a write changed what is theirs: {was:?} to {data:?}"
+                    ));
                 }
                 self.theirs.data = data;
             }
@@ -192,7 +189,9 @@ impl Books {
                 let segments = their_segments(segments.iter().filter_map(Json::as_str));
                 if segments != read.theirs.segments {
                     let was = &read.theirs.segments;
-                    return Err(format!("a write changed what is theirs: {was:?} to {segments:?}"));
+                    return Err(format!(
+                        "a write changed what is theirs: {was:?} to {segments:?}"
+                    ));
                 }
                 self.theirs.segments = segments;
             }

@@ -29,6 +29,10 @@ const TOGETHER: u64 = 20;
 /// How often a failing schedule is played again to make it smaller.
 const SHRINKING: u32 = 300;
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests take their length and seed from the environment"
+)]
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     let number = text.parse();
@@ -57,7 +61,7 @@ async fn world() -> World {
 }
 
 async fn played(world: &mut World, name: &str, steps: &[Step]) -> Result<(), String> {
-    let playing = async { Play::begin(world, name).await.to_the_end(steps).await };
+    let playing = async { Play::begin(world, name).await.play(steps).await };
     AssertUnwindSafe(playing)
         .catch_unwind()
         .await

@@ -99,7 +99,7 @@ pub(super) const PAUSES: [Duration; 5] = [
     Duration::from_secs(6),
     Duration::from_secs(65),
     Duration::from_secs(130),
-    Duration::from_secs(11 * 60),
+    Duration::from_mins(11),
 ];
 
 fn step() -> impl Strategy<Value = Step> {

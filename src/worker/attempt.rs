@@ -1,0 +1,273 @@
+//! One attempt: from a claim to its settlement.
+//!
+//! An attempt that panics is settled like one that failed. One whose process died is not settled at all: its lease runs out,
+//! and the ledger counts a crash. Whose fault a crash was nobody can tell while several rows were in hand, so a row that saw
+//! two is worked alone from then on, and only what happens to it there speaks against it.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
+use jiff::Timestamp;
+use tokio::sync::{RwLockReadGuard, RwLockWriteGuard};
+
+use super::{
+    Worked, Worker, backoff, budget, log,
+    settle::{self, Around},
+};
+use crate::{
+    breaker::{CRISP, DEFINITION},
+    identity::Trust,
+    ids::{SessionId, UserKey},
+    ledger::{
+        Claim, ConversationMirror, Outcome as Settling, Settled, Settlement, WorkKind, Write,
+    },
+    reconcile::{Outcome, ReconcileError, Reconciled, Run},
+    telemetry::metrics::WorkLabels,
+};
+
+/// From so many crashes on a row is worked alone.
+const SUSPECT: u32 = 2;
+
+/// Held while a row is worked.
+enum Place<'worker> {
+    Shared {
+        _guard: RwLockReadGuard<'worker, ()>,
+    },
+    Alone {
+        _guard: RwLockWriteGuard<'worker, ()>,
+    },
+}
+
+impl Worker {
+    /// Works one claim to its settlement.
+    pub async fn work(&self, claim: Claim) -> Worked {
+        let started = self.clock.now();
+        let Some(_place) = self.place(&claim).await else {
+            return Worked {
+                outcome: "lease_lost",
+                ..Worked::default()
+            };
+        };
+        let ended = match budget::admits(&self.ledger, self.settings.quota, &claim, started).await {
+            Ok(true) => self.refresh(&claim).await,
+            Ok(false) => self.put_off(&claim, started).await,
+            Err(error) => Worked::unsettled(&error),
+        };
+        let duration = self.clock.now().duration_since(started).unsigned_abs();
+        self.metrics
+            .work
+            .get_or_create(&WorkLabels {
+                kind: claim.kind.as_str(),
+                outcome: ended.outcome,
+            })
+            .inc();
+        self.log(&claim, &ended, duration);
+        ended
+    }
+
+    /// Waits for a place to work the row in. `None`: its lease was lost meanwhile.
+    async fn place(&self, claim: &Claim) -> Option<Place<'_>> {
+        if claim.crashes < SUSPECT
+            && let Ok(guard) = self.alone.try_read()
+        {
+            return Some(Place::Shared { _guard: guard });
+        }
+        let place = if claim.crashes < SUSPECT {
+            Place::Shared {
+                _guard: self.alone.read().await,
+            }
+        } else {
+            Place::Alone {
+                _guard: self.alone.write().await,
+            }
+        };
+        // The wait used up some of the lease.
+        let held = self
+            .ledger
+            .extend(claim, self.settings.lease, self.clock.now())
+            .await;
+        match held {
+            Ok(true) => Some(place),
+            Ok(false) => None,
+            Err(error) => {
+                log::fault(&error);
+                None
+            }
+        }
+    }
+
+    async fn refresh(&self, claim: &Claim) -> Worked {
+        let mut run = self.reconciler.run(claim.clone(), self.clock.clone());
+        let deadline = self
+            .settings
+            .lease
+            .saturating_sub(self.settings.call_timeout);
+        let working = tokio::time::timeout(
+            deadline,
+            AssertUnwindSafe(self.reconcile(&mut run, claim)).catch_unwind(),
+        );
+        let result = match working.await {
+            Ok(Ok(result)) => result,
+            // Not the panic's own words: they may hold a value.
+            Ok(Err(_panic)) => Err(ReconcileError::Panicked),
+            // The request in flight is dropped with the future; what became of it is in doubt.
+            Err(_elapsed) => Err(ReconcileError::Deadline),
+        };
+        self.judge_definition(&result);
+        self.settle(claim, run, result).await
+    }
+
+    /// The day's quota is kept for what matters more: the row stays, and spends no attempt.
+    async fn put_off(&self, claim: &Claim, now: Timestamp) -> Worked {
+        let at = now
+            .checked_add(self.settings.probe_every)
+            .unwrap_or(Timestamp::MAX);
+        let settlement = Settlement::of(Settling::Again { at });
+        match self.ledger.settle(claim, settlement, now).await {
+            Ok(_) => Worked {
+                outcome: "over_quota",
+                error: Some(
+                    "the day's quota is kept for what matters more\nhint: `crisp.daily_quota` says how much Crisp grants"
+                        .to_owned(),
+                ),
+                again_at: Some(at),
+                ..Worked::default()
+            },
+            Err(error) => Worked::unsettled(&error),
+        }
+    }
+
+    async fn reconcile(&self, run: &mut Run, claim: &Claim) -> Result<Reconciled, ReconcileError> {
+        match claim.kind {
+            WorkKind::Conversation => match SessionId::parse(&claim.key) {
+                Ok(session) => {
+                    self.reconciler
+                        .conversation(run, &claim.website, &session)
+                        .await
+                }
+                Err(_) => Ok(Reconciled::default()),
+            },
+            WorkKind::Person => match UserKey::parse(&claim.key) {
+                Ok(key) => self.reconciler.person(run, &claim.website, &key).await,
+                Err(_) => Ok(Reconciled::default()),
+            },
+            // Nothing enqueues these yet; a row that is there all the same is done.
+            WorkKind::Sweep | WorkKind::Gap | WorkKind::Prune => Ok(Reconciled::default()),
+        }
+    }
+
+    async fn settle(
+        &self,
+        claim: &Claim,
+        run: Run,
+        result: Result<Reconciled, ReconcileError>,
+    ) -> Worked {
+        let now = self.clock.now();
+        let around = self.around(&result);
+        let mut verdict = settle::verdict(
+            claim,
+            result,
+            &self.settings,
+            around,
+            now,
+            backoff::jitter(),
+        );
+        if verdict.in_doubt {
+            verdict.writes.extend(self.doubt(claim).await);
+        }
+        let calls = run.calls();
+        let worked = Worked {
+            outcome: verdict.word,
+            error: verdict.error.clone(),
+            changed: run.trace.changed_names(),
+            calls: calls.len(),
+            user: run.user.clone(),
+            trust: run.trust.map(Trust::as_str),
+            reason: run.trace.facts.join("; "),
+            again_at: match &verdict.settling {
+                Settling::Retry { at, .. } | Settling::Wait { at, .. } => Some(*at),
+                Settling::PauseToken { until, .. } | Settling::PauseWebsite { until, .. } => {
+                    Some(*until)
+                }
+                _ => None,
+            },
+        };
+        let mut counted = settle::count(&calls);
+        if run.trust == Some(Trust::Unproven) && !calls.is_empty() {
+            counted.push((
+                budget::UNPROVEN,
+                u32::try_from(calls.len()).unwrap_or(u32::MAX),
+            ));
+        }
+        let settlement = Settlement {
+            outcome: verdict.settling.clone(),
+            writes: verdict.writes,
+            trace: Some(run.into_trace(verdict.word, verdict.error)),
+            calls: counted,
+        };
+        match self.ledger.settle(claim, settlement, now).await {
+            Ok(Settled::Written) => {
+                log::announce(claim, &verdict.settling, worked.error.as_deref());
+                worked
+            }
+            Ok(Settled::LeaseLost) => Worked {
+                outcome: "lease_lost",
+                ..worked
+            },
+            Err(error) => Worked::unsettled(&error),
+        }
+    }
+
+    /// A definition that fits no row is everybody's fault, one that does not fit this row is the row's.
+    fn judge_definition(&self, result: &Result<Reconciled, ReconcileError>) {
+        let definition = self.breakers.of(DEFINITION);
+        let failed = match result {
+            Ok(reconciled) => reconciled.owed.as_ref(),
+            Err(error) => Some(error),
+        };
+        match (failed, result) {
+            (Some(error @ (ReconcileError::Evaluate(_) | ReconcileError::Rule(_))), _) => {
+                definition.failed(&settle::told(error));
+            }
+            (
+                None,
+                Ok(Reconciled {
+                    outcome: Outcome::Unchanged | Outcome::Patched | Outcome::WouldPatch,
+                    ..
+                }),
+            ) => definition.succeeded(),
+            _ => {}
+        }
+    }
+
+    /// How the thing stands that a run failed on.
+    fn around(&self, result: &Result<Reconciled, ReconcileError>) -> Around {
+        let error = match result {
+            Ok(reconciled) => reconciled.owed.as_ref(),
+            Err(error) => Some(error),
+        };
+        let Some(name) = error.and_then(ReconcileError::breaker) else {
+            return Around::default();
+        };
+        Around {
+            failures_in_a_row: self.breakers.failures_in_a_row(&name),
+            outage: self.breakers.outage(&name),
+            is_gated: name == CRISP,
+        }
+    }
+
+    /// A write may have been applied though nobody said so: the mirror must not conclude anything from what it holds.
+    async fn doubt(&self, claim: &Claim) -> Option<Write> {
+        let website = claim.website.clone();
+        if claim.kind != WorkKind::Conversation {
+            let user_key = UserKey::parse(&claim.key).ok()?;
+            return Some(Write::AssertContact { website, user_key });
+        }
+        let session = SessionId::parse(&claim.key).ok()?;
+        let mirror = self.ledger.conversation(&website, &session).await.ok()??;
+        Some(Write::Conversation(ConversationMirror {
+            dirty: true,
+            ..mirror
+        }))
+    }
+}
