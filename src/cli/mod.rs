@@ -15,7 +15,7 @@ mod reconcile;
 mod sandbox;
 mod serve;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
@@ -105,6 +105,8 @@ pub fn run() -> ExitCode {
         }
     };
     let ended = runtime.block_on(dispatch(arguments.command));
+    // What still runs may have something to say until the runtime is gone.
+    runtime.shutdown_timeout(Duration::from_secs(1));
     telemetry::flush();
     match ended {
         Ok(Ended::Well) => ExitCode::SUCCESS,

@@ -236,6 +236,13 @@ pub enum Write {
         /// The user.
         user_key: UserKey,
     },
+    /// What the mirror holds of these conversations may be wrong: Crisp is read before anything is concluded.
+    Doubt {
+        /// Whose.
+        website: WebsiteId,
+        /// Which.
+        sessions: Vec<SessionId>,
+    },
     /// Names that are ours from now on.
     Own(Vec<OwnedName>),
     /// A verified conversation was seen.

@@ -74,7 +74,16 @@ impl Reconciler {
         if let Ok(edges) = serde_json::to_value(&found.edges) {
             mirror.edges = edges;
         }
-        let mut outbox = self.remembered(website, mirror, gap).await?;
+        let mut outbox = match self.remembered(website, mirror, gap).await {
+            Ok(outbox) => outbox,
+            // As above.
+            Err(error) => {
+                return Ok(EventsDone {
+                    owed: Some(error),
+                    ..EventsDone::default()
+                });
+            }
+        };
         if outbox.watermarks.is_empty() && !found.occurrences.is_empty() {
             run.trace
                 .fact("lifecycle events are not armed: none is recorded");

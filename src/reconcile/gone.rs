@@ -14,6 +14,8 @@ use crate::{
 
 /// How much later the second look is.
 const LOOK_TWICE: SignedDuration = SignedDuration::from_mins(10);
+/// How long the first look counts. Whoever was there in between is missed anew.
+const MARK_LAPSES: SignedDuration = SignedDuration::from_hours(1);
 /// Why a row waits for the second look.
 const MISSING: &str = "user_missing";
 /// Why a row is set aside after it.
@@ -34,7 +36,10 @@ impl Reconciler {
         let mut outbox = self.remembered(website, mirror, None).await?;
         let rows: Vec<OutboxRow> = outbox.rows.values().cloned().collect();
         for row in rows {
-            let is_known_missing = row.reason == MISSING;
+            let is_known_missing = row.reason == MISSING
+                && row
+                    .not_before
+                    .is_some_and(|at| run.now < after(at, MARK_LAPSES));
             let is_over = row.not_before.is_none_or(|at| at <= run.now);
             let quiet_at = after(row.attempted_at.unwrap_or(row.due_at), self.rules.quiet());
             let (state, until) = match row.state {

@@ -39,6 +39,18 @@ impl QueryName {
     }
 }
 
+impl QueryName {
+    /// The breaker of the query.
+    pub(super) fn breaker(&self) -> String {
+        self.path().join(".")
+    }
+
+    /// What counts the look-ups with it that failed over a value.
+    pub(super) fn counter_of_values(&self) -> String {
+        format!("{}.values", self.breaker())
+    }
+}
+
 impl fmt::Display for QueryName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "`{}`", self.path().join("."))
@@ -130,8 +142,20 @@ impl UsersError {
                 Some(crate::breaker::USERS.to_owned())
             }
             Self::Waits { breaker } => Some(breaker.clone()),
-            Self::Query { query, .. } | Self::Decode { query, .. } => Some(query.path().join(".")),
+            Self::Query { query, .. } | Self::Decode { query, .. } if self.is_over_a_value() => {
+                Some(query.counter_of_values())
+            }
+            Self::Query { query, .. } | Self::Decode { query, .. } => Some(query.breaker()),
             Self::Config { .. } => None,
+        }
+    }
+
+    /// Whether one value was at fault, of the row or of the look-up, and not the query: it may work for everybody else.
+    pub(super) fn is_over_a_value(&self) -> bool {
+        match self {
+            Self::Decode { .. } => true,
+            Self::Query { refusal, .. } => refusal.as_ref().is_some_and(Refusal::is_over_a_value),
+            _ => false,
         }
     }
 
@@ -184,6 +208,14 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// SQLSTATE's class 22, and MySQL's numbers for texts that a column or its encoding cannot hold.
+    fn is_over_a_value(&self) -> bool {
+        self.code.as_deref().is_some_and(|code| {
+            (code.len() == 5 && code.starts_with("22"))
+                || ["1267", "1300", "1366", "1690", "3988"].contains(&code)
+        })
+    }
+
     fn hint(&self) -> Option<&'static str> {
         // MySQL 8 hands its key out in the clear; the driver is built without the library for that.
         if self.message.contains("RSA auth backend") {

@@ -29,6 +29,8 @@ pub(super) struct Statement {
     /// What the server said last. Dropped when it no longer fits: tables change while we run.
     description: RwLock<Option<Arc<Description>>>,
     pub(super) breaker: Option<Breaker>,
+    /// The counter of look-ups that failed over a value. Nobody asks it for leave: such a query works for everybody else.
+    values: Option<Breaker>,
 }
 
 /// What a server says of a query before it runs.
@@ -85,23 +87,30 @@ impl Statement {
             rows,
             description: RwLock::default(),
             breaker: None,
+            values: None,
         })
     }
 
     /// With the breaker of this query.
     pub(super) fn guarded(mut self, breakers: Option<&Breakers>) -> Self {
-        self.breaker = breakers.map(|breakers| breakers.of(&self.name.path().join(".")));
+        self.breaker = breakers.map(|breakers| breakers.of(&self.name.breaker()));
+        self.values = breakers.map(|breakers| breakers.of(&self.name.counter_of_values()));
         self
     }
 
     /// Tells the query's breaker what came of a look-up with it. A database that did not answer says nothing of the query.
     pub(super) fn judged<T>(&self, result: Result<T, UsersError>) -> Result<T, UsersError> {
-        if let Some(breaker) = &self.breaker {
+        if let (Some(breaker), Some(values)) = (&self.breaker, &self.values) {
             match &result {
-                Ok(_) => breaker.succeeded(),
-                Err(error @ (UsersError::Query { .. } | UsersError::Decode { .. })) => {
-                    breaker.failed(&error.told());
+                Ok(_) => {
+                    breaker.succeeded();
+                    values.succeeded();
                 }
+                Err(error) if error.is_over_a_value() => {
+                    breaker.succeeded();
+                    values.failed(&error.told());
+                }
+                Err(error @ UsersError::Query { .. }) => breaker.failed(&error.told()),
                 Err(_) => {}
             }
         }

@@ -4,7 +4,7 @@
 //! and the ledger counts a crash. Whose fault a crash was nobody can tell while several rows were in hand, so a row that saw
 //! two is worked alone from then on, and only what happens to it there speaks against it.
 
-use std::panic::AssertUnwindSafe;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
@@ -18,9 +18,7 @@ use crate::{
     breaker::{CRISP, DEFINITION},
     identity::Trust,
     ids::{SessionId, UserKey},
-    ledger::{
-        Claim, ConversationMirror, Outcome as Settling, Settled, Settlement, WorkKind, Write,
-    },
+    ledger::{Claim, LedgerError, Outcome as Settling, Settled, Settlement, WorkKind, Write},
     reconcile::{Outcome, ReconcileError, Reconciled, Run},
     telemetry::metrics::WorkLabels,
 };
@@ -43,10 +41,12 @@ impl Worker {
     pub async fn work(&self, claim: Claim) -> Worked {
         let started = self.clock.now();
         let Some(_place) = self.place(&claim).await else {
-            return Worked {
+            let lost = Worked {
                 outcome: "lease_lost",
                 ..Worked::default()
             };
+            self.log(&claim, &lost, Duration::ZERO);
+            return lost;
         };
         let ended = match budget::admits(&self.ledger, self.settings.quota, &claim, started).await {
             Ok(true) => self.refresh(&claim).await,
@@ -72,26 +72,33 @@ impl Worker {
         {
             return Some(Place::Shared { _guard: guard });
         }
-        let place = if claim.crashes < SUSPECT {
-            Place::Shared {
-                _guard: self.alone.read().await,
-            }
-        } else {
-            Place::Alone {
-                _guard: self.alone.write().await,
+        let waiting = async {
+            if claim.crashes < SUSPECT {
+                Place::Shared {
+                    _guard: self.alone.read().await,
+                }
+            } else {
+                Place::Alone {
+                    _guard: self.alone.write().await,
+                }
             }
         };
-        // The wait used up some of the lease.
-        let held = self
-            .ledger
-            .extend(claim, self.settings.lease, self.clock.now())
-            .await;
-        match held {
-            Ok(true) => Some(place),
-            Ok(false) => None,
-            Err(error) => {
-                log::fault(&error);
-                None
+        let mut waiting = std::pin::pin!(waiting);
+        loop {
+            let turn = tokio::time::timeout(self.settings.lease / 3, &mut waiting).await;
+            // The wait uses up the lease. Should it run out here, that would count as a crash of a row that did nothing.
+            let held = self
+                .ledger
+                .extend(claim, self.settings.lease, self.clock.now())
+                .await;
+            match (held, turn) {
+                (Ok(true), Ok(place)) => return Some(place),
+                (Ok(true), Err(_elapsed)) => {}
+                (Ok(false), _) => return None,
+                (Err(error), _) => {
+                    log::fault(&error);
+                    return None;
+                }
             }
         }
     }
@@ -173,7 +180,7 @@ impl Worker {
             backoff::jitter(),
         );
         if verdict.in_doubt {
-            verdict.writes.extend(self.doubt(claim).await);
+            verdict.writes.extend(Self::doubt(claim));
         }
         let calls = run.calls();
         let worked = Worked {
@@ -214,7 +221,24 @@ impl Worker {
                 outcome: "lease_lost",
                 ..worked
             },
-            Err(error) => Worked::unsettled(&error),
+            Err(error) => {
+                self.give_back(claim, &error).await;
+                Worked::unsettled(&error)
+            }
+        }
+    }
+
+    /// The ledger did not take a result: that is no crash of the row. A ledger without room for a result may have room for
+    /// this; if not, the lease runs out.
+    async fn give_back(&self, claim: &Claim, error: &LedgerError) {
+        let now = self.clock.now();
+        let wait = self.settings.retry.without_end(claim.attempt, 1.0);
+        let settlement = Settlement::of(Settling::Retry {
+            at: now.checked_add(wait).unwrap_or(Timestamp::MAX),
+            error: error.to_string(),
+        });
+        if let Err(error) = self.ledger.settle(claim, settlement, now).await {
+            log::fault(&error);
         }
     }
 
@@ -257,17 +281,16 @@ impl Worker {
     }
 
     /// A write may have been applied though nobody said so: the mirror must not conclude anything from what it holds.
-    async fn doubt(&self, claim: &Claim) -> Option<Write> {
+    fn doubt(claim: &Claim) -> Option<Write> {
         let website = claim.website.clone();
         if claim.kind != WorkKind::Conversation {
             let user_key = UserKey::parse(&claim.key).ok()?;
             return Some(Write::AssertContact { website, user_key });
         }
         let session = SessionId::parse(&claim.key).ok()?;
-        let mirror = self.ledger.conversation(&website, &session).await.ok()??;
-        Some(Write::Conversation(ConversationMirror {
-            dirty: true,
-            ..mirror
-        }))
+        Some(Write::Doubt {
+            website,
+            sessions: vec![session],
+        })
     }
 }

@@ -9,8 +9,8 @@ use crate::breaker::Outage;
 
 /// Exponential growth with full jitter: the wait before attempt n + 1 is a random share of `base · 2^(n-1)`, capped.
 ///
-/// With the defaults the caps are 1 s, 2 s, 4 s, 8 s … 5 min, and twelve attempts span about twenty minutes on average:
-/// long enough for a database fail-over, short enough that an agent's chat is still open.
+/// With the defaults the caps are 1 s, 2 s, 4 s, 8 s … 5 min, and twelve attempts span about ten minutes on average: long
+/// enough for what concerns one row to pass. What concerns everybody spends no attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// The cap of the first wait.
@@ -58,13 +58,26 @@ impl RetryPolicy {
         let floor = asked_for.unwrap_or_default().min(self.longest);
         AfterFailure::RetryIn(wait.max(floor))
     }
+
+    /// The wait before the next of attempts that never end.
+    pub(super) fn without_end(&self, attempt: u32, jitter: f64) -> Duration {
+        match self.after_failure(attempt, None, jitter) {
+            AfterFailure::RetryIn(wait) => wait,
+            AfterFailure::Bury => self.longest,
+        }
+    }
 }
 
 /// When a row that met an outage looks again: after the next probe, and the later, the longer the outage lasts. Rows that
-/// each look at what is down every minute are a load of their own, and at the end they must not all come at once.
-pub(super) fn after_outage(outage: Outage, now: Timestamp, jitter: f64) -> Timestamp {
+/// each look at what is down every minute are a load of their own, and at the end they must not all come at once. Those of
+/// the first priority have somebody in front of them who waits.
+pub(super) fn after_outage(outage: Outage, priority: u8, now: Timestamp, jitter: f64) -> Timestamp {
     let lasted = Duration::try_from(now.duration_since(outage.since)).unwrap_or_default();
-    let spread = (lasted / 4).clamp(SPREAD_MIN, SPREAD_MAX);
+    let spread = if priority == 0 {
+        SPREAD_MIN
+    } else {
+        (lasted / 4).clamp(SPREAD_MIN, SPREAD_MAX)
+    };
     let probe = outage.until.max(now);
     probe
         .checked_add(spread.mul_f64(jitter.clamp(0.0, 1.0)))
@@ -73,7 +86,7 @@ pub(super) fn after_outage(outage: Outage, now: Timestamp, jitter: f64) -> Times
 
 const SPREAD_MIN: Duration = Duration::from_secs(2);
 /// Nobody waits longer for an outage that is over.
-const SPREAD_MAX: Duration = Duration::from_mins(10);
+const SPREAD_MAX: Duration = Duration::from_mins(3);
 
 /// How long a row waits for something that failed, while nobody knows yet whether it is down: half a second, and twice as
 /// long with every failure. Half of it is chance.

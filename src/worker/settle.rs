@@ -81,12 +81,19 @@ pub(super) fn verdict(
         at,
         error: told.clone(),
     };
-    let settling = match (error.disposition(), around.outage) {
-        (Disposition::Retry { .. } | Disposition::Wait, Some(outage)) => wait(if around.is_gated {
+    let over = |outage: Outage| {
+        if around.is_gated {
             outage.until
         } else {
-            after_outage(outage, now, jitter)
-        }),
+            after_outage(outage, claim.priority, now, jitter)
+        }
+    };
+    let settling = match (error.disposition(), around.outage) {
+        (Disposition::Retry { after }, Some(outage)) => {
+            let asked_for = after.unwrap_or_default().min(settings.retry.longest);
+            wait(over(outage).max(later(now, asked_for)))
+        }
+        (Disposition::Wait, Some(outage)) => wait(over(outage)),
         (Disposition::Retry { after }, None) => {
             match settings.retry.after_failure(claim.attempt, after, jitter) {
                 AfterFailure::RetryIn(wait) => Settling::Retry {
@@ -101,6 +108,11 @@ pub(super) fn verdict(
                 },
             }
         }
+        // Nobody counts such failures but the row, so its own attempts space them; they do not end it.
+        (Disposition::Wait, None) if around.failures_in_a_row == 0 => Settling::Retry {
+            at: later(now, settings.retry.without_end(claim.attempt, jitter)),
+            error: told.clone(),
+        },
         (Disposition::Wait, None) => wait(later(now, soon(around.failures_in_a_row, jitter))),
         (Disposition::PauseToken { after, reason }, _) => Settling::PauseToken {
             until: later(now, after.unwrap_or(settings.probe_every)),
@@ -122,12 +134,20 @@ pub(super) fn verdict(
             error: told.clone(),
         },
     };
+    // An accident is told of as one; in an outage the breaker has told already.
+    let word = match &settling {
+        Settling::Wait { .. } if around.outage.is_none() => "retry",
+        settling => settling.as_str(),
+    };
+    let settling = match settling {
+        // The next run has to know that a write of an earlier one may still land.
+        Settling::Wait { at, error } if in_doubt && claim.attempt == 1 => {
+            Settling::Retry { at, error }
+        }
+        settling => settling,
+    };
     Verdict {
-        // An accident is told of as one; in an outage the breaker has told already.
-        word: match &settling {
-            Settling::Wait { .. } if around.outage.is_none() => "retry",
-            settling => settling.as_str(),
-        },
+        word,
         settling,
         writes: reconciled.writes,
         error: Some(told),
@@ -165,4 +185,69 @@ pub(super) fn count(purposes: &[&'static str]) -> Vec<(&'static str, u32)> {
         *counts.entry(*purpose).or_insert(0) += 1;
     }
     counts.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        ids::WebsiteId,
+        ledger::{LedgerError, Trigger, WorkKind},
+    };
+
+    use super::*;
+
+    fn claim(attempt: u32) -> Claim {
+        Claim {
+            kind: WorkKind::Conversation,
+            website: WebsiteId::parse("8c842203-7ed8-4e29-a608-7cf78a7d2fcc").expect("an id"),
+            key: "session_5d0f6f1e-3c1b-4a3e-8a57-9f1f0a1b2c3d".to_owned(),
+            generation: 1,
+            token: String::new(),
+            attempt,
+            crashes: 0,
+            trigger: Trigger::MessageSend,
+            priority: 1,
+            first_triggered_at: Timestamp::UNIX_EPOCH,
+            lease_until: Timestamp::UNIX_EPOCH,
+            probe: false,
+        }
+    }
+
+    fn decided(attempt: u32, error: ReconcileError, around: Around) -> Verdict {
+        let settings = WorkerSettings::default();
+        let now = Timestamp::UNIX_EPOCH;
+        verdict(&claim(attempt), Err(error), &settings, around, now, 1.0)
+    }
+
+    #[test]
+    fn a_fault_of_the_ledger_that_stays_is_looked_at_ever_more_rarely_and_never_buried() {
+        for (attempt, seconds) in [(1, 1), (4, 8), (11, 300), (12, 300), (400, 300)] {
+            let decided = decided(attempt, LedgerError::Closed.into(), Around::default());
+            let Settling::Retry { at, .. } = decided.settling else {
+                panic!("attempt {attempt}: {decided:?}")
+            };
+            assert_eq!(at.as_second(), seconds, "attempt {attempt}");
+        }
+    }
+
+    #[test]
+    fn that_a_write_may_still_land_is_known_to_the_next_run_also_in_an_outage() {
+        let until = Timestamp::from_second(60).expect("an instant");
+        let around = Around {
+            failures_in_a_row: 9,
+            outage: Some(Outage {
+                since: Timestamp::UNIX_EPOCH,
+                until,
+            }),
+            is_gated: true,
+        };
+        let first = decided(1, ReconcileError::Deadline, around);
+        assert!(
+            matches!(first.settling, Settling::Retry { .. }),
+            "{first:?}"
+        );
+        assert_eq!(first.word, "waits", "one line about the outage is enough");
+        let later = decided(2, ReconcileError::Deadline, around);
+        assert!(matches!(later.settling, Settling::Wait { .. }), "{later:?}");
+    }
 }

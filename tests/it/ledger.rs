@@ -1090,6 +1090,26 @@ async fn two_equal_corrections_in_a_row_make_crisps_form_ours() {
 }
 
 #[tokio::test]
+async fn a_correction_that_failed_is_no_correction() {
+    let home = Home::new().await;
+    home.written("a", layer("pro"), at(0)).await;
+    let doubt = || Write::Doubt {
+        website: website(),
+        sessions: vec![session("a")],
+    };
+    for second in [10, 20, 30, 40] {
+        home.effect(held("a", json!({"plan": "forged"})), secs(second))
+            .await;
+        assert!(home.row("a").await.is_pending(), "after {second} s");
+        let claim = home.claim(secs(second)).await;
+        home.write(&claim, Outcome::Done, vec![doubt()], secs(second))
+            .await;
+        assert!(home.mirror("a").await.dirty);
+    }
+    assert_eq!(home.mirror("a").await.crisp_form, None);
+}
+
+#[tokio::test]
 async fn the_echo_of_the_work_under_way_is_judged_when_it_is_settled() {
     let home = Home::new().await;
     home.written("a", layer("free"), at(0)).await;

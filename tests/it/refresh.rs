@@ -209,6 +209,23 @@ async fn after_two_equal_corrections_the_form_is_accepted() {
     world.finish().await;
 }
 
+/// A row without a key cannot be read, however often it is looked up. That is no fault of the query.
+#[tokio::test]
+async fn a_row_that_cannot_be_read_stops_nobody_elses_look_ups() {
+    let mut world = World::start().await;
+    world.add_user("", BEN).await;
+    let unreadable = world.open(OpenChat::by(BEN).proven()).await;
+    world.pass(Duration::from_mins(2)).await;
+    let row = world.work(WorkKind::Conversation, &unreadable).await;
+    assert!(row.is_some_and(|row| row.is_pending()), "it is tried again");
+    let (mut world, session) = ada_chats(world).await;
+    assert_eq!(world.data(&session, "plan"), "pro");
+    assert_eq!(world.data(&session, "context_state"), "");
+    world.change_user("", "id = 'u2'").await;
+    world.pass(Duration::from_hours(1)).await;
+    world.finish().await;
+}
+
 #[tokio::test]
 async fn while_the_database_is_away_the_context_is_marked_as_stale_and_then_refreshed() {
     let (mut world, session) = ada_chats(World::start().await).await;

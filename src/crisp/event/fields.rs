@@ -172,16 +172,16 @@ impl<'a> Fields<'a> {
             .map(Cow::into_owned)
     }
 
-    /// Every field that can be read as a value. What nests too deep or counts too far is no value of ours.
+    /// Every field that can be read as a value. What nests too deep or counts too far is no value of ours. Of a name that
+    /// occurs twice the last one counts, readable or not.
     pub(super) fn values(&self) -> Map<String, Json> {
-        self.0
-            .iter()
-            .filter_map(|(key, value)| {
-                Some((
-                    key.clone().into_owned(),
-                    serde_json::from_str(value.get()).ok()?,
-                ))
-            })
-            .collect()
+        let mut values = Map::new();
+        for (key, value) in &self.0 {
+            match serde_json::from_str(value.get()) {
+                Ok(value) => drop(values.insert(key.clone().into_owned(), value)),
+                Err(_) => drop(values.remove(&**key)),
+            }
+        }
+        values
     }
 }

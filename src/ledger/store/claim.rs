@@ -139,6 +139,9 @@ async fn candidates(
         return Ok(taken);
     }
     for website in &state.probes {
+        if i64::try_from(taken.len()).is_ok_and(|taken| taken >= limit) {
+            break;
+        }
         let probe = Selection {
             calling: Some(true),
             without: &[],

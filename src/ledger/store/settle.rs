@@ -280,6 +280,11 @@ async fn write(
                 subject,
                 instant,
             } => outbox::raise(tx, website, user_key, event, subject, *instant).await?,
+            Write::Doubt { website, sessions } => {
+                for session in sessions {
+                    mirror::dirty(tx, website.as_str(), session.as_str()).await?;
+                }
+            }
             Write::Own(names) => mirror::own(tx, names).await?,
             Write::AssertContact { website, user_key } => {
                 mirror::assert_contact(tx, website, user_key).await?;
