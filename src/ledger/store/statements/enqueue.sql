@@ -1,6 +1,8 @@
 -- Folds triggers into their rows. The single values: now, the urgent runs per window, the window, and how long a dead row
 -- stays dead after a revival.
 -- One statement for many rows: each trigger is joined with its row as it was, and the new row is computed whole.
+-- A run that is planned, has not begun and comes early enough covers the trigger already: then nothing is written. Whoever
+-- claims that run reads Crisp and the app's database later than this statement looked, and so sees what was told here.
 WITH asked (kind, website, key, triggers, priority, trigger, debounce, urgent_at, normal_at, fresh, timer_at)
 AS MATERIALIZED ({rows}),
 met AS (
@@ -10,6 +12,7 @@ met AS (
            old.trigger AS old_trigger, old.priority AS old_priority,
            old.first_triggered_at AS old_first, old.fresh_ms AS old_fresh, old.done_at,
            old.urgent_since, old.urgent_count, old.dead_at AS old_dead_at, old.revived_at AS old_revived_at,
+           old.lease_token IS NOT NULL AS leased,
            -- Leased, and triggered since it was claimed.
            coalesce(old.lease_token IS NOT NULL AND old.want_gen > old.claimed_gen, FALSE) AS waits_for_lease,
            -- A run is already planned that has not begun.
@@ -58,7 +61,7 @@ SELECT kind, website, key,
        CASE WHEN revives THEN NULL ELSE old_dead_at END,
        CASE WHEN revives THEN {now} ELSE old_revived_at END
 FROM judged
-WHERE true
+WHERE NOT (planned AND NOT leased AND old_run_at <= next_run AND old_priority <= priority AND old_first <= first)
 ON CONFLICT (kind, website, key) DO UPDATE SET
     want_gen = excluded.want_gen,
     run_at = excluded.run_at,
