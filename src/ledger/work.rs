@@ -1,7 +1,8 @@
 //! Work: one row per (kind, website, key), its triggers, and how an attempt ends.
 //!
-//! A trigger raises a generation, so that ten webhooks are one refresh. A claim hands a row out for a time under a token;
-//! only who holds the token may settle it. Nothing here knows how the rows are stored.
+//! A trigger raises a generation, so that ten webhooks are one refresh; one that a planned run covers changes nothing. A
+//! claim hands a row out for a time under a token; only who holds the token may settle it. Nothing here knows how the rows
+//! are stored.
 
 use std::{fmt, time::Duration};
 

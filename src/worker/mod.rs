@@ -153,8 +153,10 @@ impl Worker {
         let claimed = self.claim_into(&mut working).await?;
         while working.join_next().await.is_some() {}
         Ok(match claimed {
-            Claimed::Rows(rows) => Step::Worked(rows),
-            Claimed::Nothing | Claimed::NoRoom | Claimed::Held { .. } => Step::Idle,
+            Claimed::Rows { count, .. } => Step::Worked(count),
+            Claimed::Nothing | Claimed::NotYet { .. } | Claimed::NoRoom | Claimed::Held { .. } => {
+                Step::Idle
+            }
         })
     }
 
@@ -197,16 +199,29 @@ impl Worker {
                 worked
             });
         }
-        Ok(Claimed::Rows(count))
+        Ok(Claimed::Rows {
+            count,
+            more: count == usize::try_from(limit).unwrap_or(usize::MAX),
+        })
     }
 }
 
 /// What there was to take.
 enum Claimed {
-    /// So many rows.
-    Rows(usize),
+    /// Rows.
+    Rows {
+        /// So many.
+        count: usize,
+        /// Whether there may be more that are due.
+        more: bool,
+    },
     /// Nothing is due.
     Nothing,
+    /// Nothing was claimed: a look said that nothing is due yet.
+    NotYet {
+        /// How long until something is.
+        wait: Duration,
+    },
     /// As much is in hand as may be.
     NoRoom,
     /// Crisp is down: nothing is taken before then.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::task::JoinSet;
+use tokio::{sync::futures::Notified, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{Claimed, Worker, log};
@@ -17,8 +17,17 @@ const POLL: Duration = Duration::from_secs(10);
 /// After a fault of the ledger the worker does not spin.
 const AFTER_FAULT: Duration = Duration::from_secs(1);
 
+/// A worker that found nothing due does not look again sooner than this for what comes in.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
+
 /// A wait of nothing would spin when the clock and the ledger disagree by a hair.
 const MIN_WAIT: Duration = Duration::from_millis(5);
+
+/// In a flood every commit wakes the worker. It rests first, and looks once at all that came meanwhile.
+async fn gathered(wake: Notified<'_>) {
+    tokio::time::sleep(BETWEEN_LOOKS).await;
+    wake.await;
+}
 
 impl Worker {
     /// Steps and waits until `stop`; then finishes what is in hand. Dropping the future aborts it: leases expire.
@@ -33,12 +42,20 @@ impl Worker {
 
     async fn work_until(&self, stop: CancellationToken) {
         let mut working = JoinSet::new();
+        let mut was_triggered = false;
         while !stop.is_cancelled() {
             // Registered before the table is looked at, so that a trigger in between is not slept through.
             let wake = self.ledger.wake().notified();
-            let (wait, has_room) = match self.claim_into(&mut working).await {
-                Ok(Claimed::Rows(_)) => continue,
-                Ok(Claimed::Nothing) => (self.until_due().await, true),
+            let claimed = match self.not_yet(std::mem::take(&mut was_triggered)).await {
+                Some(wait) => Ok(Claimed::NotYet { wait }),
+                None => self.claim_into(&mut working).await,
+            };
+            let (wait, has_room) = match claimed {
+                Ok(Claimed::Rows { more: true, .. }) => continue,
+                Ok(Claimed::NotYet { wait }) => (wait, true),
+                Ok(Claimed::Rows { more: false, .. } | Claimed::Nothing) => {
+                    (self.until_due().await, true)
+                }
                 // Only an end makes room, whatever else is due or comes in.
                 Ok(Claimed::NoRoom) => (POLL, false),
                 // Nor does anything that comes in make Crisp answer.
@@ -52,7 +69,7 @@ impl Worker {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(ended) = working.join_next(), if !working.is_empty() => log::ended(&ended),
-                () = wake, if has_room => {}
+                () = gathered(wake), if has_room => was_triggered = true,
                 () = tokio::time::sleep(wait) => {}
             }
             // One claim for all that ended meanwhile: each is a commit.
@@ -94,6 +111,16 @@ impl Worker {
 
     fn until(&self, at: Timestamp) -> Duration {
         Duration::try_from(at.duration_since(self.clock.now())).unwrap_or_default()
+    }
+
+    /// How long to wait, if a trigger led to nothing that is due now: many ask for a later run, and to look is cheaper
+    /// than to claim.
+    async fn not_yet(&self, was_triggered: bool) -> Option<Duration> {
+        if !was_triggered {
+            return None;
+        }
+        let wait = self.until_due().await;
+        (wait > MIN_WAIT).then_some(wait)
     }
 
     async fn until_due(&self) -> Duration {

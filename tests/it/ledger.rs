@@ -268,9 +268,11 @@ async fn ten_webhooks_are_one_row() {
     let all = (0..10).map(|_| home.enqueue(message("a", at(0)), at(0)));
     futures_util::future::join_all(all).await;
     let row = home.row("a").await;
-    assert_eq!((row.want_generation, row.done_generation), (10, 0));
+    // How many of them a commit gathers is chance; what comes after the first commit is covered by its run.
+    assert!((1..=10).contains(&row.want_generation), "{row:?}");
+    assert_eq!(row.done_generation, 0);
     let claim = home.claim(at(0)).await;
-    assert_eq!(claim.generation, 10);
+    assert_eq!(claim.generation, row.want_generation);
     home.settle(&claim, Outcome::Done, at(5)).await;
     assert!(home.claims(secs(600)).await.is_empty());
     let deliveries = home
@@ -279,6 +281,50 @@ async fn ten_webhooks_are_one_row() {
         .await
         .expect("a list");
     assert_eq!(deliveries.len(), 10);
+}
+
+#[tokio::test]
+async fn a_planned_run_covers_a_trigger_but_a_running_one_does_not() {
+    let home = Home::new().await;
+    home.enqueue(message("a", at(0)), at(0)).await;
+    let planned = home.row("a").await;
+    home.enqueue(message("a", at(5)), at(5)).await;
+    assert_eq!(home.row("a").await, planned, "nothing is written");
+    let urgent = conversation("a", Trigger::SetOpened, Urgency::Urgent, at(6));
+    home.enqueue(urgent, at(6)).await;
+    let led = home.row("a").await;
+    assert_eq!((led.priority, led.trigger), (0, Trigger::SetOpened));
+
+    let claim = home.claim(at(10)).await;
+    home.enqueue(message("a", at(20)), at(20)).await;
+    let urgent = conversation("a", Trigger::UpdateVerify, Urgency::Urgent, at(21));
+    home.enqueue(urgent, at(21)).await;
+    assert!(home.row("a").await.want_generation > claim.generation);
+    home.settle(&claim, Outcome::Done, at(30)).await;
+    assert_eq!(
+        home.row("a").await.run_at,
+        at(30),
+        "the urgent one does not wait until what was read is old"
+    );
+}
+
+#[tokio::test]
+async fn any_number_of_triggers_is_enqueued_at_once() {
+    // As many as take every size of statement, and the largest more than once.
+    const COUNT: u32 = 2 * 256 + 255;
+    let home = Home::new().await;
+    let triggers = (0..COUNT)
+        .map(|number| message(&format!("{number:04}"), at(i64::from(number))))
+        .collect();
+    home.ledger
+        .enqueue(triggers, at(0))
+        .await
+        .expect("enqueued");
+    for number in 0..COUNT {
+        let row = home.row(&format!("{number:04}")).await;
+        assert_eq!(row.run_at, at(i64::from(number)));
+        assert_eq!(row.want_generation, 1);
+    }
 }
 
 #[tokio::test]

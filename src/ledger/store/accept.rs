@@ -1,9 +1,8 @@
 //! One batch of acceptances: one transaction, one statement per table for what is frequent.
 
-use std::sync::atomic::Ordering;
+use std::sync::{LazyLock, atomic::Ordering};
 
 use jiff::Timestamp;
-use serde::Serialize;
 
 use crate::{
     ids::{PeopleId, SessionId, WebsiteId},
@@ -18,7 +17,7 @@ use super::{
     },
     LedgerError, Store, begin,
     cells::{failed, json, ms},
-    engine::{Transaction, query},
+    engine::{Column, RowsStatement, Transaction, Value, query},
     held::{self, Held},
     mirror, pauses, send,
     work::{Fold, Key, soil},
@@ -26,39 +25,46 @@ use super::{
 
 const WHAT: &str = "commit deliveries";
 
-/// A delivery as the statement takes it.
-#[derive(Serialize)]
-struct Receipt<'a> {
-    at: i64,
-    website: &'a str,
-    event: &'a str,
-    session: Option<&'a str>,
-    people: Option<&'a str>,
-    hook: &'a str,
-    origin: Option<&'a str>,
-    attempt: Option<u32>,
-    signed_at: Option<i64>,
-    event_at: Option<i64>,
-    bytes: u32,
-}
+/// The columns of [`receipt`].
+const RECEIPT: [Column; 11] = [
+    Column::Int,
+    Column::Text,
+    Column::Text,
+    Column::Text,
+    Column::Text,
+    Column::Text,
+    Column::Text,
+    Column::Int,
+    Column::Int,
+    Column::Int,
+    Column::Int,
+];
 
-impl<'a> Receipt<'a> {
-    fn of(acceptance: &'a Acceptance, now: Timestamp) -> Self {
-        let delivery = &acceptance.delivery;
-        Self {
-            at: ms(now),
-            website: delivery.website.as_str(),
-            event: &delivery.event,
-            session: delivery.session.as_ref().map(SessionId::as_str),
-            people: delivery.people.as_ref().map(PeopleId::as_str),
-            hook: delivery.hook,
-            origin: delivery.origin.as_deref(),
-            attempt: delivery.attempt,
-            signed_at: delivery.signed_at.map(ms),
-            event_at: delivery.event_at.map(ms),
-            bytes: delivery.bytes,
-        }
-    }
+static RECEIPTS: LazyLock<RowsStatement> = LazyLock::new(|| {
+    RowsStatement::new(
+        "INSERT INTO deliveries (received_at, website, event, session, people, hook, origin, attempt, signed_at, event_at, \
+           bytes) {rows}",
+        &RECEIPT,
+        &[],
+    )
+});
+
+/// A delivery as the statement takes it.
+fn receipt(acceptance: &Acceptance, now: Timestamp) -> [Value<'_>; 11] {
+    let delivery = &acceptance.delivery;
+    [
+        ms(now).into(),
+        delivery.website.as_str().into(),
+        delivery.event.as_str().into(),
+        delivery.session.as_ref().map(SessionId::as_str).into(),
+        delivery.people.as_ref().map(PeopleId::as_str).into(),
+        delivery.hook.into(),
+        delivery.origin.as_deref().into(),
+        delivery.attempt.map(i64::from).into(),
+        delivery.signed_at.map(ms).into(),
+        delivery.event_at.map(ms).into(),
+        i64::from(delivery.bytes).into(),
+    ]
 }
 
 /// What a batch asks for, gathered so that each table is written once.
@@ -82,26 +88,16 @@ impl Store {
             .max()
             .unwrap_or_default();
         self.seen_at.fetch_max(now, Ordering::SeqCst);
-        let receipts: Vec<_> = batch
-            .iter()
-            .map(|(acceptance, now)| Receipt::of(acceptance, *now))
-            .collect();
-        let receipts = json(&receipts);
+        let mut receipts = Vec::with_capacity(batch.len() * RECEIPT.len());
+        for (acceptance, now) in batch {
+            receipts.extend(receipt(acceptance, *now));
+        }
         let mut writer = self.writer().await?;
         let mut tx = begin(&mut writer, WHAT).await?;
-        query(
-            "INSERT INTO deliveries (received_at, website, event, session, people, hook, origin, attempt, signed_at, \
-               event_at, bytes) \
-             SELECT CAST(value ->> 'at' AS BIGINT), value ->> 'website', value ->> 'event', value ->> 'session', \
-               value ->> 'people', value ->> 'hook', value ->> 'origin', CAST(value ->> 'attempt' AS BIGINT), \
-               CAST(value ->> 'signed_at' AS BIGINT), CAST(value ->> 'event_at' AS BIGINT), \
-               CAST(value ->> 'bytes' AS BIGINT) \
-             FROM json_each($1)",
-        )
-        .bind(receipts)
-        .execute(&mut tx)
-        .await
-        .map_err(failed(WHAT))?;
+        RECEIPTS
+            .execute(&mut tx, receipts, &[])
+            .await
+            .map_err(failed(WHAT))?;
         let mut gathered = Gathered::default();
         for (acceptance, _) in batch {
             for effect in &acceptance.effects {

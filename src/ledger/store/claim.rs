@@ -8,7 +8,10 @@ use uuid::Uuid;
 use crate::{clock::millis, ids::WebsiteId};
 
 use super::{
-    super::work::{Claim, Trigger, WorkKind},
+    super::{
+        quota::PauseScope,
+        work::{Claim, Trigger, WorkKind},
+    },
     LedgerError, LedgerSettings, Store, begin,
     cells::{Cells, failed, json, list, ms, span},
     engine::{Row, Transaction, query},
@@ -57,6 +60,23 @@ struct Selection<'a> {
     limit: i64,
 }
 
+macro_rules! due {
+    ($priorities:literal) => {
+        concat!(
+            "SELECT kind, website, key FROM work \
+             WHERE state = 'ready' AND want_gen > done_gen AND lease_token IS NULL \
+               AND priority IN (",
+            $priorities,
+            ") AND due_at <= $1 \
+               AND kind IN (SELECT value ->> 0 FROM json_each($2)) \
+               AND (kind NOT IN (SELECT value ->> 0 FROM json_each($3)) \
+                    OR website NOT IN (SELECT value ->> 0 FROM json_each($4))) \
+               AND ($5 IS NULL OR website = $5) \
+             ORDER BY priority, due_at LIMIT $6"
+        )
+    };
+}
+
 async fn select(
     tx: &mut Transaction<'_>,
     selection: &Selection<'_>,
@@ -76,25 +96,22 @@ async fn select(
         .filter(|kind| kind.calls_crisp())
         .map(|kind| kind.as_str())
         .collect();
-    let rows = query(
-        "SELECT kind, website, key FROM work \
-         WHERE state = 'ready' AND want_gen > done_gen AND lease_token IS NULL \
-           AND priority IN (0, 1, 2, 3) AND due_at <= $1 \
-           AND kind IN (SELECT value ->> 0 FROM json_each($2)) \
-           AND (kind NOT IN (SELECT value ->> 0 FROM json_each($3)) \
-                OR website NOT IN (SELECT value ->> 0 FROM json_each($4))) \
-           AND ($5 IS NULL OR website = $5) \
-         ORDER BY priority, due_at LIMIT $6",
-    )
-    .bind(now)
-    .bind(list(&kinds))
-    .bind(list(&calling))
-    .bind(list(selection.without))
-    .bind(selection.only)
-    .bind(selection.limit)
-    .fetch_all(tx)
-    .await
-    .map_err(failed("look for due work"))?;
+    // What never calls Crisp is never urgent: what waits for a pause need not be walked past to find it.
+    let statement = if selection.calling == Some(false) {
+        due!("3")
+    } else {
+        due!("0, 1, 2, 3")
+    };
+    let rows = query(statement)
+        .bind(now)
+        .bind(list(&kinds))
+        .bind(list(&calling))
+        .bind(list(selection.without))
+        .bind(selection.only)
+        .bind(selection.limit)
+        .fetch_all(tx)
+        .await
+        .map_err(failed("look for due work"))?;
     rows.iter()
         .map(|row| {
             let cells = Cells::of(row, ROW);
@@ -238,6 +255,18 @@ impl Store {
                UNION ALL SELECT (SELECT due_at FROM work WHERE state = 'ready' AND want_gen > done_gen \
                  AND lease_token IS NULL AND priority = CAST(p.value ->> 0 AS BIGINT) ORDER BY due_at LIMIT 1) \
                FROM json_each('[[0],[1],[2],[3]]') AS p) AS soonest"
+        } else if pauses.iter().all(|pause| pause.scope == PauseScope::Token) {
+            // All that is more urgent than the last calls Crisp, so that here too the first entry speaks for the rest.
+            "SELECT min(at) FROM ( \
+               SELECT min(CASE WHEN lease_until > $2 + $3 THEN $2 ELSE lease_until END) AS at FROM work \
+               WHERE lease_token IS NOT NULL \
+               UNION ALL SELECT (SELECT max(due_at, coalesce((SELECT until FROM pauses WHERE scope = 'token'), 0)) \
+                 FROM work WHERE state = 'ready' AND want_gen > done_gen \
+                 AND lease_token IS NULL AND priority = CAST(p.value ->> 0 AS BIGINT) ORDER BY due_at LIMIT 1) \
+               FROM json_each('[[0],[1],[2]]') AS p \
+               UNION ALL SELECT min(CASE WHEN kind IN (SELECT value ->> 0 FROM json_each($1)) THEN max(due_at, \
+                 coalesce((SELECT until FROM pauses WHERE scope = 'token'), 0)) ELSE due_at END) \
+               FROM work WHERE state = 'ready' AND want_gen > done_gen AND lease_token IS NULL AND priority = 3) AS soonest"
         } else {
             "SELECT min(at) FROM ( \
                SELECT min(CASE WHEN lease_until > $2 + $3 THEN $2 ELSE lease_until END) AS at FROM work \
@@ -275,4 +304,20 @@ pub(super) fn claim(row: &Row) -> Result<Claim, LedgerError> {
         lease_until: cells.instant("lease_until")?,
         probe: cells.flag("probe")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Trigger, WorkKind};
+    use crate::ledger::work::priority;
+
+    #[test]
+    fn the_last_priority_alone_holds_what_never_calls_crisp() {
+        for kind in WorkKind::ALL {
+            for trigger in Trigger::ALL {
+                let last = priority(*kind, *trigger) == 3;
+                assert!(last || kind.calls_crisp(), "{kind} {trigger}");
+            }
+        }
+    }
 }

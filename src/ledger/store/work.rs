@@ -1,9 +1,8 @@
 //! Work rows: folding triggers in, reviving, reading.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use jiff::Timestamp;
-use serde::Serialize;
 
 use crate::ids::WebsiteId;
 
@@ -11,7 +10,7 @@ use super::{
     super::work::{Enqueue, Trigger, Urgency, WorkKind, WorkRow, WorkState, priority},
     LedgerError, LedgerSettings, Store, begin,
     cells::{Cells, failed, json, ms, span},
-    engine::{Row, Transaction, query},
+    engine::{Column, Row, RowsStatement, Transaction, Value, query},
 };
 
 pub(super) const ROW: &str = "a work row";
@@ -20,31 +19,40 @@ pub(super) const ROW: &str = "a work row";
 pub(super) type Key = (&'static str, String, String);
 
 /// All triggers of one batch for one row.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 struct Asked {
-    #[serde(rename = "k")]
     kind: &'static str,
-    #[serde(rename = "w")]
     website: String,
-    #[serde(rename = "y")]
     key: String,
-    #[serde(rename = "n")]
-    triggers: u32,
-    #[serde(rename = "p")]
+    triggers: i64,
     priority: u8,
-    #[serde(rename = "g")]
     trigger: &'static str,
-    #[serde(rename = "d")]
     debounce: i64,
-    #[serde(rename = "u")]
     urgent_at: Option<i64>,
-    #[serde(rename = "o")]
     normal_at: Option<i64>,
-    #[serde(rename = "f")]
     fresh: Option<i64>,
-    #[serde(rename = "t")]
     timer_at: Option<i64>,
 }
+
+/// The columns of [`Asked::into_values`].
+const ASKED: [Column; 11] = [
+    Column::Text,
+    Column::Text,
+    Column::Text,
+    Column::Int,
+    Column::Int,
+    Column::Text,
+    Column::Int,
+    Column::Int,
+    Column::Int,
+    Column::Int,
+    Column::Int,
+];
+
+static ENQUEUE: LazyLock<RowsStatement> = LazyLock::new(|| {
+    let singles = ["now", "urgent_limit", "urgent_window", "revive_every"];
+    RowsStatement::new(include_str!("statements/enqueue.sql"), &ASKED, &singles)
+});
 
 fn earliest(one: Option<i64>, other: Option<i64>) -> Option<i64> {
     [one, other].into_iter().flatten().min()
@@ -75,6 +83,22 @@ impl Asked {
             fresh,
             timer_at,
         }
+    }
+
+    fn into_values(self) -> [Value<'static>; 11] {
+        [
+            self.kind.into(),
+            self.website.into(),
+            self.key.into(),
+            self.triggers.into(),
+            i64::from(self.priority).into(),
+            self.trigger.into(),
+            self.debounce.into(),
+            self.urgent_at.into(),
+            self.normal_at.into(),
+            self.fresh.into(),
+            self.timer_at.into(),
+        ]
     }
 
     fn fold(&mut self, later: &Self) {
@@ -126,17 +150,20 @@ impl Fold {
         if self.0.is_empty() {
             return Ok(());
         }
-        let rows: Vec<Asked> = self.0.into_values().collect();
-        query(include_str!("statements/enqueue.sql"))
-            .bind(json(&rows))
-            .bind(now)
-            .bind(i64::from(settings.urgent_limit))
-            .bind(span(settings.urgent_window))
-            .bind(span(settings.revive_every))
-            .execute(tx)
+        let mut rows = Vec::with_capacity(self.0.len() * ASKED.len());
+        for asked in self.0.into_values() {
+            rows.extend(asked.into_values());
+        }
+        let singles = [
+            now,
+            i64::from(settings.urgent_limit),
+            span(settings.urgent_window),
+            span(settings.revive_every),
+        ];
+        ENQUEUE
+            .execute(tx, rows, &singles)
             .await
-            .map_err(failed("enqueue"))?;
-        Ok(())
+            .map_err(failed("enqueue"))
     }
 }
 

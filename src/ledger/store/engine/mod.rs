@@ -5,6 +5,7 @@
 
 mod query;
 mod row;
+mod rows;
 
 use std::ops::{Deref, DerefMut};
 
@@ -14,8 +15,9 @@ use sqlx::{
 };
 use tokio::sync::MappedMutexGuard;
 
-pub(super) use query::query;
+pub(super) use query::{Value, query};
 pub(super) use row::Row;
+pub(super) use rows::{Column, RowsStatement};
 
 /// A connection that may write.
 #[derive(Debug)]

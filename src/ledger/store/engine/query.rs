@@ -7,7 +7,8 @@ use sqlx::{Postgres, Sqlite, postgres::PgArguments, sqlite::SqliteArguments};
 use super::{Row, Through};
 
 /// A parameter: all that the ledger keeps is whole numbers and text.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize)]
+#[serde(untagged)]
 pub(in super::super) enum Value<'q> {
     Int(Option<i64>),
     Text(Option<Cow<'q, str>>),
@@ -65,11 +66,7 @@ pub(in super::super) struct Query<'q> {
 
 /// A statement that both engines understand.
 pub(in super::super) fn query<'q>(text: &'static str) -> Query<'q> {
-    Query {
-        sqlite: text,
-        postgres: text,
-        values: Vec::new(),
-    }
+    Query::new(text, Vec::new())
 }
 
 type SqliteQuery<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
@@ -112,6 +109,15 @@ enum Either<S, P> {
 }
 
 impl<'q> Query<'q> {
+    /// A statement that one engine understands, with its first parameters.
+    pub(super) fn new(text: &'static str, values: Vec<Value<'q>>) -> Self {
+        Self {
+            sqlite: text,
+            postgres: text,
+            values,
+        }
+    }
+
     #[must_use]
     pub(in super::super) fn bind(mut self, value: impl Into<Value<'q>>) -> Self {
         self.values.push(value.into());

@@ -23,6 +23,11 @@ use super::{
 pub(super) use schema::copy_into;
 pub use schema::{MIGRATIONS, MigrationFile};
 
+/// Every statement that writes stays prepared.
+const STATEMENTS: usize = 256;
+/// The pages that the writer keeps, in KiB: rows that are triggered again soon are not read again.
+const CACHE: &str = "-16384";
+
 /// An opened file.
 #[derive(Debug)]
 pub(super) struct Opened {
@@ -44,7 +49,10 @@ pub(super) async fn open(path: &Path, settings: &LedgerSettings) -> Result<Opene
     // Before anything of the file is touched: it may be the app's own database.
     schema::inspect(path, settings.busy_timeout).await?;
     files::claim_file(path)?;
-    let mut writer = SqliteConnection::connect_with(&options(path, settings.busy_timeout))
+    let writing = options(path, settings.busy_timeout)
+        .statement_cache_capacity(STATEMENTS)
+        .pragma("cache_size", CACHE);
+    let mut writer = SqliteConnection::connect_with(&writing)
         .await
         .map_err(open)?;
     schema::migrate(&mut writer, path).await?;
@@ -80,6 +88,8 @@ fn options(path: &Path, busy_timeout: Duration) -> SqliteConnectOptions {
         // Where the disk's cache needs to be told apart from the disk.
         .pragma("fullfsync", "ON")
         .pragma("journal_size_limit", "67108864")
+        // Pages that are written again and again are folded into the file once.
+        .pragma("wal_autocheckpoint", "4000")
 }
 
 /// Keeps the file from growing beyond so many bytes.

@@ -1,20 +1,10 @@
--- Folds triggers into their rows. Parameters: 1 the triggers as JSON, 2 now, 3 urgent runs per window, 4 the window,
--- 5 how long a dead row stays dead after a revival.
--- One statement for the whole batch: each trigger is joined with its row as it was, and the new row is computed whole.
-WITH asked AS MATERIALIZED (
-    SELECT value ->> 'k' AS kind,
-           value ->> 'w' AS website,
-           value ->> 'y' AS key,
-           CAST(value ->> 'n' AS BIGINT) AS triggers,
-           CAST(value ->> 'p' AS BIGINT) AS priority,
-           value ->> 'g' AS trigger,
-           CAST(value ->> 'd' AS BIGINT) AS debounce,
-           CAST(value ->> 'u' AS BIGINT) AS urgent_at,
-           CAST(value ->> 'o' AS BIGINT) AS normal_at,
-           CAST(value ->> 'f' AS BIGINT) AS fresh,
-           CAST(value ->> 't' AS BIGINT) AS timer_at
-    FROM json_each($1)
-),
+-- Folds triggers into their rows. The single values: now, the urgent runs per window, the window, and how long a dead row
+-- stays dead after a revival.
+-- One statement for many rows: each trigger is joined with its row as it was, and the new row is computed whole.
+-- A run that is planned, has not begun and comes early enough covers the trigger already: then nothing is written. Whoever
+-- claims that run reads Crisp and the app's database later than this statement looked, and so sees what was told here.
+WITH asked (kind, website, key, triggers, priority, trigger, debounce, urgent_at, normal_at, fresh, timer_at)
+AS MATERIALIZED ({rows}),
 met AS (
     SELECT asked.*,
            old.want_gen, old.done_gen, old.run_at AS old_run_at, old.not_before AS old_not_before,
@@ -22,23 +12,24 @@ met AS (
            old.trigger AS old_trigger, old.priority AS old_priority,
            old.first_triggered_at AS old_first, old.fresh_ms AS old_fresh, old.done_at,
            old.urgent_since, old.urgent_count, old.dead_at AS old_dead_at, old.revived_at AS old_revived_at,
+           old.lease_token IS NOT NULL AS leased,
            -- Leased, and triggered since it was claimed.
            coalesce(old.lease_token IS NOT NULL AND old.want_gen > old.claimed_gen, FALSE) AS waits_for_lease,
            -- A run is already planned that has not begun.
            coalesce(old.state = 'ready' AND old.want_gen > coalesce(CASE WHEN old.lease_token IS NOT NULL
                THEN old.claimed_gen END, old.done_gen), FALSE) AS planned,
-           coalesce(old.state = 'dead' AND (old.revived_at IS NULL OR old.revived_at <= $2 - $5), FALSE) AS revives,
+           coalesce(old.state = 'dead' AND (old.revived_at IS NULL OR old.revived_at <= {now} - {revive_every}), FALSE) AS revives,
            CASE WHEN old.done_at IS NULL OR old.unsettled = 1 THEN asked.debounce ELSE 0 END AS wait,
            CASE WHEN old.done_at IS NULL OR old.unsettled = 1 THEN 0
                 ELSE old.done_at + asked.fresh END AS fresh_until,
-           coalesce(old.urgent_since > $2 - $4, FALSE) AS in_window
+           coalesce(old.urgent_since > {now} - {urgent_window}, FALSE) AS in_window
     FROM asked
     LEFT JOIN work AS old ON old.kind = asked.kind AND old.website = asked.website AND old.key = asked.key
 ),
 timed AS (
     SELECT met.*,
-           min(coalesce(CASE WHEN in_window AND urgent_count >= $3
-                             THEN max(urgent_at + wait, urgent_since + $4)
+           min(coalesce(CASE WHEN in_window AND urgent_count >= {urgent_limit}
+                             THEN max(urgent_at + wait, urgent_since + {urgent_window})
                              ELSE urgent_at + wait END, 9223372036854775807),
                coalesce(max(normal_at + wait, fresh_until), 9223372036854775807),
                coalesce(timer_at, 9223372036854775807)) AS next_run
@@ -48,7 +39,7 @@ judged AS (
     SELECT timed.*,
            urgent_at IS NOT NULL AND NOT (planned AND old_run_at <= next_run) AS spends,
            NOT planned OR next_run < old_run_at OR priority < old_priority AS leads,
-           CASE WHEN urgent_at IS NULL AND normal_at IS NULL THEN max(timer_at, $2) ELSE $2 END AS first,
+           CASE WHEN urgent_at IS NULL AND normal_at IS NULL THEN max(timer_at, {now}) ELSE {now} END AS first,
            CASE WHEN urgent_at IS NULL AND timer_at IS NULL THEN fresh ELSE 0 END AS asked_fresh
     FROM timed
 )
@@ -65,12 +56,12 @@ SELECT kind, website, key,
        CASE WHEN planned THEN min(old_priority, priority) ELSE priority END,
        CASE WHEN planned THEN min(old_first, first) ELSE first END,
        CASE WHEN waits_for_lease THEN min(old_fresh, asked_fresh) ELSE asked_fresh END,
-       CASE WHEN spends AND NOT in_window THEN $2 ELSE urgent_since END,
+       CASE WHEN spends AND NOT in_window THEN {now} ELSE urgent_since END,
        CASE WHEN NOT spends THEN coalesce(urgent_count, 0) WHEN in_window THEN urgent_count + 1 ELSE 1 END,
        CASE WHEN revives THEN NULL ELSE old_dead_at END,
-       CASE WHEN revives THEN $2 ELSE old_revived_at END
+       CASE WHEN revives THEN {now} ELSE old_revived_at END
 FROM judged
-WHERE true
+WHERE NOT (planned AND NOT leased AND old_run_at <= next_run AND old_priority <= priority AND old_first <= first)
 ON CONFLICT (kind, website, key) DO UPDATE SET
     want_gen = excluded.want_gen,
     run_at = excluded.run_at,

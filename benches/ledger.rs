@@ -1,0 +1,233 @@
+//! What the ledger's daily steps cost as it fills: enqueue, claim, settle, and the look for what is due next.
+//!
+//! `benches/ledger.sh` runs it. Each step is measured at 1,000, 10,000, 100,000 and 1,000,000 waiting rows on the same file,
+//! many times, and the table shows medians: a step that looked at more than its own rows would show it. Every commit waits
+//! for the disk, so that the time of one is measured too, to be told apart.
+
+use std::{
+    error::Error,
+    io::{self, Write as _},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use crisp_sync::{
+    ids::{SessionId, WebsiteId},
+    ledger::{
+        Acceptance, Claim, Delivery, Effect, Enqueue, Ledger, LedgerSettings, Outcome, Settled,
+        Settlement, Trigger, Urgency, WorkKind,
+    },
+};
+use jiff::Timestamp;
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// How often each step is measured.
+const TIMES: usize = 200;
+/// Rows per claim, and acceptances per commit.
+const CLAIMED: u32 = 8;
+const ACCEPTED: usize = 64;
+const LEASE: Duration = Duration::from_mins(2);
+const USAGE: &str =
+    "usage: ledger FILE measure ROWS… | ledger FILE fill ROWS (benches/ledger.sh runs it)";
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 1)]
+async fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match &arguments[..] {
+        [file, "measure", sizes @ ..] => measure(Path::new(file), sizes).await,
+        [file, "fill", rows] => {
+            let mut filled = Filled::open(Path::new(file)).await?;
+            filled.fill(rows.parse()?).await?;
+            filled.ledger.close().await?;
+            Ok(())
+        }
+        // `cargo bench` and `cargo test --benches` start it without a command.
+        _ => Ok(writeln!(io::stderr(), "{USAGE}")?),
+    }
+}
+
+/// A ledger with so many rows that wait for their turn.
+struct Filled {
+    ledger: Ledger,
+    website: WebsiteId,
+    rows: u64,
+    now: Timestamp,
+}
+
+impl Filled {
+    async fn open(file: &Path) -> Result<Self, Failure> {
+        let now = Timestamp::from_second(1_800_000_000)?;
+        Ok(Self {
+            ledger: Ledger::open(LedgerSettings::at(file), now).await?,
+            website: WebsiteId::parse("0b7e4c1a-6f1d-4a58-9d0e-2f5b7c9a1e11")?,
+            rows: 0,
+            now,
+        })
+    }
+
+    /// The next conversation. Their ids are in no order, as Crisp's are not.
+    fn session(&mut self) -> Result<SessionId, Failure> {
+        // Multiplied by an odd number, all numbers are met once, far from their neighbours.
+        let scattered = self.rows.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.rows += 1;
+        let id = uuid::Uuid::from_u64_pair(scattered, scattered.rotate_left(17));
+        Ok(SessionId::parse(&format!("session_{id}"))?)
+    }
+
+    fn trigger(&self, session: &SessionId) -> Enqueue {
+        Enqueue {
+            kind: WorkKind::Conversation,
+            website: self.website.clone(),
+            key: session.as_str().to_owned(),
+            trigger: Trigger::MessageSend,
+            run_at: self.now,
+            urgency: Urgency::Normal {
+                fresh_for: Duration::from_mins(1),
+            },
+            debounce: Duration::ZERO,
+        }
+    }
+
+    fn triggers(&mut self, count: usize) -> Result<Vec<Enqueue>, Failure> {
+        (0..count)
+            .map(|_| {
+                let session = self.session()?;
+                Ok(self.trigger(&session))
+            })
+            .collect()
+    }
+
+    async fn fill(&mut self, rows: u64) -> Result<(), Failure> {
+        while self.rows < rows {
+            let count = usize::try_from((rows - self.rows).min(5_000))?;
+            let triggers = self.triggers(count)?;
+            self.ledger.enqueue(triggers, self.now).await?;
+        }
+        Ok(())
+    }
+
+    /// A batch of webhooks that arrive together.
+    async fn accept(&mut self) -> Result<(), Failure> {
+        let mut acceptances = Vec::with_capacity(ACCEPTED);
+        for _ in 0..ACCEPTED {
+            let session = self.session()?;
+            let effects = vec![Effect::Enqueue(self.trigger(&session))];
+            let delivery = Delivery {
+                website: self.website.clone(),
+                event: "message:send".to_owned(),
+                session: Some(session),
+                people: None,
+                hook: "plugin",
+                origin: Some("plugin/rtm 4f2a9c1be07d5e63 production".to_owned()),
+                attempt: Some(1),
+                signed_at: Some(self.now),
+                event_at: Some(self.now),
+                bytes: 640,
+            };
+            acceptances.push(Acceptance { delivery, effects });
+        }
+        let accepting = acceptances
+            .into_iter()
+            .map(|acceptance| self.ledger.accept(acceptance, self.now));
+        for accepted in futures_util::future::join_all(accepting).await {
+            accepted?;
+        }
+        Ok(())
+    }
+}
+
+/// A step's name and its median.
+struct Step {
+    name: &'static str,
+    medians: Vec<Duration>,
+}
+
+async fn measure(file: &Path, sizes: &[&str]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    let mut filled = Filled::open(file).await?;
+    let mut steps: Vec<Step> = [
+        "a commit alone",
+        "accept 64 webhooks",
+        "enqueue 1",
+        "claim 8",
+        "settle 1",
+        "next due",
+    ]
+    .map(|name| Step {
+        name,
+        medians: Vec::new(),
+    })
+    .into();
+    for size in sizes {
+        filled.fill(size.parse()?).await?;
+        let measured = round(&mut filled).await?;
+        for (step, times) in steps.iter_mut().zip(measured) {
+            step.medians.push(median(times));
+        }
+    }
+    write!(out, "{:<20}", "median of 200, ms")?;
+    for size in sizes {
+        write!(out, "{size:>12}")?;
+    }
+    writeln!(out, "{:>12}", "last/first")?;
+    for step in &steps {
+        write!(out, "{:<20}", step.name)?;
+        for median in &step.medians {
+            write!(out, "{:>12.3}", median.as_secs_f64() * 1e3)?;
+        }
+        if let (Some(first), Some(last)) = (step.medians.first(), step.medians.last()) {
+            write!(out, "{:>12.2}", last.as_secs_f64() / first.as_secs_f64())?;
+        }
+        writeln!(out)?;
+    }
+    filled.ledger.close().await?;
+    Ok(())
+}
+
+async fn round(filled: &mut Filled) -> Result<[Vec<Duration>; 6], Failure> {
+    let mut times: [Vec<Duration>; 6] = Default::default();
+    let now = filled.now;
+    for _ in 0..TIMES {
+        // Moves the mark of the last sign of life: the least that is a commit.
+        times[0].push(timed(filled.ledger.heartbeat(now)).await?.0);
+        times[1].push(timed(filled.accept()).await?.0);
+        let trigger = filled.triggers(1)?;
+        times[2].push(timed(filled.ledger.enqueue(trigger, now)).await?.0);
+        let (took, claims) = timed(filled.ledger.claim(CLAIMED, LEASE, now)).await?;
+        times[3].push(took);
+        for (at, claim) in claims.iter().enumerate() {
+            let settled = timed(settle(&filled.ledger, claim, now)).await?;
+            if at == 0 {
+                times[4].push(settled.0);
+            }
+        }
+        times[5].push(timed(filled.ledger.next_due(now)).await?.0);
+    }
+    Ok(times)
+}
+
+async fn settle(ledger: &Ledger, claim: &Claim, now: Timestamp) -> Result<(), Failure> {
+    let settlement = Settlement {
+        calls: vec![("conversation", 2)],
+        ..Settlement::of(Outcome::Done)
+    };
+    match ledger.settle(claim, settlement, now).await? {
+        Settled::Written => Ok(()),
+        Settled::LeaseLost => Err("a lease was lost".into()),
+    }
+}
+
+async fn timed<T, E: Into<Failure>>(
+    step: impl Future<Output = Result<T, E>>,
+) -> Result<(Duration, T), Failure> {
+    let began = Instant::now();
+    let result = step.await.map_err(Into::into)?;
+    Ok((began.elapsed(), result))
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
