@@ -36,8 +36,17 @@ pub enum LedgerError {
         #[source]
         source: Source,
     },
+    /// It cannot be copied before its schema is brought up to date.
+    #[error("could not copy the ledger `{}` before bringing it up to date\nhint: make room beside it for as much as it takes; nothing was changed, and the older binary still runs on it", path.display())]
+    Copy {
+        /// The ledger's file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Source,
+    },
     /// The schema cannot be brought up to date.
-    #[error("could not bring the ledger `{}` up to date", path.display())]
+    #[error("could not bring the ledger `{}` up to date\nhint: nothing was changed, and the older binary still runs on it", path.display())]
     Migrate {
         /// The ledger's file.
         path: PathBuf,

@@ -8,6 +8,6 @@ mod commands;
 mod durability;
 mod order;
 mod pages;
-mod process;
+pub(crate) mod process;
 mod shutdown;
-mod site;
+pub(crate) mod site;

@@ -15,23 +15,23 @@ use serde_json::Value as Json;
 use super::site::signed;
 
 /// How long anything may take before a test says what did not happen. A machine with two busy cores is slow, not broken.
-pub(super) const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 /// How often a file or a process is looked at.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// A process that serves. It is killed when this is dropped.
-pub(super) struct Serving {
+pub(crate) struct Serving {
     child: Child,
     log: PathBuf,
     /// Where in the log this process began.
     from: u64,
-    pub(super) public: SocketAddr,
-    pub(super) ops: SocketAddr,
+    pub(crate) public: SocketAddr,
+    pub(crate) ops: SocketAddr,
 }
 
 impl Serving {
     /// Starts a command that serves, in the end, and waits until it listens.
-    pub(super) async fn start(command: Command, log: &Path) -> Self {
+    pub(crate) async fn start(command: Command, log: &Path) -> Self {
         let mut serving = Self::spawn(command, log);
         let started = serving.wait_event("service.started").await;
         let address = |field: &str| {
@@ -44,7 +44,7 @@ impl Serving {
     }
 
     /// Starts the command without waiting for anything.
-    pub(super) fn spawn(mut command: Command, log: &Path) -> Self {
+    pub(crate) fn spawn(mut command: Command, log: &Path) -> Self {
         let file = OpenOptions::new()
             .create(true)
             .append(true)
@@ -67,12 +67,12 @@ impl Serving {
         }
     }
 
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// What this process has logged so far.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let mut text = String::new();
         let mut file = File::open(&self.log).expect("the log");
         io::Seek::seek(&mut file, io::SeekFrom::Start(self.from)).expect("the log");
@@ -81,7 +81,7 @@ impl Serving {
     }
 
     /// Lines of this kind that were logged so far.
-    pub(super) fn events(&self, name: &str) -> Vec<Json> {
+    pub(crate) fn events(&self, name: &str) -> Vec<Json> {
         self.log()
             .lines()
             .filter_map(|line| serde_json::from_str::<Json>(line).ok())
@@ -90,7 +90,7 @@ impl Serving {
     }
 
     /// Waits for a line of this kind.
-    pub(super) async fn wait_event(&mut self, name: &str) -> Json {
+    pub(crate) async fn wait_event(&mut self, name: &str) -> Json {
         wait_for(&format!("the log says `{name}`"), || {
             if let Some(found) = self.events(name).into_iter().next() {
                 return Some(found);
@@ -103,7 +103,7 @@ impl Serving {
     }
 
     /// Sends a signal by name.
-    pub(super) fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill")
             .args([&format!("-{name}"), &self.id().to_string()])
             .status()
@@ -112,7 +112,7 @@ impl Serving {
     }
 
     /// `kill -9`, and waits until it is gone.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.kill_group();
         self.child.wait().expect("gone");
     }
@@ -128,7 +128,7 @@ impl Serving {
     }
 
     /// Waits until it ends by itself.
-    pub(super) async fn wait_end(&mut self) -> ExitStatus {
+    pub(crate) async fn wait_end(&mut self) -> ExitStatus {
         wait_for("the process ends", || {
             self.child.try_wait().expect("a child")
         })
@@ -136,13 +136,13 @@ impl Serving {
     }
 
     /// Posts a signed delivery; the status, or why there is none.
-    pub(super) fn post(&self, body: &str) -> io::Result<u16> {
+    pub(crate) fn post(&self, body: &str) -> io::Result<u16> {
         let mut stream = self.begin(body, body.len())?;
         Ok(answer(&mut stream)?.0)
     }
 
     /// Sends the head of a signed delivery and the first bytes of its body.
-    pub(super) fn begin(&self, body: &str, bytes: usize) -> io::Result<TcpStream> {
+    pub(crate) fn begin(&self, body: &str, bytes: usize) -> io::Result<TcpStream> {
         let mut stream = TcpStream::connect(self.public)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut head = format!(
@@ -158,7 +158,7 @@ impl Serving {
     }
 
     /// Begins a request, and returns once the service has taken it up and waits for its body.
-    pub(super) fn begin_taken_up(&self, body: &str) -> io::Result<TcpStream> {
+    pub(crate) fn begin_taken_up(&self, body: &str) -> io::Result<TcpStream> {
         let mut stream = TcpStream::connect(self.public)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut head = format!(
@@ -177,7 +177,7 @@ impl Serving {
     }
 
     /// Asks a path of a listener.
-    pub(super) fn get(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
+    pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(
@@ -199,7 +199,7 @@ impl Drop for Serving {
 }
 
 /// Reads an answer to its end: the status and the body.
-pub(super) fn answer(stream: &mut TcpStream) -> io::Result<(u16, String)> {
+pub(crate) fn answer(stream: &mut TcpStream) -> io::Result<(u16, String)> {
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     let status = text
@@ -212,7 +212,7 @@ pub(super) fn answer(stream: &mut TcpStream) -> io::Result<(u16, String)> {
 }
 
 /// Waits for something to be there, and says in a failure what was waited for.
-pub(super) async fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) async fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = look() {

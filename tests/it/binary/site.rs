@@ -19,12 +19,12 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, sqlite::SqliteCo
 use super::process::Serving;
 
 /// The binary under test.
-pub(super) const BINARY: &str = env!("CARGO_BIN_EXE_crisp-sync");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_crisp-sync");
 /// What webhooks are signed with.
-pub(super) const SECRET: &str = "914a657d8cc2efbc20593f1806f9bde2";
+pub(crate) const SECRET: &str = "914a657d8cc2efbc20593f1806f9bde2";
 
 /// A configuration that does the whole job, at once.
-pub(super) const CONFIG: &str = r#"mode = "live"
+pub(crate) const CONFIG: &str = r#"mode = "live"
 
 [server]
 shutdown_deadline = "20s"
@@ -59,18 +59,18 @@ const SCHEMA: &str = "
 ";
 
 /// A folder with a configuration, beside a stand-in for Crisp and an app's database.
-pub(super) struct Site {
-    pub(super) folder: tempfile::TempDir,
-    pub(super) sandbox: Sandbox,
+pub(crate) struct Site {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) sandbox: Sandbox,
     environment: Vec<(String, String)>,
 }
 
 impl Site {
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(CONFIG).await
     }
 
-    pub(super) async fn with(config: &str) -> Self {
+    pub(crate) async fn with(config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let app = folder.path().join("app.db");
         let mut database = SqliteConnectOptions::new()
@@ -108,16 +108,16 @@ impl Site {
         site
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub(super) fn write_config(&self, text: &str) {
+    pub(crate) fn write_config(&self, text: &str) {
         std::fs::write(self.path("crisp-sync.toml"), text).expect("the configuration is written");
     }
 
     /// Sets a variable of the environment; without a value, takes it away.
-    pub(super) fn set(&mut self, name: &str, value: Option<&str>) {
+    pub(crate) fn set(&mut self, name: &str, value: Option<&str>) {
         self.environment.retain(|(known, _)| known != name);
         if let Some(value) = value {
             self.environment.push((name.to_owned(), value.to_owned()));
@@ -125,7 +125,7 @@ impl Site {
     }
 
     /// The binary, in the folder, with this environment and no other.
-    pub(super) fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
         command.args(arguments);
         self.settle(&mut command);
@@ -133,7 +133,7 @@ impl Site {
     }
 
     /// Gives a command the folder and the environment.
-    pub(super) fn settle(&self, command: &mut Command) {
+    pub(crate) fn settle(&self, command: &mut Command) {
         command
             .current_dir(self.folder.path())
             .env_clear()
@@ -142,22 +142,22 @@ impl Site {
     }
 
     /// Runs a command to its end.
-    pub(super) fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         Ran::from(self.command(arguments).output().expect("the binary runs"))
     }
 
     /// Starts `serve` and waits until it listens.
-    pub(super) async fn serve(&self) -> Serving {
+    pub(crate) async fn serve(&self) -> Serving {
         Serving::start(self.command(&["serve"]), &self.path("serve.log")).await
     }
 
     /// A conversation of the sandbox; it sends no webhook, tests post their own.
-    pub(super) fn chat(&self, email: &str) -> String {
+    pub(crate) fn chat(&self, email: &str) -> String {
         self.sandbox.open_chat(OpenChat::by(email).proven())
     }
 
     /// Whether the conversation shows the user's plan.
-    pub(super) async fn wait_refreshed(&self, session: &str) {
+    pub(crate) async fn wait_refreshed(&self, session: &str) {
         self.sandbox
             .wait_until("the conversation shows the plan", |state| {
                 state
@@ -170,7 +170,7 @@ impl Site {
 }
 
 /// A webhook's body.
-pub(super) fn set_email(session: &str, email: &str) -> String {
+pub(crate) fn set_email(session: &str, email: &str) -> String {
     json!({
         "website_id": DEFAULT_WEBSITE,
         "event": "session:set_email",
@@ -181,7 +181,7 @@ pub(super) fn set_email(session: &str, email: &str) -> String {
 }
 
 /// The headers of a signed delivery.
-pub(super) fn signed(body: &str) -> [(&'static str, String); 2] {
+pub(crate) fn signed(body: &str) -> [(&'static str, String); 2] {
     let timestamp = Clock::System.now().as_millisecond().to_string();
     let signature = signature::sign(SECRET, &timestamp, body.as_bytes());
     [
@@ -192,10 +192,10 @@ pub(super) fn signed(body: &str) -> [(&'static str, String); 2] {
 
 /// What a command came to.
 #[derive(Debug)]
-pub(super) struct Ran {
-    pub(super) code: Option<i32>,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl From<Output> for Ran {
@@ -211,17 +211,17 @@ impl From<Output> for Ran {
 
 impl Ran {
     /// What it printed as JSON.
-    pub(super) fn json(&self) -> Json {
+    pub(crate) fn json(&self) -> Json {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 
     #[track_caller]
-    pub(super) fn ended(self, code: i32) -> Self {
+    pub(crate) fn ended(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}\n{}", self.stdout, self.stderr);
         self
     }
 }
 
-pub(super) fn exists(path: &Path) -> bool {
+pub(crate) fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }

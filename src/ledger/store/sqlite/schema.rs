@@ -96,15 +96,7 @@ pub(super) async fn migrate(
         return Ok(());
     }
     if found > 0 {
-        let copy = files::beside(path, &format!(".before-{known}"));
-        // A copy from an earlier try at this very migration may be incomplete.
-        if copy.exists() {
-            std::fs::remove_file(&copy).map_err(|source| LedgerError::Migrate {
-                path: path.to_owned(),
-                source: Source::new(source),
-            })?;
-        }
-        copy_into(connection, &copy).await?;
+        copy_before(connection, path, known).await?;
     }
     let steps = MIGRATIONS
         .iter()
@@ -118,18 +110,73 @@ pub(super) async fn migrate(
             )
         })
         .collect();
+    // All steps or none: who is killed on the way leaves the schema that was there.
+    let mut all = connection
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(failed)?;
     Migrator::with_migrations(steps)
-        .run_direct(None, connection, false)
+        .run_direct(None, &mut *all, false)
         .await
         .map_err(|source| LedgerError::Migrate {
             path: path.to_owned(),
             source: Source::new(source),
         })?;
+    all.commit().await.map_err(failed)?;
+    if found > 0 {
+        forget_old_copies(path, known);
+    }
     sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
         .execute(connection)
         .await
         .map_err(failed)?;
     Ok(())
+}
+
+/// How the name of a copy goes on, before the version it was made for.
+const BEFORE: &str = ".before-";
+/// How many copies are kept: the way back from this version, and from the one before.
+const COPIES: usize = 2;
+
+/// Copies the ledger beside itself. The copy has its name only once it is complete.
+async fn copy_before(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    known: i64,
+) -> Result<(), LedgerError> {
+    let failed = |source: Source| LedgerError::Copy {
+        path: path.to_owned(),
+        source,
+    };
+    let copy = files::beside(path, &format!("{BEFORE}{known}"));
+    let part = files::beside(&copy, ".part");
+    let remove = || match std::fs::remove_file(&part) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(failed(Source::new(error)))
+        }
+        _ => Ok(()),
+    };
+    // Somebody may have been killed over it.
+    remove()?;
+    if let Err(error) = copy_into(connection, &part).await {
+        // It is of no use; that it cannot be removed either is not what should be told.
+        drop(remove());
+        return Err(failed(Source::new(error)));
+    }
+    std::fs::rename(&part, &copy)
+        .and_then(|()| files::sync_folder(&copy))
+        .map_err(|error| failed(Source::new(error)))
+}
+
+/// Removes the copies that were made for older versions, but the newest few.
+fn forget_old_copies(path: &Path, known: i64) {
+    let copies = (1..=known)
+        .rev()
+        .map(|version| files::beside(path, &format!("{BEFORE}{version}")));
+    for copy in copies.filter(|copy| copy.exists()).skip(COPIES) {
+        // What cannot be removed is in nobody's way.
+        drop(std::fs::remove_file(&copy));
+    }
 }
 
 /// The schema's version; 0 if the file is empty.
