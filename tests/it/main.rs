@@ -16,6 +16,7 @@ mod mirror;
 mod receiver;
 mod refresh;
 mod sandbox;
+mod soak;
 mod source;
 mod telemetry;
 mod upgrades;

@@ -1,0 +1,167 @@
+//! The soak: the spawned binary under random chats, edits, faults and outages, for as long as one likes.
+//!
+//! `CRISP_SYNC_TEST_SOAK` is its length in seconds, a few by default; `CRISP_SYNC_TEST_SEED` its seed. It prints its
+//! figures with `--nocapture`. While it runs, memory and file descriptors are measured; when it is over, everything
+//! drains, and the sandbox's own books are compared with the ledger, the app's database and the definition.
+
+mod audit;
+mod books;
+mod crowd;
+mod gauge;
+
+use std::time::{Duration, Instant};
+
+use crisp_sync::sandbox::{HookState, State, WebhookSettings};
+
+use self::{books::Books, crowd::Crowd, gauge::Gauges};
+use crate::binary::{
+    process::wait_for,
+    site::{SECRET, Site},
+};
+
+/// How long it lasts where nobody says.
+const USUALLY: u64 = 6;
+/// How often somebody does something.
+const PACE: Duration = Duration::from_millis(100);
+/// How long everything may take to drain.
+const DRAINS_WITHIN: Duration = Duration::from_mins(4);
+
+const CONFIG: &str = r#"mode = "live"
+
+[crisp]
+timeout = "3s"
+daily_quota = 100000000
+unproven_share = 100
+
+[server]
+shutdown_deadline = "20s"
+
+[users]
+query = "SELECT id, email, name, plan, canceled_at FROM users WHERE lower(email) = :email"
+query_by_key = "SELECT id, email FROM users WHERE id = :key"
+statement_timeout = "300ms"
+
+[users.cache]
+found = "0s"
+not_found = "0s"
+
+[context.data]
+plan = "{{ plan }}"
+
+[context.segments]
+"plan-{{ plan }}" = "plan"
+
+[triggers]
+debounce = "100ms"
+fresh_for = "1s"
+urgent_cap = 100000
+
+[worker]
+lease = "30s"
+attempts = 1000
+backoff_min = "1s"
+backoff_max = "3s"
+
+[lifecycle]
+sender = "sole"
+grace = "0s"
+quiet = "3s"
+after_ambiguous = "resend"
+
+[[lifecycle.event]]
+name = "user:subscription:canceled"
+at = "canceled_at"
+color = "orange"
+"#;
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a test lasts is the caller's business, not the service's"
+)]
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    let number = text.parse();
+    Some(number.unwrap_or_else(|_| panic!("{variable} is a number, not `{text}`")))
+}
+
+async fn wait_a_moment() {
+    tokio::time::sleep(PACE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn days_of_bad_weather_leave_nothing_behind() {
+    let length = Duration::from_secs(number("CRISP_SYNC_TEST_SOAK").unwrap_or(USUALLY));
+    let seed = number("CRISP_SYNC_TEST_SEED").unwrap_or_else(|| {
+        let now = crisp_sync::clock::Clock::System.now().as_millisecond();
+        u64::try_from(now).unwrap_or_default()
+    });
+    eprintln!("soak: {} s, CRISP_SYNC_TEST_SEED={seed}", length.as_secs());
+    let site = Site::with(CONFIG).await;
+    let mut crowd = Crowd::gather(&site, seed).await;
+    site.run(&["events", "arm"]).ended(0);
+    let mut serving = site.serve().await;
+    let url = format!("http://{}/webhooks/crisp", serving.public);
+    site.sandbox
+        .set_webhook(Some(WebhookSettings::signed(url, SECRET)));
+    site.sandbox.behave(|behaviour| {
+        behaviour.retry_after_ms = Some(250);
+        behaviour.attempt_limit = 1_000_000;
+    });
+
+    let mut gauges = Gauges::of(serving.id(), length);
+    let began = Instant::now();
+    while began.elapsed() < length {
+        crowd.acts(&site).await;
+        gauges.look(began.elapsed());
+        wait_a_moment().await;
+    }
+    crowd.goes_home(&site).await;
+    let drained = drain(&site).await;
+    crowd.looks_once_more(&site);
+    drain(&site).await;
+    gauges.look_last();
+
+    serving.signal("TERM");
+    assert_eq!(serving.wait_end().await.code(), Some(0));
+    eprintln!("soak: {gauges}");
+    eprintln!("soak: {crowd}, drained in {} ms", drained.as_millis());
+    gauges.assert_flat();
+    audit::contexts(&site, &crowd);
+    let mut books = Books::open(&site).await;
+    audit::events(&site, &crowd, &mut books).await;
+    audit::deliveries(&site, &mut books).await;
+    let unexpected = site.sandbox.unexpected();
+    assert!(unexpected.is_empty(), "{unexpected:#?}");
+}
+
+/// Waits until Crisp has nothing more to say and the service has nothing more to do.
+async fn drain(site: &Site) -> Duration {
+    let began = Instant::now();
+    let mut books = Books::open(site).await;
+    loop {
+        let all_told = wait_for("every webhook is accepted", || {
+            site.sandbox.look(is_all_told).then_some(())
+        });
+        let waits = tokio::time::timeout(DRAINS_WITHIN, all_told);
+        waits.await.expect("every webhook is accepted in time");
+        let left = books.left().await;
+        if left.is_empty() && site.sandbox.look(is_all_told) {
+            return began.elapsed();
+        }
+        assert!(
+            began.elapsed() < DRAINS_WITHIN,
+            "{} rows do not drain: {left:#?}",
+            left.len()
+        );
+        wait_a_moment().await;
+    }
+}
+
+fn is_all_told(state: &State) -> bool {
+    state.late_count() == 0
+        && state
+            .hooks()
+            .iter()
+            .rev()
+            .all(|hook| matches!(hook.state, HookState::Accepted | HookState::NoReceiver))
+}
