@@ -33,6 +33,11 @@ pub fn escape(text: &str) -> String {
 /// The pieces as one Markdown text, without blanks at its ends. Each text is put on one line. What a character would do is
 /// decided by what stands around it in the whole: two values side by side make no link either.
 pub fn compose(pieces: &[Piece<'_>]) -> String {
+    write(pieces, false)
+}
+
+/// Inside a link's label, every bracket acts.
+fn write(pieces: &[Piece<'_>], in_label: bool) -> String {
     let mut characters = Vec::new();
     let mut may_act = Vec::new();
     for piece in pieces {
@@ -53,6 +58,7 @@ pub fn compose(pieces: &[Piece<'_>]) -> String {
     let mut escaped = String::with_capacity(characters.len() + 8);
     for (place, &character) in characters.iter().enumerate() {
         let acts = || match character {
+            '[' | ']' if in_label => true,
             '[' => last_close.is_some_and(|close| close > place),
             _ => acts(&characters[..place], character, &characters[place + 1..]),
         };
@@ -95,11 +101,7 @@ pub fn link(label: &str, address: &str) -> Option<String> {
     } else {
         label
     };
-    let label = escape(&label)
-        .replace("\\[", "[")
-        .replace("\\]", "]")
-        .replace('[', "\\[")
-        .replace(']', "\\]");
+    let label = write(&[Piece::Text(label.into())], true);
     let mut target = String::new();
     for character in url.as_str().chars() {
         match character {
@@ -184,7 +186,15 @@ fn block_mark(characters: &[char]) -> Option<usize> {
     match characters {
         ['>', ..] => Some(0),
         ['-' | '+', ..] if followed_by_blank(1) => Some(0),
-        ['-' | '=', ..] if characters.iter().all(|mark| *mark == characters[0]) => Some(0),
+        // A rule may have blanks in it, the line under a heading may not.
+        ['-', ..]
+            if characters
+                .iter()
+                .all(|mark| *mark == '-' || mark.is_whitespace()) =>
+        {
+            Some(0)
+        }
+        ['=', ..] if characters.iter().all(|mark| *mark == '=') => Some(0),
         ['#', ..] => {
             let marks = characters.iter().take_while(|mark| **mark == '#').count();
             followed_by_blank(marks).then_some(0)
@@ -255,6 +265,7 @@ mod tests {
             ("1. item", "1\\. item"),
             ("> quote", "\\> quote"),
             ("---", "\\---"),
+            ("-- -", "\\-- -"),
             ("www.evil.com", "www\\.evil.com"),
             ("\\[x](y)", "\\\\\\[x\\](y)"),
             ("a\\", "a\\\\"),
@@ -308,6 +319,11 @@ mod tests {
         assert_eq!(
             link("", "https://x.example").as_deref(),
             Some("[x.example](https://x.example/)")
+        );
+        assert_eq!(
+            link("a\\]b", "https://x.example").as_deref(),
+            Some("[a\\\\\\]b](https://x.example/)"),
+            "a backslash before a bracket does not free it"
         );
         for address in [
             "javascript:alert(1)",
