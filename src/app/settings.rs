@@ -34,6 +34,7 @@ pub(super) fn server(config: &Config) -> ServerSettings {
             signing_secrets: config.webhooks.signing_secrets.clone(),
             website_keys: config.webhooks.website_keys.clone(),
             max_body: config.server.max_body,
+            body_memory: config.server.body_memory,
             body_timeout: config.server.request_timeout,
             accept_deadline: config.webhooks.accept_deadline,
             late_after: config.webhooks.max_age,

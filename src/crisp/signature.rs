@@ -146,15 +146,21 @@ pub enum SignatureError {
     AmbiguousKey,
 }
 
-/// Verifies a plugin hook: its two headers as received, over its raw body.
-///
-/// Every secret is tried, so the time taken does not tell which one matched.
-pub fn verify_plugin(
+/// What the two headers of a plugin hook are worth before its body is there: who sends others need not send a body.
+pub fn inspect_plugin(
     secrets: &SigningSecrets,
     timestamp: Option<&[u8]>,
     signature: Option<&[u8]>,
-    body: Bytes,
-) -> Result<VerifiedBody, SignatureError> {
+) -> Result<(), SignatureError> {
+    headers(secrets, timestamp, signature).map(|_| ())
+}
+
+/// The timestamp as received, and the tag behind the signature.
+fn headers<'a>(
+    secrets: &SigningSecrets,
+    timestamp: Option<&'a [u8]>,
+    signature: Option<&[u8]>,
+) -> Result<(&'a [u8], [u8; 32]), SignatureError> {
     let timestamp = timestamp.ok_or(SignatureError::MissingTimestamp)?;
     let signature = signature.ok_or(SignatureError::MissingSignature)?;
     if secrets.is_empty() {
@@ -165,6 +171,19 @@ pub fn verify_plugin(
         return Err(SignatureError::MalformedTimestamp);
     }
     let tag = decode_tag(signature).ok_or(SignatureError::MalformedSignature)?;
+    Ok((timestamp, tag))
+}
+
+/// Verifies a plugin hook: its two headers as received, over its raw body.
+///
+/// Every secret is tried, so the time taken does not tell which one matched.
+pub fn verify_plugin(
+    secrets: &SigningSecrets,
+    timestamp: Option<&[u8]>,
+    signature: Option<&[u8]>,
+    body: Bytes,
+) -> Result<VerifiedBody, SignatureError> {
+    let (timestamp, tag) = headers(secrets, timestamp, signature)?;
     let genuine = secrets.iter().fold(false, |genuine, secret| {
         mac(secret.as_bytes(), &[b"[", timestamp, b";", &body, b"]"])
             .verify_slice(&tag)
@@ -190,6 +209,19 @@ pub fn verify_website(
     key: Option<&[u8]>,
     body: Bytes,
 ) -> Result<VerifiedBody, SignatureError> {
+    let website = website_of(keys, key)?;
+    Ok(VerifiedBody {
+        bytes: body,
+        hook: Hook::Website(website.clone()),
+        signed_at: None,
+    })
+}
+
+/// The website that a (decoded) `key` speaks for: known before the body is there.
+pub fn website_of<'a>(
+    keys: &'a [WebsiteKey],
+    key: Option<&[u8]>,
+) -> Result<&'a WebsiteId, SignatureError> {
     let given = Sha256::digest(key.ok_or(SignatureError::MissingKey)?);
     let mut matches = Vec::new();
     for candidate in keys {
@@ -202,11 +234,7 @@ pub fn verify_website(
     }
     match matches.as_slice() {
         [] => Err(SignatureError::UnknownKey),
-        [website] => Ok(VerifiedBody {
-            bytes: body,
-            hook: Hook::Website((*website).clone()),
-            signed_at: None,
-        }),
+        [website] => Ok(website),
         _ => Err(SignatureError::AmbiguousKey),
     }
 }

@@ -1,22 +1,51 @@
 //! `/healthz` says that the process answers, `/readyz` that it can do its work.
 //!
-//! Both are bare: a status and a word. Details are for the ops listener.
+//! Both are bare: a status and a word. Details are for the ops listener. Anybody may ask, so the ledger is asked at most
+//! once a second, whoever and how many ask.
+
+use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
+use jiff::Timestamp;
+use tokio::sync::Mutex;
 
 use super::Draining;
-use crate::ledger::Ledger;
+use crate::{clock::Clock, ledger::Ledger};
+
+/// How long an answer of the ledger counts.
+const FRESH_FOR: Duration = Duration::from_secs(1);
 
 /// What the two routes look at.
 #[derive(Debug)]
 pub(super) struct Health {
     ledger: Ledger,
     draining: Draining,
+    clock: Clock,
+    /// Whether the ledger could be read, and when. Who finds it old asks, and the others wait for the answer.
+    seen: Mutex<Option<(Timestamp, bool)>>,
 }
 
 impl Health {
-    pub(super) fn new(ledger: Ledger, draining: Draining) -> Self {
-        Self { ledger, draining }
+    pub(super) fn new(ledger: Ledger, draining: Draining, clock: Clock) -> Self {
+        Self {
+            ledger,
+            draining,
+            clock,
+            seen: Mutex::default(),
+        }
+    }
+
+    async fn ledger_answers(&self) -> bool {
+        let mut seen = self.seen.lock().await;
+        let now = self.clock.now();
+        match *seen {
+            Some((at, answers)) if now.duration_since(at).unsigned_abs() < FRESH_FOR => answers,
+            _ => {
+                let answers = self.ledger.pauses().await.is_ok();
+                *seen = Some((now, answers));
+                answers
+            }
+        }
     }
 }
 
@@ -36,8 +65,9 @@ async fn readiness(health: web::Data<Health>) -> HttpResponse {
     if health.draining.has_begun() {
         return HttpResponse::ServiceUnavailable().body("draining");
     }
-    match health.ledger.pauses().await {
-        Ok(_) => HttpResponse::Ok().body("ready"),
-        Err(_) => HttpResponse::ServiceUnavailable().body("ledger"),
+    if health.ledger_answers().await {
+        HttpResponse::Ok().body("ready")
+    } else {
+        HttpResponse::ServiceUnavailable().body("ledger")
     }
 }

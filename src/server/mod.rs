@@ -5,10 +5,13 @@
 
 mod body;
 pub mod command;
+mod head;
 mod health;
 pub mod interest;
+mod keep_alive;
 mod ops;
 pub mod refusal;
+mod throttle;
 pub mod webhooks;
 
 use std::{
@@ -40,7 +43,7 @@ pub struct ServerSettings {
     pub path_prefix: String,
     /// Threads that accept webhooks.
     pub threads: usize,
-    /// Connections at the same time; more wait in the kernel.
+    /// Connections at the same time; further ones wait in the kernel.
     pub max_connections: usize,
     /// How long requests in hand may take once a stop is asked for.
     pub drain: Duration,
@@ -97,8 +100,11 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ListenError>
 
 /// How many connections wait in the kernel; a burst of webhooks is not turned away for a moment's pause.
 const BACKLOG: u32 = 1024;
-/// A client that takes longer to send its request's head is dropped.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// A client of the ops listener that takes longer to send its request's head is dropped.
+const OPS_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection on which nothing is asked is closed; only who sent something genuine comes that far. Proxies keep theirs for
+/// a minute: who closes first must not be us, or a webhook meets a closed connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 impl Server {
     /// Binds both listeners and starts to serve.
@@ -110,8 +116,13 @@ impl Server {
         clock: Clock,
     ) -> Result<Self, ListenError> {
         let draining = Draining::default();
-        let health = web::Data::new(health::Health::new(ledger.clone(), draining.clone()));
+        let health = web::Data::new(health::Health::new(
+            ledger.clone(),
+            draining.clone(),
+            clock.clone(),
+        ));
         let (listener, address) = listen(settings.listen)?;
+        let head_timeout = settings.receiver.body_timeout;
         let receiver = web::Data::new(Receiver::new(
             settings.receiver,
             ledger.clone(),
@@ -120,8 +131,10 @@ impl Server {
         ));
         let prefix = settings.path_prefix.clone();
         let public_health = health.clone();
+        let threads = settings.threads.max(1);
         let public = HttpServer::new(move || {
             App::new()
+                .wrap(middleware::from_fn(keep_alive::genuine_only))
                 .app_data(receiver.clone())
                 .app_data(public_health.clone())
                 .service(
@@ -130,11 +143,15 @@ impl Server {
                         .configure(health::routes),
                 )
         })
+        .on_connect(keep_alive::on_connect)
         .disable_signals()
-        .workers(settings.threads.max(1))
+        .workers(threads)
         .backlog(BACKLOG)
-        .max_connections(settings.max_connections)
-        .client_request_timeout(HEAD_TIMEOUT)
+        // actix counts for each thread.
+        .max_connections(settings.max_connections.div_ceil(threads))
+        .keep_alive(KEEP_ALIVE)
+        // actix looks at its clock twice a second: a deadline before it looked again would never come.
+        .client_request_timeout(head_timeout.max(Duration::from_secs(1)))
         .shutdown_timeout(settings.drain.as_secs().max(1))
         .listen(listener)
         .map_err(|source| ListenError { address, source })?
@@ -162,7 +179,7 @@ impl Server {
             })
             .disable_signals()
             .workers(1)
-            .client_request_timeout(HEAD_TIMEOUT)
+            .client_request_timeout(OPS_HEAD_TIMEOUT)
             .shutdown_timeout(1)
             .listen(listener)
             .map_err(|source| ListenError { address, source })?

@@ -1,8 +1,9 @@
 //! `POST /webhooks/crisp`: verify, commit, answer.
 //!
 //! The handler takes a [`VerifiedWebhook`], whose only way into being is a signature over the raw bytes, so no unverified
-//! request can reach the ledger. The answer waits for the ledger's commit and for nothing else: neither Crisp nor the
-//! app's database can slow it down.
+//! request can reach the ledger or the reading of its body. What the head of a request shows to be wrong is refused before
+//! the body is read, and a body is never unpacked. The answer waits for the ledger's commit and for nothing else: neither
+//! Crisp nor the app's database can slow it down.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -13,11 +14,14 @@ use actix_web::{
 };
 use futures_util::future::LocalBoxFuture;
 use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     body,
+    head::{self, Claim},
     interest::{Interest, InterestSettings, interest},
     refusal::Refusal,
+    throttle::{Line, Throttle},
 };
 use crate::{
     clock::Clock,
@@ -30,8 +34,8 @@ use crate::{
 };
 
 /// Headers of a delivery (Crisp web hooks reference, "Delivery").
-static SIGNATURE: HeaderName = HeaderName::from_static("x-crisp-signature");
-static TIMESTAMP: HeaderName = HeaderName::from_static("x-crisp-request-timestamp");
+pub(super) static SIGNATURE: HeaderName = HeaderName::from_static("x-crisp-signature");
+pub(super) static TIMESTAMP: HeaderName = HeaderName::from_static("x-crisp-request-timestamp");
 static ORIGIN: HeaderName = HeaderName::from_static("x-crisp-hook-origin");
 static ATTEMPT: HeaderName = HeaderName::from_static("x-delivery-attempt-count");
 static ATTEMPT_LIMIT: HeaderName = HeaderName::from_static("x-delivery-attempt-limit");
@@ -45,6 +49,8 @@ pub struct ReceiverSettings {
     pub website_keys: Vec<WebsiteKey>,
     /// The longest body.
     pub max_body: usize,
+    /// The most bytes of bodies that are held at a time.
+    pub body_memory: usize,
     /// How long a body may take to arrive.
     pub body_timeout: Duration,
     /// How long a commit may take; past it the sender is asked to try again, and the delivery may be committed all the same.
@@ -62,6 +68,9 @@ pub struct Receiver {
     ledger: Ledger,
     metrics: Metrics,
     clock: Clock,
+    /// For bodies, in bytes.
+    room: Arc<Semaphore>,
+    throttle: Arc<Throttle>,
 }
 
 /// A webhook whose signature or key verified, with what its headers say.
@@ -71,6 +80,7 @@ pub struct VerifiedWebhook {
     arrived: Timestamp,
     origin: Option<String>,
     attempts: Attempts,
+    held: OwnedSemaphorePermit,
 }
 
 /// Which attempt this delivery is, and how many Crisp will make.
@@ -84,34 +94,28 @@ impl Receiver {
     /// Builds the receiver.
     pub fn new(settings: ReceiverSettings, ledger: Ledger, metrics: Metrics, clock: Clock) -> Self {
         Self {
+            room: Arc::new(Semaphore::new(
+                settings.body_memory.min(Semaphore::MAX_PERMITS),
+            )),
             settings: Arc::new(settings),
             ledger,
             metrics,
             clock,
+            throttle: Arc::default(),
         }
     }
 
     fn verify(&self, request: &HttpRequest, body: web::Bytes) -> Result<VerifiedBody, Refusal> {
         let settings = &self.settings;
-        let headers = request.headers();
-        let signature = bytes(headers, &SIGNATURE);
-        if signature.is_none()
-            && !settings.website_keys.is_empty()
-            && let Some(key) = key(request)
-        {
-            let key = Some(key.as_bytes());
-            return Ok(signature::verify_website(
-                &settings.website_keys,
-                key,
-                body,
-            )?);
-        }
-        Ok(signature::verify_plugin(
-            &settings.signing_secrets,
-            bytes(headers, &TIMESTAMP),
-            signature,
-            body,
-        )?)
+        Ok(match Claim::of(request, settings) {
+            Claim::Key(key) => {
+                signature::verify_website(&settings.website_keys, Some(key.as_bytes()), body)?
+            }
+            Claim::Signature {
+                timestamp,
+                signature,
+            } => signature::verify_plugin(&settings.signing_secrets, timestamp, signature, body)?,
+        })
     }
 
     /// Commits a verified webhook, or acknowledges one that asks for nothing.
@@ -147,22 +151,33 @@ impl Receiver {
             signed_at: webhook.body.signed_at(),
             bytes: u32::try_from(webhook.body.bytes().len()).unwrap_or(u32::MAX),
         };
-        let committing = self.ledger.accept(Acceptance { delivery, effects }, now);
-        let error = match tokio::time::timeout(self.settings.accept_deadline, committing).await {
+        let ledger = self.ledger.clone();
+        let acceptance = Acceptance { delivery, effects };
+        let mut committing = Box::pin(async move { ledger.accept(acceptance, now).await });
+        let error = match tokio::time::timeout(self.settings.accept_deadline, &mut committing).await
+        {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
             Err(_elapsed) => {
+                // It still waits for the disk, and what it holds counts until it is done.
+                let held = webhook.held;
+                tokio::spawn(async move {
+                    drop(committing.await);
+                    drop(held);
+                });
                 Some("the commit took longer than `webhooks.accept_deadline`".to_owned())
             }
         };
         if let Some(error) = error {
-            tracing::error!(
-                event = events::DELIVERY_UNAVAILABLE,
-                "website.id" = %envelope.website,
-                "webhook.event" = envelope.name,
-                error,
-                "could not commit a delivery; Crisp was asked to try again"
-            );
+            if self.may_log("not_committed", now) {
+                tracing::error!(
+                    event = events::DELIVERY_UNAVAILABLE,
+                    "website.id" = %envelope.website,
+                    "webhook.event" = envelope.name,
+                    error,
+                    "could not commit a delivery; Crisp was asked to try again"
+                );
+            }
             return Err(Refusal::Unavailable);
         }
         let duration = self
@@ -218,6 +233,9 @@ impl Receiver {
 
     fn refused(&self, refusal: &Refusal, hook: &'static str, attempts: Attempts) {
         self.count(refusal.reason(), hook);
+        if !self.may_log(refusal.reason(), self.clock.now()) {
+            return;
+        }
         tracing::warn!(
             event = events::DELIVERY_REFUSED,
             reason = %refusal,
@@ -226,6 +244,24 @@ impl Receiver {
             attempt_limit = attempts.limit,
             "refused a request on the webhook route"
         );
+    }
+
+    /// Whether a line of that kind may be written. Junk costs its sender nothing, so it must not fill our disk.
+    fn may_log(&self, kind: &'static str, now: Timestamp) -> bool {
+        match self.throttle.line(kind, now) {
+            Line::LeaveOut => false,
+            Line::Write { left_out } => {
+                if left_out > 0 {
+                    tracing::warn!(
+                        event = events::LOG_LINES_LEFT_OUT,
+                        kind,
+                        left_out,
+                        "left lines of one kind out of the log; the metrics count each"
+                    );
+                }
+                true
+            }
+        }
     }
 }
 
@@ -247,18 +283,18 @@ impl Attempts {
 }
 
 /// The `key` of the query.
-fn key(request: &HttpRequest) -> Option<Cow<'_, str>> {
+pub(super) fn key(request: &HttpRequest) -> Option<Cow<'_, str>> {
     url::form_urlencoded::parse(request.query_string().as_bytes())
         .find(|(name, _)| name == "key")
         .map(|(_, value)| value)
 }
 
-fn bytes<'head>(headers: &'head HeaderMap, name: &HeaderName) -> Option<&'head [u8]> {
+pub(super) fn bytes<'head>(headers: &'head HeaderMap, name: &HeaderName) -> Option<&'head [u8]> {
     headers.get(name).map(HeaderValue::as_bytes)
 }
 
 /// A header as printable text: anything else is as good as absent.
-fn text<'head>(headers: &'head HeaderMap, name: &HeaderName) -> Option<&'head str> {
+pub(super) fn text<'head>(headers: &'head HeaderMap, name: &HeaderName) -> Option<&'head str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
@@ -276,17 +312,22 @@ impl FromRequest for VerifiedWebhook {
         let payload = payload.take();
         Box::pin(async move {
             let settings = &receiver.settings;
-            let verified = body::read(payload, settings.max_body, settings.body_timeout)
-                .await
-                .and_then(|body| receiver.verify(&request, body));
+            let read = async {
+                head::inspect(&request, settings, &receiver.room)?;
+                let (limit, patience) = (settings.max_body, settings.body_timeout);
+                let (body, held) = body::read(payload, limit, patience, &receiver.room).await?;
+                Ok((receiver.verify(&request, body)?, held))
+            };
+            let verified = read.await;
             let attempts = Attempts::read(request.headers());
             match verified {
-                Ok(body) => Ok(Self {
+                Ok((body, held)) => Ok(Self {
                     body,
                     arrived,
                     origin: text(request.headers(), &ORIGIN)
                         .map(|origin| origin.chars().take(120).collect()),
                     attempts,
+                    held,
                 }),
                 Err(refusal) => {
                     receiver.refused(&refusal, "none", attempts);

@@ -45,8 +45,9 @@ pub enum LogFormat {
 }
 
 /// What is logged when nobody says otherwise: our own lines, and what others find alarming. sqlx is silent because its
-/// slow-query warning would repeat the SQL text of the app's own query.
-const DEFAULT_FILTER: &str = "warn,crisp_sync=info,sqlx=off";
+/// slow-query warning would repeat the SQL text of the app's own query, `actix_http` because it writes a line for every
+/// connection that sends junk: whoever likes could fill the disk.
+const DEFAULT_FILTER: &str = "warn,crisp_sync=info,sqlx=off,actix_http=off";
 
 /// Starts logging to standard error. `filter` is a `tracing` directive list; `None` takes the default.
 ///

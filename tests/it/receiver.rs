@@ -480,7 +480,10 @@ async fn who_sends_too_slowly_is_told_so() {
     let mut stream = tokio::net::TcpStream::connect(address)
         .await
         .expect("connected");
-    let head = "POST /webhooks/crisp HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{\"half";
+    let signature = "0".repeat(64);
+    let head = format!(
+        "POST /webhooks/crisp HTTP/1.1\r\nhost: x\r\nx-crisp-request-timestamp: 1\r\nx-crisp-signature: {signature}\r\ncontent-length: 100\r\n\r\n{{\"half"
+    );
     stream.write_all(head.as_bytes()).await.expect("sent");
     let mut answer = [0; 12];
     tokio::time::timeout(Duration::from_secs(20), stream.read_exact(&mut answer))

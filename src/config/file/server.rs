@@ -31,7 +31,9 @@ pub struct ServerFile {
     pub ops_act_token_file: Option<PathBuf>,
     /// Largest request body; a bigger one is answered 413.
     pub max_body: Size,
-    /// Most connections at a time, for each worker thread.
+    /// Most bytes of request bodies held at a time; a request beyond is answered 503.
+    pub body_memory: Size,
+    /// Most connections at a time, spread over the threads; further ones wait in the kernel.
     pub max_connections: NonZeroUsize,
     /// How long a client may take to send its request.
     pub request_timeout: Interval,
@@ -50,7 +52,8 @@ impl Default for ServerFile {
             ops_read_token_file: None,
             ops_act_token_file: None,
             max_body: Size(1 << 20),
-            max_connections: NonZeroUsize::new(4096).expect("not zero"),
+            body_memory: Size(32 << 20),
+            max_connections: NonZeroUsize::new(512).expect("not zero"),
             request_timeout: Interval::seconds(5),
             workers: None,
             shutdown_deadline: Interval::seconds(25),
@@ -70,6 +73,8 @@ pub struct WebhooksFile {
     pub max_age: Interval,
     /// Longest wait for the ledger before the sender is asked to try again (503).
     pub accept_deadline: Interval,
+    /// Most deliveries that wait for the ledger at a time; a further one is answered 503 at once.
+    pub max_waiting: NonZeroUsize,
 }
 
 impl Default for WebhooksFile {
@@ -79,6 +84,7 @@ impl Default for WebhooksFile {
             website_key_files: BTreeMap::new(),
             max_age: Interval::seconds(5 * 60),
             accept_deadline: Interval::seconds(2),
+            max_waiting: NonZeroUsize::new(8192).expect("not zero"),
         }
     }
 }

@@ -32,7 +32,9 @@ pub struct ServerSettings {
     pub ops_act_token: Option<SecretString>,
     /// Largest request body, in bytes.
     pub max_body: usize,
-    /// Most connections at a time, for each thread.
+    /// Most bytes of request bodies held at a time.
+    pub body_memory: usize,
+    /// Most connections at a time.
     pub max_connections: usize,
     /// How long a client may take to send its request.
     pub request_timeout: Duration,
@@ -117,6 +119,13 @@ impl Resolver<'_> {
                 .hint("make two tokens"),
             );
         }
+        if written.body_memory.0 < written.max_body.0 {
+            self.fault(
+                &["server", "body_memory"],
+                "the longest body finds no room in it",
+                "give it at least `server.max_body`",
+            );
+        }
         ServerSettings {
             listen,
             path_prefix,
@@ -124,6 +133,7 @@ impl Resolver<'_> {
             ops_read_token,
             ops_act_token,
             max_body: written.max_body.0,
+            body_memory: written.body_memory.0,
             max_connections: written.max_connections.get(),
             request_timeout: written.request_timeout.get(),
             workers: written.workers,

@@ -57,6 +57,7 @@ impl Resolver<'_> {
         }
         let settings = LedgerSettings {
             urgent_limit: written.triggers.urgent_cap.get(),
+            waiting_limit: written.webhooks.max_waiting.get(),
             ..LedgerSettings::at(path.clone())
         };
         if written.worker.lease.get() > settings.longest_lease {

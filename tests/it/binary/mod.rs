@@ -6,6 +6,7 @@
 mod check;
 mod commands;
 mod durability;
+mod memory;
 mod order;
 mod pages;
 pub(crate) mod process;
