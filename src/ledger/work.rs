@@ -76,8 +76,10 @@ words! {
         MessageSend = "message_send",
         /// The conversation's e-mail was set.
         SetEmail = "set_email",
-        /// The e-mail was verified, or no longer is.
+        /// The e-mail is no longer verified.
         UpdateVerify = "update_verify",
+        /// The e-mail was verified, says Crisp. No stranger can cause this, so the share of strangers does not hold it back.
+        Verified = "verified",
         /// The conversation was reopened.
         SetState = "set_state",
         /// An operator opened it.

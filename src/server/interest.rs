@@ -89,12 +89,20 @@ pub fn interest(
             effects.extend(refresh.effects(session, Trigger::SetEmail));
             effects
         }
-        WebhookEvent::SessionUpdateVerify { session, .. } => {
+        WebhookEvent::SessionUpdateVerify {
+            session,
+            is_verified,
+        } => {
             let mut effects = vec![Effect::LowerTrust {
                 website: website(),
                 session: session.clone(),
             }];
-            effects.extend(refresh.effects(session, Trigger::UpdateVerify));
+            let trigger = if *is_verified {
+                Trigger::Verified
+            } else {
+                Trigger::UpdateVerify
+            };
+            effects.extend(refresh.effects(session, trigger));
             effects
         }
         WebhookEvent::SessionSetState { state, .. } if state == "resolved" => {
@@ -161,13 +169,19 @@ struct Refresh<'a> {
 
 impl Refresh<'_> {
     fn effects(&self, session: &SessionId, trigger: Trigger) -> Vec<Effect> {
-        if !self.settings.triggers.contains(&trigger) {
+        let chosen = match trigger {
+            // One webhook, and one choice.
+            Trigger::Verified => Trigger::UpdateVerify,
+            other => other,
+        };
+        if !self.settings.triggers.contains(&chosen) {
             return Vec::new();
         }
         let urgency = match trigger {
             // A new address, a verification or an operator who looks: somebody waits for this.
             Trigger::SetEmail
             | Trigger::UpdateVerify
+            | Trigger::Verified
             | Trigger::SetOpened
             | Trigger::RequestInitiated => Urgency::Urgent,
             _ => Urgency::Normal {

@@ -10,7 +10,7 @@ use crate::{
     crisp::quota::{Priority, QuotaSettings, Usage},
     identity::Trust,
     ids::SessionId,
-    ledger::{Claim, Ledger, LedgerError, WorkKind},
+    ledger::{Claim, Ledger, LedgerError, Trigger, WorkKind},
 };
 
 /// The purpose under which calls for unproven conversations are counted once more.
@@ -51,10 +51,11 @@ async fn usage(ledger: &Ledger, now: Timestamp) -> Result<Usage, LedgerError> {
     Ok(usage)
 }
 
-/// Whether the conversation was last seen with a proven address, or an operator looks at it: then no stranger can have made
-/// it up to spend the day.
+/// Whether the conversation was last seen with a proven address, Crisp says that it was proven since, or an operator looks at
+/// it: then no stranger can have made it up to spend the day. Without the second, whoever comes anew after the strangers'
+/// share is used up would be taken for one of them, and never be looked at.
 async fn is_proven(ledger: &Ledger, claim: &Claim) -> Result<bool, LedgerError> {
-    if priority(claim) == Priority::OperatorOpened {
+    if priority(claim) == Priority::OperatorOpened || claim.trigger == Trigger::Verified {
         return Ok(true);
     }
     let Ok(session) = SessionId::parse(&claim.key) else {

@@ -103,7 +103,9 @@ impl Asked {
 
     fn fold(&mut self, later: &Self) {
         self.triggers += later.triggers;
-        if later.priority < self.priority || self.is_timer() {
+        let tells_more =
+            later.trigger == Trigger::Verified.as_str() && later.priority == self.priority;
+        if later.priority < self.priority || self.is_timer() || tells_more {
             self.priority = self.priority.min(later.priority);
             self.trigger = later.trigger;
         }

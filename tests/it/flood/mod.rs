@@ -3,4 +3,5 @@
 mod connections;
 mod junk;
 mod overload;
+mod quota;
 mod wire;

@@ -38,7 +38,9 @@ timed AS (
 judged AS (
     SELECT timed.*,
            urgent_at IS NOT NULL AND NOT (planned AND old_run_at <= next_run) AS spends,
-           NOT planned OR next_run < old_run_at OR priority < old_priority AS leads,
+           -- A verification leads where nothing is more urgent: it says that no stranger asks.
+           NOT planned OR next_run < old_run_at OR priority < old_priority
+               OR (trigger = 'verified' AND priority = old_priority) AS leads,
            CASE WHEN urgent_at IS NULL AND normal_at IS NULL THEN max(timer_at, {now}) ELSE {now} END AS first,
            CASE WHEN urgent_at IS NULL AND timer_at IS NULL THEN fresh ELSE 0 END AS asked_fresh
     FROM timed
@@ -61,7 +63,7 @@ SELECT kind, website, key,
        CASE WHEN revives THEN NULL ELSE old_dead_at END,
        CASE WHEN revives THEN {now} ELSE old_revived_at END
 FROM judged
-WHERE NOT (planned AND NOT leased AND old_run_at <= next_run AND old_priority <= priority AND old_first <= first)
+WHERE NOT (planned AND NOT leads AND NOT leased AND old_run_at <= next_run AND old_priority <= priority AND old_first <= first)
 ON CONFLICT (kind, website, key) DO UPDATE SET
     want_gen = excluded.want_gen,
     run_at = excluded.run_at,
