@@ -1,5 +1,6 @@
 //! What needs more than one file to be tested: servers, sockets, the binary, and the house itself.
 
+mod alerts;
 mod binary;
 mod budget;
 mod config;
@@ -8,11 +9,13 @@ mod docs;
 mod engines;
 mod floors;
 mod fuzz;
+mod gap;
 mod house;
 mod identity;
 mod ledger;
 mod lifecycle;
 mod mirror;
+mod quota;
 mod receiver;
 mod refresh;
 mod sandbox;

@@ -57,6 +57,7 @@ impl Resolver<'_> {
         }
         let settings = LedgerSettings {
             urgent_limit: written.triggers.urgent_cap.get(),
+            day_begins: written.crisp.quota_resets_at.since_midnight(),
             ..LedgerSettings::at(path.clone())
         };
         if written.worker.lease.get() > settings.longest_lease {

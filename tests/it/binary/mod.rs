@@ -11,3 +11,4 @@ mod pages;
 pub(crate) mod process;
 mod shutdown;
 pub(crate) mod site;
+mod watch;
