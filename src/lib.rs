@@ -12,7 +12,7 @@
 //! |---|---|---|
 //! | 6 roof | `main.rs`, [`cli`] | what an operator types |
 //! | 5 plan | [`app`], [`config`] | composition; which settings |
-//! | 4 edges | [`server`], [`worker`] | what wakes us: a request, due work |
+//! | 4 edges | [`server`], [`worker`], [`alerts`] | what wakes us: a request, due work; and how we wake a person |
 //! | 3 use case | [`reconcile`] | where the adapters meet |
 //! | 2 adapters | [`crisp`], [`ledger`], [`users`] | one outside thing each; none imports another |
 //! | 1 core | [`context`], [`lifecycle`], [`identity`] | decisions: no async, no IO, no SQL, no Crisp JSON |
@@ -22,6 +22,7 @@
 // Nested async functions are nested types, and release builds lay them out deeper than the default of 128 allows.
 #![recursion_limit = "512"]
 
+pub mod alerts;
 pub mod app;
 pub mod breaker;
 pub mod cli;

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 pub use shutdown::{Signals, Stopped};
 
 use crate::{
+    alerts::Watch,
     breaker::{self, BreakerSettings, Breakers},
     clock::Clock,
     config::Config,
@@ -46,6 +47,8 @@ pub struct Service {
     pub reconciler: Reconciler,
     /// Takes due work, and settles it.
     pub worker: Worker,
+    /// Tells a person when one is needed.
+    pub watch: Watch,
     /// The metrics.
     pub metrics: Metrics,
     /// What is down, and what works.
@@ -67,6 +70,7 @@ pub struct Running {
     pub server: Server,
     stop: CancellationToken,
     worker: JoinHandle<()>,
+    watch: JoinHandle<()>,
     socket: JoinHandle<()>,
     ledger: Ledger,
 }
@@ -76,10 +80,11 @@ impl Service {
     pub async fn build(config: Config, clock: Clock) -> anyhow::Result<Self> {
         let now = clock.now();
         let metrics = Metrics::default();
-        let (server, reconcile, working) = (
+        let (server, reconcile, working, alerts) = (
             settings::server(&config),
             settings::reconcile(&config),
             settings::worker(&config),
+            settings::alerts(&config),
         );
         let ledger_path = config.ledger.path.clone();
         let ledger = Ledger::open(config.ledger, now).await?;
@@ -119,12 +124,21 @@ impl Service {
             breakers.clone(),
             working,
         );
+        let watch = Watch::new(
+            alerts,
+            ledger.clone(),
+            metrics.clone(),
+            breakers.clone(),
+            clock.clone(),
+        )
+        .context("could not set up alerts")?;
         Ok(Self {
             ledger,
             crisp,
             users,
             reconciler,
             worker,
+            watch,
             metrics,
             breakers,
             clock,
@@ -172,6 +186,14 @@ impl Service {
         )?)
     }
 
+    /// Has every website that is known looked through for what changed while nobody listened.
+    pub async fn look_for_gaps(&self) -> anyhow::Result<()> {
+        self.ledger
+            .look_for_gaps(&self.websites, self.clock.now())
+            .await?;
+        Ok(())
+    }
+
     /// Opens the listeners and starts the worker and the command socket.
     pub async fn start(self) -> anyhow::Result<Running> {
         // First, so that the ledger's owner can be asked from the moment that somebody is told that it has one.
@@ -182,10 +204,15 @@ impl Service {
             )
         })?;
         let server = self.listen().await?;
+        self.look_for_gaps().await?;
         let stop = CancellationToken::new();
         let worker = {
             let (worker, stop) = (self.worker.clone(), stop.clone());
             tokio::spawn(async move { worker.run(stop).await })
+        };
+        let watch = {
+            let (watch, stop) = (self.watch.clone(), stop.clone());
+            tokio::spawn(async move { watch.run(stop).await })
         };
         let service = self.clone();
         let socket = tokio::spawn(socket.serve(move |operation: Operation| {
@@ -207,6 +234,7 @@ impl Service {
             server,
             stop,
             worker,
+            watch,
             socket,
             ledger: self.ledger,
         })
@@ -236,6 +264,7 @@ impl Running {
             mut server,
             stop,
             mut worker,
+            watch,
             socket,
             ledger,
         } = self;
@@ -252,6 +281,8 @@ impl Running {
             Stopped::AtDeadline
         };
         worker.abort();
+        // Nobody waits for it, and it holds nothing.
+        watch.abort();
         socket.abort();
         drop(socket.await);
         if let Err(error) = ledger.close().await {

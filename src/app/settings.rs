@@ -3,10 +3,11 @@
 use std::{num::NonZeroUsize, thread};
 
 use crate::{
+    alerts::AlertSettings,
     config::{Config, Mode as ConfiguredMode, TriggerName},
     crisp::quota::QuotaSettings,
     ledger::Trigger,
-    reconcile::{Mode, ReconcileSettings},
+    reconcile::{GapSettings, Mode, ReconcileSettings},
     server::{OpsToken, ServerSettings, interest::InterestSettings, webhooks::ReceiverSettings},
     worker::{RetryPolicy, WorkerSettings},
 };
@@ -30,6 +31,7 @@ pub(super) fn server(config: &Config) -> ServerSettings {
             .map_or_else(processors, NonZeroUsize::get),
         max_connections: config.server.max_connections,
         drain: config.server.shutdown_deadline,
+        quota: quota(config),
         receiver: ReceiverSettings {
             signing_secrets: config.webhooks.signing_secrets.clone(),
             website_keys: config.webhooks.website_keys.clone(),
@@ -75,6 +77,13 @@ pub(super) fn reconcile(config: &Config) -> ReconcileSettings {
         policy: config.identity.policy,
         channels: config.identity.channels.clone(),
         verification_address: config.identity.verification_address,
+        gap: GapSettings {
+            every: config.gap.every,
+            window: config.gap.window,
+            silence: config.gap.silence,
+            // One call in twenty.
+            daily_calls: config.crisp.daily_quota.get() / 20,
+        },
         ..ReconcileSettings::default()
     }
 }
@@ -92,10 +101,27 @@ pub(super) fn worker(config: &Config) -> WorkerSettings {
         },
         probe_every: config.crisp.pause,
         keep: config.keep,
-        quota: QuotaSettings {
-            daily: config.crisp.daily_quota.get(),
-            unproven_percent: config.crisp.unproven_share,
-            ..QuotaSettings::for_tier(config.crisp.client.token.tier)
-        },
+        quota: quota(config),
+    }
+}
+
+/// The part of alerts.
+pub(super) fn alerts(config: &Config) -> AlertSettings {
+    AlertSettings {
+        url: config.alerts.url.clone(),
+        proxy: config.crisp.client.proxy.clone(),
+        name: config.alerts.name.clone(),
+        signature_failures: config.alerts.signature_failures.get().into(),
+        quota: quota(config),
+    }
+}
+
+/// How the day's quota is shared.
+fn quota(config: &Config) -> QuotaSettings {
+    QuotaSettings {
+        daily: config.crisp.daily_quota.get(),
+        unproven_percent: config.crisp.unproven_share,
+        reserve_percent: config.crisp.reserve,
+        day_begins: config.crisp.day_begins,
     }
 }

@@ -121,7 +121,7 @@ pub fn run() -> ExitCode {
 async fn dispatch(command: Command) -> anyhow::Result<Ended> {
     match command {
         Command::Serve(options) => return serve::run(options).await,
-        Command::Demo(options) => return demo::run(options).await,
+        Command::Demo(options) => return Box::pin(demo::run(options)).await,
         _ => {}
     }
     // Commands speak through their answers; of the log only what alarms is shown.

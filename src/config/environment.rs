@@ -43,6 +43,7 @@ variables! {
     LEDGER = "CRISP_SYNC_LEDGER", "Where the ledger is kept; overrides `ledger.path`.";
     LOG_FORMAT = "CRISP_SYNC_LOG_FORMAT", "`auto`, `json` or `text`; overrides `log.format`.";
     LOG_FILTER = "CRISP_SYNC_LOG", "What is logged, as `tracing` directives; overrides `log.filter`.";
+    #[secret] ALERTS_URL = "CRISP_SYNC_ALERTS_URL", "Where alerts go, as Slack's incoming webhooks take them; overrides `alerts.url`.";
     #[secret] PROXY = "CRISP_SYNC_PROXY", "HTTP proxy for calls to Crisp, with its password if it has one; overrides `crisp.proxy`.";
     BASE_URL = "CRISP_BASE_URL", "Where Crisp's REST API answers; overrides `crisp.base_url`.";
     TIER = "CRISP_TIER", "`plugin` or `website`; overrides `crisp.tier`.";

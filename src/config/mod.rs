@@ -34,6 +34,7 @@ pub use resolve::{
     crisp::CrispSettings,
     identity::IdentitySettings,
     server::{LogSettings, ServerSettings},
+    watch::{AlertSettings, GapSettings},
     webhooks::WebhookSettings,
     work::{TriggerSettings, WorkerSettings},
 };
@@ -72,6 +73,10 @@ pub struct Config {
     pub triggers: TriggerSettings,
     /// How work is done and tried again.
     pub worker: WorkerSettings,
+    /// How conversations that changed while nobody listened are found.
+    pub gap: GapSettings,
+    /// Who is told when a person is needed.
+    pub alerts: AlertSettings,
     /// Log lines.
     pub log: LogSettings,
     /// What is allowed and probably not meant.

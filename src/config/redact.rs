@@ -121,7 +121,8 @@ fn is_telling(section: &str, key: &str) -> bool {
     // In `users`, a key is a column and `query_by_key` a query.
     let is_key = first != "users"
         && (last == "key" || last == "keys" || last.ends_with("_key") || last.ends_with("_keys"));
-    is_key || TELLING.iter().any(|word| full.contains(word))
+    let is_channel = full == "alerts.url";
+    is_key || is_channel || TELLING.iter().any(|word| full.contains(word))
 }
 
 /// The parts of a range that are not blank, quote or bracket: what is left shows that *something* is written there.
@@ -166,6 +167,10 @@ mod tests {
                 "url = 'mysql://db/app?password=*******&x=1'",
             ),
             ("[crisp]\ntoken_key = \"abc", "[crisp]\ntoken_key = \"***"),
+            (
+                "[alerts]\nurl = \"https://hooks.example/T0/x\"\n",
+                "[alerts]\nurl = \"**************************\"\n",
+            ),
             ("[crisp]\nkey = 'é1'\n", "[crisp]\nkey = '***'\n"),
             (
                 "signing_secrets = [\n  \"one\",\n  \"two\",\n]\nmode = \"live\"\n",

@@ -1,12 +1,32 @@
 //! Estimates how much of the day's quota is left, and who may still use it.
 //!
 //! Crisp counts requests per token and day and tells nobody the count, the hour of the reset, or who else used the token.
-//! So this is an estimate: our own count, taken to the limit by a refusal, started again by a new day or a probe that came
-//! through. What matters least stops first, so that an operator who opens a conversation is served to the last.
+//! So this is an estimate: our own count, taken to the limit by a refusal ([`ELSEWHERE`]), started again by a new day or by
+//! a probe that came through ([`CREDIT`]). What matters least stops first. An operator who opens a conversation is never
+//! stopped by the estimate, only by Crisp: a refused call costs nothing but itself.
+
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::client::Tier;
+
+/// Counted once more, beside its own purpose: a call for a conversation without a proven address.
+pub const UNPROVEN: &str = "unproven";
+/// Calls that somebody else must have made with our token: Crisp refused us before our own count reached the limit.
+pub const ELSEWHERE: &str = "elsewhere";
+/// Calls of this day that no longer count: Crisp's own day began anew.
+pub const CREDIT: &str = "credit";
+/// The same for [`UNPROVEN`].
+pub const UNPROVEN_CREDIT: &str = "unproven_credit";
+
+/// A refusal that lasts so long is no burst that was too fast.
+const LONG: Duration = Duration::from_mins(10);
+/// A refusal beyond this share of the quota, in percent, is its end.
+const NEARLY_ALL: u32 = 80;
+/// A forecast that said "not enough" is taken back once it is this share of the quota, in percent: else it would be said
+/// and taken back all day.
+const ENOUGH: u32 = 95;
 
 /// What a call is for, the most important first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +50,8 @@ pub struct QuotaSettings {
     pub reserve_percent: u8,
     /// Percent that conversations without a proven address share: a stranger must not use up the day.
     pub unproven_percent: u8,
+    /// How long after midnight UTC Crisp's day begins.
+    pub day_begins: Duration,
 }
 
 impl QuotaSettings {
@@ -42,6 +64,7 @@ impl QuotaSettings {
             },
             reserve_percent: 40,
             unproven_percent: 20,
+            day_begins: Duration::ZERO,
         }
     }
 }
@@ -53,12 +76,34 @@ pub struct Usage {
     pub calls: u32,
     /// Of these, for conversations without a proven address.
     pub unproven: u32,
-    /// Whether Crisp has refused a call for the quota since, and none came through after it.
+    /// Whether Crisp refuses calls for the quota now.
     pub refused: bool,
 }
 
+impl Usage {
+    /// From the day's counts by purpose.
+    pub fn of<'a>(counts: impl IntoIterator<Item = (&'a str, u64)>, refused: bool) -> Self {
+        let (mut calls, mut credit, mut unproven, mut unproven_credit) = (0_u64, 0, 0, 0);
+        for (purpose, count) in counts {
+            let sum = match purpose {
+                UNPROVEN => &mut unproven,
+                CREDIT => &mut credit,
+                UNPROVEN_CREDIT => &mut unproven_credit,
+                _ => &mut calls,
+            };
+            *sum = sum.saturating_add(count);
+        }
+        let left = |of: u64, credit| u32::try_from(of.saturating_sub(credit)).unwrap_or(u32::MAX);
+        Self {
+            calls: left(calls, credit),
+            unproven: left(unproven, unproven_credit),
+            refused,
+        }
+    }
+}
+
 /// Where the day will end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Forecast {
     /// Calls by the end of the day, if it goes on like this.
     pub calls: u32,
@@ -80,13 +125,46 @@ impl QuotaSettings {
         let share = self
             .percent(self.unproven_percent.into())
             .saturating_sub(usage.unproven);
-        cost <= self.left(usage, priority) && (proven || cost <= share)
+        let has_room = match priority {
+            Priority::OperatorOpened => !usage.refused,
+            _ => cost <= self.left(usage, priority),
+        };
+        has_room && (proven || cost <= share)
+    }
+
+    /// What a refusal says about the day: how many calls somebody else must have made. Nothing, if we may only have been too
+    /// fast for a moment. `asked_to_wait` is what Crisp asked for, `refused_for` how long it has refused already, `usage` is
+    /// without the refused call.
+    pub fn calls_elsewhere(
+        self,
+        usage: Usage,
+        asked_to_wait: Option<Duration>,
+        refused_for: Duration,
+    ) -> u32 {
+        let is_the_end = asked_to_wait.is_some_and(|wait| wait >= LONG)
+            || refused_for >= LONG
+            || usage.calls >= self.percent(NEARLY_ALL);
+        if is_the_end {
+            self.daily.saturating_sub(usage.calls)
+        } else {
+            0
+        }
+    }
+
+    /// Whether the day's quota is used up by the estimate.
+    pub fn is_spent(self, usage: Usage) -> bool {
+        usage.calls >= self.daily
+    }
+
+    /// Whether a forecast is bad news. One that was stays so until it is clearly better.
+    pub fn falls_short(self, forecast: Forecast, did_before: bool) -> bool {
+        forecast.exhausted_at.is_some() || (did_before && forecast.calls > self.percent(ENOUGH))
     }
 
     /// Where the day ends, at the pace since it began. The first hour counts as a whole one: it says little.
     pub fn forecast(self, usage: Usage, now: Timestamp) -> Forecast {
         const DAY: i64 = 24 * 3600;
-        let began = day_began(now);
+        let began = self.day_began(now);
         let elapsed = now.duration_since(began).as_secs().clamp(3600, DAY);
         let calls = i64::from(usage.calls) * DAY / elapsed;
         let exhausted_at = if usage.refused || usage.calls >= self.daily {
@@ -118,16 +196,19 @@ impl QuotaSettings {
         self.percent(100 - kept)
     }
 
+    /// When the quota's day began. Crisp does not say when it does; midnight UTC is the guess that a setting and refusals
+    /// correct.
+    pub fn day_began(self, now: Timestamp) -> Timestamp {
+        const DAY: i64 = 24 * 3600;
+        let offset = i64::try_from(self.day_begins.as_secs()).unwrap_or(0) % DAY;
+        let seconds = now.as_second();
+        Timestamp::from_second(seconds - (seconds - offset).rem_euclid(DAY)).unwrap_or(now)
+    }
+
     fn percent(self, percent: u32) -> u32 {
         let share = u64::from(self.daily) * u64::from(percent.min(100)) / 100;
         u32::try_from(share).unwrap_or(u32::MAX)
     }
-}
-
-/// When the quota's day began. Crisp does not say when it resets; midnight UTC is the guess that a refusal corrects.
-pub fn day_began(now: Timestamp) -> Timestamp {
-    let seconds = now.as_second();
-    Timestamp::from_second(seconds - seconds.rem_euclid(24 * 3600)).unwrap_or(now)
 }
 
 #[cfg(test)]
@@ -151,8 +232,9 @@ mod tests {
             (3_000, &[OperatorOpened, Conversation, Event]),
             (4_000, &[OperatorOpened, Conversation]),
             (4_750, &[OperatorOpened]),
-            (5_000, &[]),
-            (9_999, &[]),
+            // The count is an estimate, and only Crisp knows better.
+            (5_000, &[OperatorOpened]),
+            (9_999, &[OperatorOpened]),
         ] {
             for priority in [OperatorOpened, Conversation, Event, Background] {
                 assert_eq!(
@@ -162,7 +244,65 @@ mod tests {
                 );
             }
         }
-        assert!(!quota.admits(used(4_999), OperatorOpened, true, 2));
+        assert!(!quota.admits(used(3_999), Event, true, 2));
+        let refused = Usage {
+            refused: true,
+            ..used(0)
+        };
+        assert!(!quota.admits(refused, OperatorOpened, true, 1));
+    }
+
+    #[test]
+    fn the_reserve_is_a_setting() {
+        let quota = QuotaSettings {
+            reserve_percent: 0,
+            ..QuotaSettings::for_tier(Tier::Plugin)
+        };
+        assert!(quota.admits(used(4_999), Priority::Background, true, 1));
+        assert!(!quota.admits(used(5_000), Priority::Background, true, 1));
+    }
+
+    #[test]
+    fn the_days_counts_add_up_to_what_is_used() {
+        let counts = [
+            ("read_conversation", 700),
+            ("update_metas", 300),
+            (UNPROVEN, 250),
+        ];
+        let usage = Usage::of(counts, false);
+        assert_eq!((usage.calls, usage.unproven), (1_000, 250));
+        let elsewhere = counts.into_iter().chain([(ELSEWHERE, 4_000)]);
+        assert_eq!(Usage::of(elsewhere.clone(), false).calls, 5_000);
+        let credited =
+            elsewhere.chain([(CREDIT, 5_000), (UNPROVEN_CREDIT, 250), ("read_contact", 3)]);
+        let usage = Usage::of(credited, false);
+        assert_eq!((usage.calls, usage.unproven), (3, 0));
+        let more_credit_than_calls = [("read_contact", 3), (CREDIT, 4)];
+        assert_eq!(Usage::of(more_credit_than_calls, false).calls, 0);
+    }
+
+    #[test]
+    fn a_refusal_is_the_end_of_the_quota_or_a_moments_haste() {
+        let quota = QuotaSettings::for_tier(Tier::Plugin);
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        for (calls, asked_to_wait, refused_for, elsewhere) in [
+            // A burst: Crisp names a moment, or nothing.
+            (100, seconds(20), 0, 0),
+            (100, None, 0, 0),
+            // It names hours; or it refuses still, a quarter of an hour later; or we had used nearly all ourselves.
+            (100, seconds(7 * 3600), 0, 4_900),
+            (100, None, 900, 4_900),
+            (4_100, None, 0, 900),
+            (6_000, None, 0, 0),
+        ] {
+            assert_eq!(
+                quota.calls_elsewhere(used(calls), asked_to_wait, Duration::from_secs(refused_for)),
+                elsewhere,
+                "{calls} calls, asked for {asked_to_wait:?}, refused for {refused_for} s"
+            );
+        }
+        assert!(quota.is_spent(used(5_000)));
+        assert!(!quota.is_spent(used(4_999)));
     }
 
     #[test]
@@ -207,9 +347,37 @@ mod tests {
             ahead.exhausted_at,
             Some("2026-11-21T15:00:00Z".parse().expect("a time"))
         );
+        assert!(quota.falls_short(ahead, false));
+        // Just enough is no news, unless there was just too little before.
+        let narrow = quota.forecast(used(2_450), noon);
+        assert_eq!(narrow.exhausted_at, None);
+        assert!(!quota.falls_short(narrow, false));
+        assert!(quota.falls_short(narrow, true));
+        assert!(!quota.falls_short(quota.forecast(used(2_000), noon), true));
         // Ten calls in the first minute are no catastrophe.
         let early: Timestamp = "2026-11-21T00:01:00Z".parse().expect("a time");
         assert_eq!(quota.forecast(used(10), early).calls, 240);
         assert_eq!(quota.forecast(Usage::default(), noon).calls, 0);
+    }
+
+    #[test]
+    fn a_day_that_begins_elsewhere_is_forecast_from_there() {
+        let quota = QuotaSettings {
+            day_begins: Duration::from_hours(8),
+            ..QuotaSettings::for_tier(Tier::Plugin)
+        };
+        for (now, began) in [
+            ("2026-11-21T07:59:59Z", "2026-11-20T08:00:00Z"),
+            ("2026-11-21T08:00:00Z", "2026-11-21T08:00:00Z"),
+            ("2026-11-21T23:00:00Z", "2026-11-21T08:00:00Z"),
+        ] {
+            let now: Timestamp = now.parse().expect("a time");
+            assert_eq!(quota.day_began(now).to_string(), began, "at {now}");
+        }
+        let noon: Timestamp = "2026-11-21T12:00:00Z".parse().expect("a time");
+        assert_eq!(
+            quota.forecast(used(2_000), noon).exhausted_at,
+            Some("2026-11-21T18:00:00Z".parse().expect("a time"))
+        );
     }
 }

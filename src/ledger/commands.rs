@@ -179,6 +179,7 @@ impl Ledger {
     /// call, if nobody listened for long: the ledger is cautious up to now. A clock that was set back pulls what was
     /// planned by the wrong one.
     pub async fn heartbeat(&self, now: Timestamp) -> Result<Option<Gap>, LedgerError> {
+        self.write_heard(now).await?;
         self.shared.store.heartbeat(now).await
     }
 

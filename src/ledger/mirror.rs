@@ -14,6 +14,7 @@ use crate::{
 };
 
 use super::{
+    listening::Listened,
     outbox::OutboxRow,
     work::{Enqueue, words},
 };
@@ -245,6 +246,8 @@ pub enum Write {
     },
     /// Names that are ours from now on.
     Own(Vec<OwnedName>),
+    /// How far a website was listened to.
+    Listened(Listened),
     /// A verified conversation was seen.
     VerifiedSeen {
         /// Whose.

@@ -9,10 +9,12 @@
 //! are whole milliseconds.
 
 mod accept;
+pub mod alerts;
 mod commands;
 pub mod deliveries;
 mod echo;
 mod error;
+pub mod listening;
 pub mod mirror;
 pub mod outbox;
 pub mod quota;
@@ -22,15 +24,17 @@ pub mod work;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use tokio::sync::Notify;
 
 use crate::pseudonym::Pseudonyms;
 
+pub use alerts::{Condition, ConditionRow, Waiting};
 pub use deliveries::{
     Acceptance, Delivery, DeliveryFilter, DeliveryId, DeliveryRow, Effect, PersonBy,
 };
 pub use error::{LedgerError, Source};
+pub use listening::{Listened, Listening, Scan};
 pub use mirror::{
     ContactState, ConversationMirror, OwnedKind, OwnedName, PersonMirror, Side, Write,
 };
@@ -71,6 +75,8 @@ pub struct LedgerSettings {
     pub traces_per_key: u32,
     /// A silence longer than this is a gap.
     pub gap: Duration,
+    /// How long after midnight UTC the day begins by which calls are counted.
+    pub day_begins: Duration,
 }
 
 impl LedgerSettings {
@@ -90,7 +96,16 @@ impl LedgerSettings {
             revive_every: Duration::from_mins(15),
             traces_per_key: 20,
             gap: Duration::from_mins(5),
+            day_begins: Duration::ZERO,
         }
+    }
+
+    /// The day by which a call at this instant is counted.
+    fn quota_day(&self, at: Timestamp) -> Date {
+        at.checked_sub(self.day_begins)
+            .unwrap_or(at)
+            .to_zoned(TimeZone::UTC)
+            .date()
     }
 }
 
@@ -105,6 +120,7 @@ struct Shared {
     store: Arc<store::Store>,
     writer: accept::Writer,
     pseudonyms: Pseudonyms,
+    heard: listening::Heard,
     wake: Arc<Notify>,
 }
 
@@ -122,6 +138,7 @@ impl Ledger {
                 store,
                 writer,
                 pseudonyms: Pseudonyms::new(secret),
+                heard: listening::Heard::default(),
                 wake,
             }),
         })
@@ -131,6 +148,7 @@ impl Ledger {
     /// nothing either; it only leaves the folding to the next start.
     pub async fn close(&self) -> Result<(), LedgerError> {
         self.shared.writer.close().await;
+        self.last_words().await;
         self.shared.store.close().await
     }
 

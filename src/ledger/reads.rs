@@ -176,7 +176,12 @@ impl Ledger {
         Ok(health)
     }
 
-    /// Calls by purpose on one day (UTC).
+    /// The day by which a call at this instant is counted: Crisp's day, as far as it is known.
+    pub fn quota_day(&self, at: Timestamp) -> Date {
+        self.shared.store.quota_day(at)
+    }
+
+    /// Calls by purpose on one day, as [`Ledger::quota_day`] tells it.
     pub async fn quota(&self, day: Date) -> Result<Vec<DayQuota>, LedgerError> {
         self.shared.store.quota(day).await
     }

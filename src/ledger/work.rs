@@ -96,6 +96,8 @@ words! {
         ProfileRemoved = "profile_removed",
         /// The refresh of a conversation asks for its person.
         Conversation = "conversation",
+        /// It changed while nobody listened.
+        Gap = "gap",
         /// An earlier run asked to look again.
         FollowUp = "follow_up",
         /// An operator, or the app, asked.
@@ -107,6 +109,8 @@ words! {
 pub fn priority(kind: WorkKind, trigger: Trigger) -> u8 {
     match (kind, trigger) {
         (WorkKind::Conversation, Trigger::SetOpened) => 0,
+        // Nobody waits for it, unless somebody comes and asks, too.
+        (_, Trigger::Gap) => 3,
         (WorkKind::Conversation, _) => 1,
         (WorkKind::Person, _) => 2,
         _ => 3,
@@ -255,6 +259,14 @@ pub enum Outcome {
         /// Why, without private text.
         error: String,
     },
+    /// Its turn has not come: it stays what it is, keeps its trigger and its priority, and whoever asks anew may bring it
+    /// forward. Nothing was tried.
+    PutOff {
+        /// Until when.
+        at: Timestamp,
+        /// Why, without private text.
+        reason: String,
+    },
     /// Crisp refuses our token: every call waits. The attempt is not counted.
     PauseToken {
         /// When the first probe may go.
@@ -295,6 +307,7 @@ impl Outcome {
             Self::Again { .. } => "again",
             Self::Retry { .. } => "retry",
             Self::Wait { .. } => "waits",
+            Self::PutOff { .. } => "put_off",
             Self::PauseToken { .. } => "pause_token",
             Self::PauseWebsite { .. } => "pause_website",
             Self::Gone => "gone",

@@ -172,7 +172,7 @@ impl Reconciler {
                     user_key: user.clone(),
                 });
             }
-            writes.push(person(decided.website, &user, run.now));
+            writes.push(person(decided.website, &user, run));
         }
         // Where the conversation may not tell that it was not looked up, the contact does.
         if decided.desired.is_stale
@@ -183,7 +183,7 @@ impl Reconciler {
                 .filter(|mirror| mirror.email == decided.visitor.email)
             && let Some(user) = &mirror.user_key
         {
-            writes.push(person(decided.website, user, run.now));
+            writes.push(person(decided.website, user, run));
         }
         let outcome = decided.desired.outcome.unwrap_or(match applied {
             None => Outcome::Unchanged,
@@ -270,14 +270,18 @@ impl Decided<'_> {
     }
 }
 
-/// The refresh of the person behind a conversation.
-fn person(website: &WebsiteId, user: &UserKey, now: Timestamp) -> Write {
+/// The refresh of the person behind a conversation. Where nobody waits for the one, nobody waits for the other.
+fn person(website: &WebsiteId, user: &UserKey, run: &Run) -> Write {
+    let trigger = match &run.claim {
+        Some(claim) if claim.trigger == Trigger::Gap => Trigger::Gap,
+        _ => Trigger::Conversation,
+    };
     Write::Enqueue(Enqueue {
         kind: WorkKind::Person,
         website: website.clone(),
         key: user.as_str().to_owned(),
-        trigger: Trigger::Conversation,
-        run_at: now,
+        trigger,
+        run_at: run.now,
         urgency: Urgency::Timer,
         debounce: Duration::ZERO,
     })

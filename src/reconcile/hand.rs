@@ -114,6 +114,15 @@ impl Hand {
         true
     }
 
+    /// A page of the website's conversations, the last changed first. Never asked on paper.
+    pub(crate) async fn conversations(
+        &mut self,
+        website: &WebsiteId,
+        page: u32,
+    ) -> Result<Vec<Conversation>, CrispError> {
+        self.client.conversations(&self.meter, website, page).await
+    }
+
     /// `None` on paper.
     pub(crate) async fn conversation(
         &mut self,

@@ -1,7 +1,7 @@
 //! Where the adapters meet: look the user up, compute the context, compare, change the least.
 //!
-//! Two rooms: [`conversation`] (what an agent sees beside the chat) and [`person`] (the contact, and the lifecycle events
-//! that Crisp missed). Both take a [`Run`] and return a [`Reconciled`]: what became of it and what the ledger must
+//! Three rooms: [`conversation`] (what an agent sees beside the chat), [`person`] (the contact, and the lifecycle events
+//! that Crisp missed) and [`gap`] (conversations that changed while nobody listened). All take a [`Run`] and return a [`Reconciled`]: what became of it and what the ledger must
 //! write. They decide nothing themselves that can be decided without IO; that lives in `context`, `lifecycle` and
 //! `identity`.
 //!
@@ -13,6 +13,7 @@ mod contact;
 mod conversation;
 mod error;
 mod events;
+mod gap;
 mod gone;
 mod hand;
 mod person;
@@ -20,6 +21,7 @@ mod plan;
 mod profile;
 mod send;
 mod session_layer;
+mod spent;
 mod stamp;
 mod timeline;
 mod trace;
@@ -30,8 +32,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 pub use error::{Disposition, ReconcileError};
+pub use gap::GapSettings;
 pub use hand::{Mode, PlannedCall};
 pub use plan::Plan;
+pub use spent::{Outlook, outlook, used};
 pub use trace::RunTrace;
 
 use crate::{
@@ -68,6 +72,8 @@ pub struct ReconcileSettings {
     pub as_of_max_age: Duration,
     /// Contact values are asserted again after this long.
     pub assert_every: Duration,
+    /// How conversations that changed while nobody listened are found.
+    pub gap: GapSettings,
 }
 
 impl Default for ReconcileSettings {
@@ -81,6 +87,7 @@ impl Default for ReconcileSettings {
             mirror_max_age: Duration::from_hours(12),
             as_of_max_age: Duration::from_hours(12),
             assert_every: Duration::from_hours(7 * 24),
+            gap: GapSettings::default(),
         }
     }
 }
@@ -137,6 +144,8 @@ pub enum Outcome {
     NoUser,
     /// Crisp has no contact for the address.
     NoContact,
+    /// A page of conversations was looked through.
+    Listed,
 }
 
 impl Outcome {
@@ -149,6 +158,7 @@ impl Outcome {
             Self::NoEmail => "no_email",
             Self::NoUser => "no_user",
             Self::NoContact => "no_contact",
+            Self::Listed => "listed",
         }
     }
 }

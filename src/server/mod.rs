@@ -26,7 +26,10 @@ use std::{
 use actix_web::{App, HttpServer, dev::ServerHandle, middleware, web};
 use futures_util::future::select_all;
 
-use crate::{breaker::Breakers, clock::Clock, ledger::Ledger, telemetry::Metrics};
+use crate::{
+    breaker::Breakers, clock::Clock, crisp::quota::QuotaSettings, ledger::Ledger,
+    telemetry::Metrics,
+};
 pub use ops::OpsToken;
 use webhooks::{Receiver, ReceiverSettings};
 
@@ -47,6 +50,8 @@ pub struct ServerSettings {
     pub max_connections: usize,
     /// How long requests in hand may take once a stop is asked for.
     pub drain: Duration,
+    /// How the day's quota is shared, to tell where the day ends.
+    pub quota: QuotaSettings,
     /// The receiver's part.
     pub receiver: ReceiverSettings,
 }
@@ -168,6 +173,7 @@ impl Server {
                 breakers,
                 clock,
                 settings.ops_tokens,
+                settings.quota,
             ));
             let server = HttpServer::new(move || {
                 App::new()

@@ -9,8 +9,13 @@ use subtle::ConstantTimeEq as _;
 use crate::{
     breaker::{Breakers, Standing},
     clock::Clock,
-    ledger::{Health, Ledger},
-    telemetry::{Metrics, metrics::ScopeLabels},
+    crisp::quota::QuotaSettings,
+    ledger::{ConditionRow, Health, Ledger, LedgerError, Listening},
+    reconcile::{Outlook, outlook},
+    telemetry::{
+        Metrics,
+        metrics::{ConditionLabels, ScopeLabels},
+    },
 };
 
 /// A bearer token that opens the ops listener.
@@ -25,6 +30,7 @@ pub(super) struct Ops {
     breakers: Breakers,
     clock: Clock,
     tokens: Vec<OpsToken>,
+    quota: QuotaSettings,
 }
 
 impl Ops {
@@ -34,6 +40,7 @@ impl Ops {
         breakers: Breakers,
         clock: Clock,
         tokens: Vec<OpsToken>,
+        quota: QuotaSettings,
     ) -> Self {
         Self {
             ledger,
@@ -41,6 +48,7 @@ impl Ops {
             breakers,
             clock,
             tokens,
+            quota,
         }
     }
 
@@ -73,6 +81,65 @@ impl Ops {
         } else {
             Err(OpsError::Forbidden)
         }
+    }
+}
+
+/// The state of the service, for people and for machines that run it.
+#[derive(Debug, serde::Serialize)]
+struct Status {
+    #[serde(flatten)]
+    health: Health,
+    /// What is down, and what works.
+    breakers: Vec<Standing>,
+    /// The day's quota, and where it will end.
+    quota: Outlook,
+    /// How far each website was listened to.
+    listening: Vec<Listening>,
+    /// What asks for a person.
+    conditions: Vec<ConditionRow>,
+}
+
+impl Ops {
+    async fn status(&self) -> Result<Status, LedgerError> {
+        let now = self.clock.now();
+        Ok(Status {
+            health: self.ledger.health(now).await?,
+            breakers: self.breakers.standings(),
+            quota: outlook(&self.ledger, self.quota, now).await?,
+            listening: self.ledger.listening().await?,
+            conditions: self.ledger.conditions().await?,
+        })
+    }
+
+    /// Reads the gauges of what is looked after without anybody asking.
+    async fn gauge_watch(&self) -> Result<(), LedgerError> {
+        let outlook = outlook(&self.ledger, self.quota, self.clock.now()).await?;
+        let gauges = &self.metrics.watch;
+        gauges.quota_calls.set(outlook.calls.into());
+        gauges.quota_limit.set(outlook.limit.into());
+        gauges
+            .quota_forecast_calls
+            .set(outlook.forecast.calls.into());
+        let exhausted_at = outlook.forecast.exhausted_at;
+        gauges
+            .quota_exhausted_at
+            .set(exhausted_at.map_or(0, jiff::Timestamp::as_second));
+        let listening = self.ledger.listening().await?;
+        let silent = listening
+            .iter()
+            .filter(|one| one.silent_since.is_some())
+            .count();
+        gauges
+            .silent_websites
+            .set(i64::try_from(silent).unwrap_or(i64::MAX));
+        gauges.conditions.clear();
+        for row in self.ledger.conditions().await? {
+            let labels = ConditionLabels {
+                condition: row.kind,
+            };
+            gauges.conditions.get_or_create(&labels).set(1);
+        }
+        Ok(())
     }
 }
 
@@ -137,29 +204,19 @@ async fn metrics(ops: web::Data<Ops>, request: HttpRequest) -> Result<HttpRespon
             .get_or_create(&ScopeLabels { scope })
             .set(value);
     }
+    ops.gauge_watch()
+        .await
+        .map_err(|_logged_by_the_ledger| OpsError::Ledger)?;
     Ok(HttpResponse::Ok()
         .content_type(Metrics::CONTENT_TYPE)
         .body(ops.metrics.render()))
 }
 
-/// The state of the whole.
-#[derive(Debug, serde::Serialize)]
-struct Status {
-    #[serde(flatten)]
-    health: Health,
-    /// What is down, and what works.
-    breakers: Vec<Standing>,
-}
-
 async fn status(ops: web::Data<Ops>, request: HttpRequest) -> Result<HttpResponse, OpsError> {
     ops.admit(&request)?;
-    let health = ops
-        .ledger
-        .health(ops.clock.now())
+    let status = ops
+        .status()
         .await
         .map_err(|_logged_by_the_ledger| OpsError::Ledger)?;
-    Ok(HttpResponse::Ok().json(Status {
-        health,
-        breakers: ops.breakers.standings(),
-    }))
+    Ok(HttpResponse::Ok().json(status))
 }

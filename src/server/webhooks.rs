@@ -131,11 +131,15 @@ impl Receiver {
             now,
         ) {
             Interest::Act(effects) => effects,
-            Interest::Ignore(reason) => return Ok(self.ignore(&envelope, hook, "ignored", reason)),
+            Interest::Ignore(reason) => {
+                self.ledger.hear(&envelope.website, now);
+                return Ok(self.ignore(&envelope, hook, "ignored", reason));
+            }
             Interest::Foreign => {
                 return Ok(self.ignore(&envelope, hook, "foreign", "foreign_website"));
             }
         };
+        self.ledger.hear(&envelope.website, now);
         let late = webhook.body.signed_at().is_some_and(|signed_at| {
             now.duration_since(signed_at).unsigned_abs() > self.settings.late_after
         });

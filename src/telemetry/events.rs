@@ -49,6 +49,8 @@ events! {
         ["website.id", "session.id", "user.ref", "trigger", "trust", "outcome", "reason", "changed", "crisp.calls", "attempt", "duration_ms", "hook_to_context_ms"];
     PERSON_REFRESHED = "person.refreshed", "INFO", "A contact was looked at, and changed if it had to be.",
         ["website.id", "user.ref", "trigger", "outcome", "reason", "changed", "crisp.calls", "attempt", "duration_ms"];
+    GAP_LISTED = "gap.listed", "INFO", "A page of a website's conversations was looked through for those that changed while nobody listened.",
+        ["website.id", "outcome", "reason", "crisp.calls", "attempt", "duration_ms"];
     PEOPLE_EVENT_DECIDED = "people_event.decided", "INFO", "A lifecycle event entered or changed its state in the outbox.",
         ["website.id", "user.ref", "people_event.name", "people_event.ref", "state", "reason", "due_at"];
     PEOPLE_EVENT_SENT = "people_event.sent", "INFO", "Crisp confirmed a lifecycle event.",
@@ -68,8 +70,16 @@ events! {
         ["breaker", "failures", "until", "error", "hint"];
     BREAKER_PROBED = "breaker.probed", "DEBUG", "A probe failed; the next one may go later.", ["breaker", "until", "error"];
     BREAKER_CLOSED = "breaker.closed", "INFO", "It works again; what waited goes on.", ["breaker", "duration_ms"];
+    CRISP_SILENT = "crisp.silent", "WARN", "A website sends no webhook though its conversations go on.", ["website.id", "since", "hint"];
+    CRISP_HEARD = "crisp.heard", "INFO", "A website that was silent sends webhooks again.", ["website.id", "since"];
+    QUOTA_SHORT = "quota.short", "WARN", "At the pace since the day began, the quota will be used up before it ends.",
+        ["calls", "limit", "until", "hint"];
     CRISP_CALL = "crisp.call", "DEBUG", "One request to Crisp.",
         ["purpose", "route", "status", "request.id", "duration_ms", "outcome"];
+    ALERT_RAISED = "alert.raised", "WARN", "A condition that asks for a person began; it is told once.", ["condition", "subject", "reason"];
+    ALERT_OVER = "alert.over", "INFO", "A condition that asked for a person is over.", ["condition", "subject", "since"];
+    ALERT_UNDELIVERED = "alert.undelivered", "WARN", "The receiver of alerts did not take a message; it is sent again.",
+        ["error", "retry_in_ms", "hint"];
     LEDGER_CAUTIOUS = "ledger.cautious", "WARN", "The ledger saw a gap: every lifecycle event up to now needs a complete timeline before it is sent.",
         ["reason", "until"];
     LEDGER_ROW_QUARANTINED = "ledger.row_quarantined", "ERROR", "One row of a batch could not be committed and was set aside.", ["webhook.event", "error"];

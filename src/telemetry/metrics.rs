@@ -42,6 +42,27 @@ pub struct Metrics {
     pub paused: Family<ScopeLabels, Gauge>,
     /// How each circuit breaker stands: 0 closed, 1 half open, 2 open.
     pub breaker: Family<BreakerLabels, Gauge>,
+    /// What is looked after without anybody asking.
+    pub watch: WatchMetrics,
+}
+
+/// What is looked after without anybody asking: the quota, silent websites, what a person should know.
+#[derive(Debug, Clone)]
+pub struct WatchMetrics {
+    /// Calls that count against the quota, since its day began.
+    pub quota_calls: Gauge,
+    /// Calls that Crisp grants a day.
+    pub quota_limit: Gauge,
+    /// Calls by the end of the day, at the pace since it began.
+    pub quota_forecast_calls: Gauge,
+    /// When the quota will be used up at this pace, in Unix seconds; 0 while it lasts.
+    pub quota_exhausted_at: Gauge,
+    /// Websites that send no webhook though their conversations go on.
+    pub silent_websites: Gauge,
+    /// 1 while a condition holds that asks for a person; no series once it is over.
+    pub conditions: Family<ConditionLabels, Gauge>,
+    /// Messages to `alerts.url`, by what became of them.
+    pub alerts: Family<OutcomeLabels, Counter>,
 }
 
 /// What became of a request on the webhook route.
@@ -101,6 +122,13 @@ pub struct BreakerLabels {
     pub name: String,
 }
 
+/// Which condition.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ConditionLabels {
+    /// Its kind: `dead_letters`.
+    pub condition: String,
+}
+
 /// Bounds that tell a millisecond from ten and a second from five.
 const SECONDS: [f64; 14] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -110,70 +138,148 @@ fn seconds() -> Histogram {
     Histogram::new(SECONDS)
 }
 
+macro_rules! register {
+    ($registry:expr, $metric:expr, $name:literal, $help:literal $(,)?) => {{
+        let metric = $metric;
+        $registry.register($name, $help, metric.clone());
+        metric
+    }};
+}
+
+impl WatchMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let quota_calls = register!(
+            registry,
+            Gauge::default(),
+            "quota_calls",
+            "Calls that count against Crisp's quota since its day began"
+        );
+        let quota_limit = register!(
+            registry,
+            Gauge::default(),
+            "quota_limit",
+            "Calls that Crisp grants a day"
+        );
+        let quota_forecast_calls = register!(
+            registry,
+            Gauge::default(),
+            "quota_forecast_calls",
+            "Calls by the end of the quota's day at the pace since it began"
+        );
+        let quota_exhausted_at = register!(
+            registry,
+            Gauge::default(),
+            "quota_exhausted_at_seconds",
+            "When the quota is used up at this pace in Unix time; 0 while it lasts the day"
+        );
+        let silent_websites = register!(
+            registry,
+            Gauge::default(),
+            "silent_websites",
+            "Websites that send no webhook though their conversations go on"
+        );
+        let conditions = register!(
+            registry,
+            Family::default(),
+            "condition",
+            "1 while a condition holds that asks for a person"
+        );
+        let alerts = register!(
+            registry,
+            Family::default(),
+            "alerts",
+            "Messages to `alerts.url`"
+        );
+        Self {
+            quota_calls,
+            quota_limit,
+            quota_forecast_calls,
+            quota_exhausted_at,
+            silent_websites,
+            conditions,
+            alerts,
+        }
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("crisp_sync");
-        macro_rules! register {
-            ($metric:expr, $name:literal, $help:literal) => {{
-                let metric = $metric;
-                registry.register($name, $help, metric.clone());
-                metric
-            }};
-        }
         let webhooks = register!(
+            registry,
             Family::default(),
             "webhooks",
             "Requests on the webhook route"
         );
         let webhooks_late = register!(
+            registry,
             Counter::default(),
             "webhooks_late",
             "Genuine webhooks with an old signature; accepted"
         );
         let accept_seconds = register!(
+            registry,
             seconds(),
             "accept_seconds",
             "From a webhook's arrival to its commit"
         );
-        let crisp_calls = register!(Family::default(), "crisp_calls", "Requests to Crisp");
+        let crisp_calls = register!(
+            registry,
+            Family::default(),
+            "crisp_calls",
+            "Requests to Crisp"
+        );
         let crisp_call_seconds = register!(
+            registry,
             seconds(),
             "crisp_call_seconds",
             "How long Crisp took to answer"
         );
         let lookups = register!(
+            registry,
             Family::default(),
             "lookups",
             "Look-ups in the app's database"
         );
         let lookup_seconds = register!(
+            registry,
             seconds(),
             "lookup_seconds",
             "How long the app's database took"
         );
-        let work = register!(Family::default(), "work", "Work done");
+        let work = register!(registry, Family::default(), "work", "Work done");
         let hook_to_context_seconds = register!(
+            registry,
             seconds(),
             "hook_to_context_seconds",
             "From a webhook's arrival to the refreshed conversation"
         );
         let people_events = register!(
+            registry,
             Family::default(),
             "people_events",
             "Lifecycle events by the state they entered"
         );
-        let work_pending = register!(Gauge::default(), "work_pending", "Work rows that wait");
-        let work_dead = register!(Gauge::default(), "work_dead", "Dead letters");
+        let work_pending = register!(
+            registry,
+            Gauge::default(),
+            "work_pending",
+            "Work rows that wait"
+        );
+        let work_dead = register!(registry, Gauge::default(), "work_dead", "Dead letters");
         let paused = register!(
+            registry,
             Family::default(),
             "paused",
             "1 while calls to Crisp are paused"
         );
         let breaker = register!(
+            registry,
             Family::default(),
             "breaker",
             "Circuit breakers by what they guard: 0 closed, 1 half open, 2 open"
         );
+        let watch = WatchMetrics::register(&mut registry);
         Self {
             registry: Arc::new(registry),
             webhooks,
@@ -190,6 +296,7 @@ impl Default for Metrics {
             work_dead,
             paused,
             breaker,
+            watch,
         }
     }
 }

@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use super::{
     events,
     metrics::{
-        BreakerLabels, CrispCallLabels, Metrics, OutcomeLabels, PeopleEventLabels, ScopeLabels,
-        WebhookLabels, WorkLabels,
+        BreakerLabels, ConditionLabels, CrispCallLabels, Metrics, OutcomeLabels, PeopleEventLabels,
+        ScopeLabels, WebhookLabels, WorkLabels,
     },
 };
 
@@ -118,5 +118,9 @@ fn one_of_each() -> Metrics {
         name: "crisp".to_owned(),
     };
     drop(metrics.breaker.get_or_create(&crisp));
+    drop(metrics.watch.conditions.get_or_create(&ConditionLabels {
+        condition: "dead_letters".to_owned(),
+    }));
+    drop(metrics.watch.alerts.get_or_create(&found));
     metrics
 }

@@ -129,7 +129,10 @@ impl Worker {
         let at = now
             .checked_add(self.settings.probe_every)
             .unwrap_or(Timestamp::MAX);
-        let settlement = Settlement::of(Settling::Again { at });
+        let settlement = Settlement::of(Settling::PutOff {
+            at,
+            reason: "the day's quota is kept for what matters more".to_owned(),
+        });
         match self.ledger.settle(claim, settlement, now).await {
             Ok(_) => Worked {
                 outcome: "over_quota",
@@ -158,8 +161,9 @@ impl Worker {
                 Ok(key) => self.reconciler.person(run, &claim.website, &key).await,
                 Err(_) => Ok(Reconciled::default()),
             },
+            WorkKind::Gap => self.reconciler.gap(run, &claim.website).await,
             // Nothing enqueues these yet; a row that is there all the same is done.
-            WorkKind::Sweep | WorkKind::Gap | WorkKind::Prune => Ok(Reconciled::default()),
+            WorkKind::Sweep | WorkKind::Prune => Ok(Reconciled::default()),
         }
     }
 
@@ -171,6 +175,7 @@ impl Worker {
     ) -> Worked {
         let now = self.clock.now();
         let around = self.around(&result);
+        let answered = settle::answered(&result);
         let mut verdict = settle::verdict(
             claim,
             result,
@@ -200,11 +205,12 @@ impl Worker {
             },
         };
         let mut counted = settle::count(&calls);
-        if run.trust == Some(Trust::Unproven) && !calls.is_empty() {
-            counted.push((
-                budget::UNPROVEN,
-                u32::try_from(calls.len()).unwrap_or(u32::MAX),
-            ));
+        counted.extend(budget::unproven(run.trust, calls.len()));
+        if let Some(answered) = answered.filter(|_| !calls.is_empty()) {
+            let corrected =
+                budget::corrections(&self.ledger, self.settings.quota, claim, answered, now).await;
+            // Without them the estimate is what it was.
+            counted.extend(corrected.unwrap_or_default());
         }
         let settlement = Settlement {
             outcome: verdict.settling.clone(),
@@ -217,10 +223,16 @@ impl Worker {
                 log::announce(claim, &verdict.settling, worked.error.as_deref());
                 worked
             }
-            Ok(Settled::LeaseLost) => Worked {
-                outcome: "lease_lost",
-                ..worked
-            },
+            Ok(Settled::LeaseLost) => {
+                // The calls were made all the same.
+                if let Err(error) = self.ledger.count_calls(&settle::count(&calls), now).await {
+                    log::fault(&error);
+                }
+                Worked {
+                    outcome: "lease_lost",
+                    ..worked
+                }
+            }
             Err(error) => {
                 self.give_back(claim, &error).await;
                 Worked::unsettled(&error)
@@ -283,6 +295,9 @@ impl Worker {
     /// A write may have been applied though nobody said so: the mirror must not conclude anything from what it holds.
     fn doubt(claim: &Claim) -> Option<Write> {
         let website = claim.website.clone();
+        if claim.kind == WorkKind::Gap {
+            return None;
+        }
         if claim.kind != WorkKind::Conversation {
             let user_key = UserKey::parse(&claim.key).ok()?;
             return Some(Write::AssertContact { website, user_key });

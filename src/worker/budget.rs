@@ -1,54 +1,100 @@
-//! The day's quota: whether a piece of work may call Crisp now.
+//! The day's quota: whether a piece of work may call Crisp now, and what its calls tell about the quota.
 //!
 //! Crisp counts requests per token and day and says no number. The ledger counts ours by purpose; what matters least stops
 //! first, so that an operator who opens a conversation is served to the last, and conversations without a proven address
 //! share a part of the day, because anybody can start as many as they like.
 
-use jiff::{Timestamp, tz::TimeZone};
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::{
-    crisp::quota::{Priority, QuotaSettings, Usage},
+    crisp::quota::{CREDIT, ELSEWHERE, Priority, QuotaSettings, UNPROVEN, UNPROVEN_CREDIT},
     identity::Trust,
     ids::SessionId,
-    ledger::{Claim, Ledger, LedgerError, Trigger, WorkKind},
+    ledger::{Claim, Ledger, LedgerError, PauseScope, Trigger, WorkKind},
+    reconcile::used,
 };
-
-/// The purpose under which calls for unproven conversations are counted once more.
-pub(super) const UNPROVEN: &str = "unproven";
 
 /// What a refresh costs at the most (design: a read and a write of the conversation; people data, and a read and a write of
 /// the profile).
 const CONVERSATION_COST: u32 = 2;
 const PERSON_COST: u32 = 3;
+/// One page.
+const GAP_COST: u32 = 1;
 
-/// Whether the work of `claim` may call Crisp.
+/// Why a pause of the token is one for the quota.
+pub(super) const THROTTLED: &str = "throttled";
+
+/// Whether the work of `claim` may call Crisp. A probe always may: the estimate is what it corrects.
 pub(super) async fn admits(
     ledger: &Ledger,
     settings: QuotaSettings,
     claim: &Claim,
     now: Timestamp,
 ) -> Result<bool, LedgerError> {
-    let usage = usage(ledger, now).await?;
+    if claim.probe || !claim.kind.calls_crisp() {
+        return Ok(true);
+    }
+    let usage = used(ledger, now).await?;
     let (cost, proven) = match claim.kind {
         WorkKind::Conversation => (CONVERSATION_COST, is_proven(ledger, claim).await?),
+        WorkKind::Gap => (GAP_COST, true),
         _ => (PERSON_COST, true),
     };
     Ok(settings.admits(usage, priority(claim), proven, cost))
 }
 
-async fn usage(ledger: &Ledger, now: Timestamp) -> Result<Usage, LedgerError> {
-    let today = now.to_zoned(TimeZone::UTC).date();
-    let mut usage = Usage::default();
-    for counted in ledger.quota(today).await? {
-        let calls = u32::try_from(counted.calls).unwrap_or(u32::MAX);
-        let sum = if counted.purpose == UNPROVEN {
-            &mut usage.unproven
-        } else {
-            &mut usage.calls
-        };
-        *sum = sum.saturating_add(calls);
+/// How Crisp answered the calls of a run, as far as the quota goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answered {
+    /// The last call was refused for the quota or a rate limit, with this wish.
+    Throttled {
+        /// How long Crisp asks us to wait.
+        asked_to_wait: Option<Duration>,
+    },
+    /// Calls came through.
+    Through,
+}
+
+/// What is counted besides the calls themselves, because of how Crisp answered them: calls that others must have made, or
+/// the end of a day that is not ours.
+pub(super) async fn corrections(
+    ledger: &Ledger,
+    settings: QuotaSettings,
+    claim: &Claim,
+    answered: Answered,
+    now: Timestamp,
+) -> Result<Vec<(&'static str, u32)>, LedgerError> {
+    if answered == Answered::Through && !claim.probe {
+        return Ok(Vec::new());
     }
-    Ok(usage)
+    let usage = used(ledger, now).await?;
+    let paused_since = ledger
+        .pauses()
+        .await?
+        .into_iter()
+        .find(|pause| pause.scope == PauseScope::Token && pause.reason == THROTTLED)
+        .map(|pause| pause.since);
+    Ok(match answered {
+        Answered::Throttled { asked_to_wait } => {
+            let refused_for = paused_since
+                .map(|since| Duration::try_from(now.duration_since(since)).unwrap_or_default())
+                .unwrap_or_default();
+            let elsewhere = settings.calls_elsewhere(usage, asked_to_wait, refused_for);
+            vec![(ELSEWHERE, elsewhere)]
+        }
+        Answered::Through if paused_since.is_some() && settings.is_spent(usage) => {
+            vec![(CREDIT, usage.calls), (UNPROVEN_CREDIT, usage.unproven)]
+        }
+        Answered::Through => Vec::new(),
+    })
+}
+
+/// What a run's calls are counted as besides their purposes.
+pub(super) fn unproven(trust: Option<Trust>, calls: usize) -> Option<(&'static str, u32)> {
+    (trust == Some(Trust::Unproven) && calls > 0)
+        .then(|| (UNPROVEN, u32::try_from(calls).unwrap_or(u32::MAX)))
 }
 
 /// Whether the conversation was last seen with a proven address, Crisp says that it was proven since, or an operator looks at

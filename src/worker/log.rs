@@ -106,12 +106,11 @@ impl Worker {
         let website = &claim.website;
         let conversation = claim.kind == WorkKind::Conversation;
         let session = conversation.then_some(claim.key.as_str());
-        let user = if conversation {
-            worked.user.clone()
-        } else {
-            UserKey::parse(&claim.key)
+        let user = match claim.kind {
+            WorkKind::Person => UserKey::parse(&claim.key)
                 .ok()
-                .map(|key| self.ledger.pseudonyms().user(&key))
+                .map(|key| self.ledger.pseudonyms().user(&key)),
+            _ => worked.user.clone(),
         };
         let user = user.as_ref().map(UserRef::as_str);
         let (error, hint) = worked.error.as_deref().map(parted).unzip();
@@ -179,6 +178,7 @@ impl Worker {
                     "refreshed a conversation"
                 );
             }
+            _ if claim.kind == WorkKind::Gap => listed(claim, worked, duration_ms),
             outcome => tracing::info!(
                 event = events::PERSON_REFRESHED,
                 "website.id" = %website,
@@ -194,6 +194,19 @@ impl Worker {
             ),
         }
     }
+}
+
+fn listed(claim: &Claim, worked: &Worked, duration_ms: u64) {
+    tracing::info!(
+        event = events::GAP_LISTED,
+        "website.id" = %claim.website,
+        outcome = worked.outcome,
+        reason = worked.reason,
+        "crisp.calls" = worked.calls,
+        attempt = claim.attempt,
+        duration_ms,
+        "looked for conversations that changed while nobody listened"
+    );
 }
 
 fn whole_millis(duration: Duration) -> u64 {

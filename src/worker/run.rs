@@ -134,9 +134,15 @@ impl Worker {
         }
     }
 
-    /// Says that somebody listens.
+    /// Says that somebody listens. After a time in which nobody did, what happened meanwhile is looked for.
     pub async fn beat(&self) {
-        if let Err(error) = self.ledger.heartbeat(self.clock.now()).await {
+        let now = self.clock.now();
+        let looked = match self.ledger.heartbeat(now).await {
+            Ok(Some(_gap)) => self.ledger.look_for_gaps(&[], now).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = looked {
             log::fault(&error);
         }
     }

@@ -7,10 +7,12 @@ use jiff::Timestamp;
 use super::{
     AfterFailure, WorkerSettings,
     backoff::{after_outage, soon},
+    budget::Answered,
 };
 use crate::{
     breaker::Outage,
-    ledger::{Claim, Outcome as Settling, Write},
+    crisp::CrispError,
+    ledger::{Claim, Outcome as Settling, WorkKind, Write},
     reconcile::{Disposition, ReconcileError, Reconciled},
 };
 
@@ -146,12 +148,38 @@ pub(super) fn verdict(
         }
         settling => settling,
     };
+    // A row that stands for ever is never buried: nothing would take up its work.
+    let settling = match settling {
+        Settling::Buried { .. } | Settling::Invalid { .. } | Settling::Gone
+            if claim.kind == WorkKind::Gap =>
+        {
+            wait(later(now, settings.retry.longest))
+        }
+        settling => settling,
+    };
     Verdict {
         word,
         settling,
         writes: reconciled.writes,
         error: Some(told),
         in_doubt,
+    }
+}
+
+/// What a run that called Crisp tells about the quota. What failed for another reason tells nothing.
+pub(super) fn answered(result: &Result<Reconciled, ReconcileError>) -> Option<Answered> {
+    let error = match result {
+        Ok(reconciled) => reconciled.owed.as_ref(),
+        Err(error) => Some(error),
+    };
+    match error {
+        None => Some(Answered::Through),
+        Some(ReconcileError::Crisp(CrispError::Throttled { retry_after, .. })) => {
+            Some(Answered::Throttled {
+                asked_to_wait: *retry_after,
+            })
+        }
+        Some(_) => None,
     }
 }
 

@@ -521,6 +521,10 @@ fn a_secret_comes_from_its_variable_or_from_a_file_and_never_shows() {
         ("CRISP_TOKEN_KEY_FILE", key.to_str().expect("a path")),
         ("CRISP_SYNC_PROXY", "http://me:proxy-hunter2@proxy:3128"),
         ("CRISP_SYNC_OPS_READ_TOKEN", "ops-hunter2"),
+        (
+            "CRISP_SYNC_ALERTS_URL",
+            "https://hooks.slack.com/services/T0/hunter2",
+        ),
         ("CRISP_WEBSITE_KEYS", "web-1=hook-hunter2"),
     ]);
     let config = Config::from_text(name.to_str().expect("a path"), &text, &environment)
@@ -535,6 +539,8 @@ fn a_secret_comes_from_its_variable_or_from_a_file_and_never_shows() {
     );
     assert!(!config.webhooks.signing_secrets.is_empty());
     assert_eq!(config.webhooks.website_keys.len(), 1);
+    let alerts = config.alerts.url.as_ref().expect("an address");
+    assert_eq!(alerts.path(), "/services/T0/hunter2");
     assert_eq!(config.secret_files, [key, folder.path().join("secret")]);
     let shown = format!("{config:?} {environment:?}");
     assert!(!shown.contains("hunter2"), "{shown}");
@@ -571,6 +577,60 @@ fn a_secret_that_cannot_be_read_is_a_fault_at_the_place_that_named_it() {
 }
 
 #[test]
+fn alerts_go_encrypted_or_nowhere_else_than_here() {
+    let with = |url: &str| {
+        let environment = Environment::from_iter([
+            ("DATABASE_URL", "postgres://db/app"),
+            ("CRISP_TOKEN_IDENTIFIER", "id"),
+            ("CRISP_TOKEN_KEY", "key"),
+            ("CRISP_SIGNING_SECRETS", "whsec"),
+            ("CRISP_SYNC_ALERTS_URL", url),
+        ]);
+        Config::from_text(FILE, LEAST, &environment)
+    };
+    for url in [
+        "https://hooks.slack.com/services/T0/B0/x",
+        "http://127.0.0.1:8065/hooks/x",
+        "http://[::1]:8065/hooks/x",
+        "http://localhost/hooks/x",
+    ] {
+        let config = with(url).unwrap_or_else(|faults| panic!("{url}: {faults}"));
+        assert_eq!(config.alerts.url.map(String::from).as_deref(), Some(url));
+    }
+    for url in ["http://hooks.example/x", "http://10.0.0.1/x", "slack"] {
+        assert!(with(url).is_err(), "{url}");
+    }
+    let text = format!("[alerts]\nurl = \"http://hooks.example/x\"\n{LEAST}");
+    assert_snapshot!(faults_in(&text, &environment()), @r#"
+    error: whoever listens on the way could write into your channel
+     --> crisp-sync.toml:2:7
+      |
+    2 | url = "**********************"
+      |       ^^^^^^^^^^^^^^^^^^^^^^^^
+      |
+      = hint: use `https`; `http` is for a receiver on this machine alone
+
+    error: 1 fault in the configuration `crisp-sync.toml`
+    "#);
+}
+
+#[test]
+fn what_changes_between_two_lists_is_within_the_window() {
+    let text = format!("[gap]\nevery = \"2h\"\nwindow = \"1h\"\n{LEAST}");
+    assert_snapshot!(faults_in(&text, &environment()), @r#"
+    error: the window is shorter than the time between two lists
+     --> crisp-sync.toml:3:10
+      |
+    3 | window = "1h"
+      |          ^^^^
+      |
+      = hint: what changed between them would never be seen: make it at least `gap.every`
+
+    error: 1 fault in the configuration `crisp-sync.toml`
+    "#);
+}
+
+#[test]
 fn no_fault_shows_a_secret() {
     for text in [
         "[crisp]\ntoken_key = \"hunter2\"\n",
@@ -583,6 +643,8 @@ fn no_fault_shows_a_secret() {
         "[users]\nurl = [\"postgres://app:hunter2@db/app\"]\n",
         "[users.more.a]\nurl = \"mysql://app:hunter2@db/app\"\n",
         "[crisp]\nproxy = \"http://me:hunter2@proxy\"\n",
+        "[alerts]\nurl = \"http://hooks.example/services/hunter2\"\n",
+        "[alerts]\nurl = \"ftp://hooks.example/services/hunter2\"\n",
         "password = \"hunter2\"\n",
     ] {
         let faults = Config::from_text(FILE, text, &environment()).expect_err(text);

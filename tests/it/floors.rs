@@ -11,7 +11,7 @@ use crate::source::{Word, files, top, words};
 const FLOORS: [(u8, &[&str]); 7] = [
     (6, &["main", "cli"]),
     (5, &["app", "config"]),
-    (4, &["server", "worker"]),
+    (4, &["server", "worker", "alerts"]),
     (3, &["reconcile"]),
     (2, &["crisp", "ledger", "users"]),
     (1, &["context", "lifecycle", "identity"]),

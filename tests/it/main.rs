@@ -1,5 +1,6 @@
 //! What needs more than one file to be tested: servers, sockets, the binary, and the house itself.
 
+mod alerts;
 mod binary;
 mod budget;
 mod config;
@@ -9,11 +10,13 @@ mod engines;
 mod flood;
 mod floors;
 mod fuzz;
+mod gap;
 mod house;
 mod identity;
 mod ledger;
 mod lifecycle;
 mod mirror;
+mod quota;
 mod receiver;
 mod refresh;
 mod sandbox;

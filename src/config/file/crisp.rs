@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::super::quantity::{Interval, Percent, WebAddress};
+use super::super::quantity::{Interval, Percent, TimeOfDay, WebAddress};
 use crate::crisp::client::{BASE_URL, Tier};
 
 /// `[crisp]`: Crisp's REST API.
@@ -33,6 +33,10 @@ pub struct CrispFile {
     pub daily_quota: Option<NonZeroU32>,
     /// Share of the quota, in percent, that conversations without a proven e-mail may use together.
     pub unproven_share: Percent,
+    /// Share of the quota, in percent, that lists and sweeps leave to the rest. Events leave half of it, conversations an eighth; an operator who opens one is stopped by Crisp alone.
+    pub reserve: Percent,
+    /// When Crisp's day begins, in UTC: nobody but Crisp knows, and a refusal corrects the guess.
+    pub quota_resets_at: TimeOfDay,
     /// How long calls wait after a refusal of the token (401, 420, 423, 429) that names no time; then one probe is made.
     pub pause: Interval,
 }
@@ -50,6 +54,8 @@ impl Default for CrispFile {
             proxy: None,
             daily_quota: None,
             unproven_share: Percent(20),
+            reserve: Percent(40),
+            quota_resets_at: TimeOfDay::MIDNIGHT,
             pause: Interval::seconds(15 * 60),
         }
     }

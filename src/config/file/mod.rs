@@ -11,6 +11,7 @@ pub mod identity;
 pub mod ledger;
 pub mod server;
 pub mod users;
+pub mod watch;
 pub mod work;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ pub use identity::IdentityFile;
 pub use ledger::LedgerFile;
 pub use server::{LogFile, ServerFile, WebhooksFile};
 pub use users::{CacheFile, MoreFile, UsersFile};
+pub use watch::{AlertsFile, GapFile};
 pub use work::{TriggerName, TriggersFile, WorkerFile};
 
 use crate::{context::ProfileSource, lifecycle::LifecycleSource};
@@ -69,6 +71,10 @@ pub struct ConfigFile {
     pub worker: WorkerFile,
     /// Lifecycle events that Crisp may have missed.
     pub lifecycle: LifecycleSource,
+    /// Conversations that changed while nobody listened.
+    pub gap: GapFile,
+    /// Who is told when a person is needed.
+    pub alerts: AlertsFile,
     /// Log lines.
     pub log: LogFile,
 }

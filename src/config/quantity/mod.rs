@@ -2,11 +2,11 @@
 //!
 //! Each is read where it stands, so a bad one is a fault at its own place like a wrong type.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use url::Url;
+use url::{Host, Url};
 
 struct Text<T> {
     expecting: &'static str,
@@ -83,6 +83,47 @@ pub struct WebAddress(pub Url);
 #[serde(transparent)]
 pub struct Percent(pub u8);
 
+/// A time of the day: `"08:30"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TimeOfDay {
+    minutes: u16,
+}
+
+impl TimeOfDay {
+    /// The beginning of the day.
+    pub const MIDNIGHT: Self = Self { minutes: 0 };
+
+    /// Reads hours and minutes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (hours, minutes) = text.trim().split_once(':')?;
+        let number = |text: &str, end: u16| {
+            let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse::<u16>()
+                .ok()
+                .filter(|number| digits && *number < end)
+        };
+        Some(Self {
+            minutes: number(hours, 24)? * 60 + number(minutes, 60)?,
+        })
+    }
+
+    /// How long after midnight it is.
+    pub fn since_midnight(self) -> Duration {
+        Duration::from_secs(u64::from(self.minutes) * 60)
+    }
+}
+
+impl fmt::Display for TimeOfDay {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{:02}:{:02}",
+            self.minutes / 60,
+            self.minutes % 60
+        )
+    }
+}
+
 impl Size {
     /// Reads a whole number and a unit of bytes.
     pub fn parse(text: &str) -> Option<Self> {
@@ -129,6 +170,16 @@ impl WebAddress {
         }
         Ok(Self(url))
     }
+
+    /// Whether it leads to this machine.
+    pub fn is_local(&self) -> bool {
+        match self.0.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        }
+    }
 }
 
 text!(
@@ -137,6 +188,13 @@ text!(
     "a size in quotes, such as \"1MiB\"",
     Some(|bytes| usize::try_from(bytes).ok().map(Size)),
     |text| Size::parse(text).ok_or("it takes a size such as `512KiB` or `1MiB`")
+);
+text!(
+    TimeOfDay,
+    "time-of-day",
+    "a time of the day in quotes, such as \"08:30\"",
+    None,
+    |text| TimeOfDay::parse(text).ok_or("it takes a time of the day such as `08:30`")
 );
 text!(
     WebAddress,
@@ -197,6 +255,18 @@ mod tests {
         }
         for text in ["", "1 mile", "MiB"] {
             assert_eq!(Size::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_of_the_day_is_written_as_on_a_clock() {
+        for (text, minutes) in [("00:00", 0), ("08:30", 510), ("23:59", 1_439)] {
+            let time = TimeOfDay::parse(text).expect(text);
+            assert_eq!(time.since_midnight(), Duration::from_secs(minutes * 60));
+            assert_eq!(time.to_string(), text);
+        }
+        for text in ["", "8:30", "24:00", "08:60", "08", "+1:00", "08:30:00"] {
+            assert_eq!(TimeOfDay::parse(text), None, "{text}");
         }
     }
 

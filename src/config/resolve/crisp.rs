@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt, num::NonZeroU32, path::Path, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
-use url::{Host, Url};
+use url::Url;
 
 use super::{
     super::{
@@ -36,6 +36,10 @@ pub struct CrispSettings {
     pub daily_quota: NonZeroU32,
     /// Share of the quota, in percent, for conversations without a proven e-mail.
     pub unproven_share: u8,
+    /// Share of the quota, in percent, that background work leaves to the rest.
+    pub reserve: u8,
+    /// How long after midnight UTC the quota's day begins.
+    pub day_begins: Duration,
     /// How long calls wait after a refusal that names no time.
     pub pause: Duration,
 }
@@ -66,17 +70,12 @@ impl Resolver<'_> {
         let base_url = self.overridden(environment::BASE_URL, written.base_url.clone(), |text| {
             WebAddress::parse(text).map_err(str::to_owned)
         });
+        let local = base_url.is_local();
         let mut base_url = base_url.0;
         if !base_url.path().ends_with('/') {
             // Without it the last part of the path would be replaced, not extended.
             base_url.set_path(&format!("{}/", base_url.path()));
         }
-        let local = match base_url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
         if base_url.scheme() == "http" && !local {
             self.warn(
                 &["crisp", "base_url"],
@@ -133,6 +132,8 @@ impl Resolver<'_> {
                 Tier::Website => WEBSITE_QUOTA,
             }),
             unproven_share: written.unproven_share.0,
+            reserve: written.reserve.0,
+            day_begins: written.quota_resets_at.since_midnight(),
             pause: written.pause.get(),
         }
     }

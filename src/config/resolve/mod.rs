@@ -9,6 +9,7 @@ pub(super) mod definition;
 pub(super) mod identity;
 pub(super) mod server;
 pub(super) mod users;
+pub(super) mod watch;
 pub(super) mod webhooks;
 pub(super) mod work;
 
@@ -66,6 +67,8 @@ impl Resolver<'_> {
             rules: self.rules(written),
             triggers: self.triggers(&written.triggers),
             worker,
+            gap: self.gap(&written.gap),
+            alerts: self.alerts(&written.alerts),
             log: self.log(&written.log),
             warnings: std::mem::take(&mut self.warnings),
             secret_files: std::mem::take(&mut self.secret_files),

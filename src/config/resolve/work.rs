@@ -58,6 +58,7 @@ impl Resolver<'_> {
         let settings = LedgerSettings {
             urgent_limit: written.triggers.urgent_cap.get(),
             waiting_limit: written.webhooks.max_waiting.get(),
+            day_begins: written.crisp.quota_resets_at.since_midnight(),
             ..LedgerSettings::at(path.clone())
         };
         if written.worker.lease.get() > settings.longest_lease {

@@ -32,7 +32,7 @@ pub use self::{
     meter::{Call, Meter},
     settings::{ApiToken, BASE_URL, ClientError, ClientSettings, Tier, USER_AGENT},
     stamp::RequestStamp,
-    tls::install_tls,
+    tls::{config as tls_config, install_tls},
 };
 use super::error::CrispError;
 use crate::{

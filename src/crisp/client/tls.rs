@@ -12,7 +12,7 @@ pub fn install_tls() {
 }
 
 /// The TLS side of a client. A plain-text API needs no authorities, so a sandbox works on a machine without any.
-pub(super) fn config(base_url: &Url, proxy: Option<&Url>) -> Result<ClientConfig, ClientError> {
+pub fn config(base_url: &Url, proxy: Option<&Url>) -> Result<ClientConfig, ClientError> {
     let mut authorities = RootCertStore::empty();
     if base_url.scheme() == "https" || proxy.is_some_and(|proxy| proxy.scheme() == "https") {
         // Some stores hold certificates that nobody can parse; those alone are left out.

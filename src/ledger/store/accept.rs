@@ -213,7 +213,7 @@ async fn gather(
     Ok(())
 }
 
-fn conversation(website: &WebsiteId, session: &SessionId) -> Key {
+pub(super) fn conversation(website: &WebsiteId, session: &SessionId) -> Key {
     (
         WorkKind::Conversation.as_str(),
         website.as_str().to_owned(),
@@ -267,7 +267,7 @@ async fn note_contact(
     Ok(keys)
 }
 
-async fn mark_dirty(
+pub(super) async fn mark_dirty(
     tx: &mut Transaction<'_>,
     keys: &[Key],
     unsettled: bool,

@@ -362,7 +362,7 @@ impl Store {
     }
 }
 
-fn conversation_row(row: &Row) -> Result<ConversationMirror, LedgerError> {
+pub(super) fn conversation_row(row: &Row) -> Result<ConversationMirror, LedgerError> {
     let cells = Cells::of(row, "a conversation");
     Ok(ConversationMirror {
         website: cells.parsed("website", |text| WebsiteId::parse(text).ok())?,

@@ -6,9 +6,11 @@
 mod accept;
 mod cells;
 mod claim;
+mod conditions;
 mod deliveries;
 mod engine;
 mod held;
+mod listening;
 mod mirror;
 mod operator;
 mod outbox;

@@ -11,10 +11,10 @@ use super::{
         mirror::Write,
         work::{Claim, Outcome, Settled, Settlement, Trigger, WorkKind, priority},
     },
-    LedgerError, Store, begin,
+    LedgerError, Store, accept, begin,
     cells::{failed, ms, span},
     engine::{Transaction, query},
-    held, mirror, outbox, pauses, totals, traces,
+    held, listening, mirror, outbox, pauses, totals, traces,
     work::Fold,
 };
 
@@ -38,6 +38,7 @@ impl Store {
             Outcome::Again { at } => complete(&mut tx, claim, Some(ms(*at)), now_ms).await?,
             Outcome::Retry { at, error } => retry(&mut tx, claim, ms(*at), error).await?,
             Outcome::Wait { at, error } => wait(&mut tx, claim, ms(*at), error).await?,
+            Outcome::PutOff { at, reason } => put_off(&mut tx, claim, ms(*at), reason).await?,
             Outcome::PauseToken { reason, .. } | Outcome::PauseWebsite { reason, .. } => {
                 put_back(&mut tx, claim, reason).await?
             }
@@ -76,7 +77,7 @@ impl Store {
         if let Some(trace) = &settlement.trace {
             traces::keep(&mut tx, claim, trace, self.settings.traces_per_key, now_ms).await?;
         }
-        totals::count_calls(&mut tx, &settlement.calls, now).await?;
+        totals::count_calls(&mut tx, &settlement.calls, self.settings.quota_day(now)).await?;
         settle_pauses(&mut tx, claim, settlement, now_ms).await?;
         tx.commit().await.map_err(failed(WHAT))?;
         Ok(Settled::Written)
@@ -194,6 +195,22 @@ async fn wait(
     under_lease!(tx, claim, "not_before = $5, last_error = $6", until, error)
 }
 
+/// Puts the row back for later, as it was. What was asked meanwhile keeps its own time.
+async fn put_off(
+    tx: &mut Transaction<'_>,
+    claim: &Claim,
+    until: i64,
+    reason: &str,
+) -> Result<Dirtied, LedgerError> {
+    under_lease!(
+        tx,
+        claim,
+        "run_at = CASE WHEN want_gen > claimed_gen THEN run_at ELSE max(run_at, $5) END, last_error = $6",
+        until,
+        reason,
+    )
+}
+
 /// Puts the row back as if it had not been claimed.
 async fn put_back(
     tx: &mut Transaction<'_>,
@@ -281,10 +298,20 @@ async fn write(
                 instant,
             } => outbox::raise(tx, website, user_key, event, subject, *instant).await?,
             Write::Doubt { website, sessions } => {
-                for session in sessions {
+                let (own, others): (Vec<_>, Vec<_>) = sessions.iter().partition(|session| {
+                    is_claimed(WorkKind::Conversation, website, session.as_str())
+                });
+                for session in own {
                     mirror::dirty(tx, website.as_str(), session.as_str()).await?;
                 }
+                // Somebody may be at work on those, and is not to clean them.
+                let others: Vec<_> = others
+                    .into_iter()
+                    .map(|session| accept::conversation(website, session))
+                    .collect();
+                accept::mark_dirty(tx, &others, false).await?;
             }
+            Write::Listened(listened) => listening::write(tx, listened).await?,
             Write::Own(names) => mirror::own(tx, names).await?,
             Write::AssertContact { website, user_key } => {
                 mirror::assert_contact(tx, website, user_key).await?;

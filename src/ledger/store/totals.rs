@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, civil::Date};
 
 use crate::{clock::millis, lifecycle::OutboxState};
 
@@ -19,14 +19,14 @@ use super::{
 pub(super) async fn count_calls(
     tx: &mut Transaction<'_>,
     calls: &[(&'static str, u32)],
-    now: Timestamp,
+    day: Date,
 ) -> Result<(), LedgerError> {
     for (purpose, count) in calls.iter().filter(|(_, count)| *count > 0) {
         query(
             "INSERT INTO quota (day, purpose, calls) VALUES ($1, $2, $3) \
              ON CONFLICT (day, purpose) DO UPDATE SET calls = quota.calls + excluded.calls",
         )
-        .bind(now.to_zoned(TimeZone::UTC).date().to_string())
+        .bind(day.to_string())
         .bind(*purpose)
         .bind(i64::from(*count))
         .execute(&mut *tx)
@@ -37,6 +37,10 @@ pub(super) async fn count_calls(
 }
 
 impl Store {
+    pub(in super::super) fn quota_day(&self, at: Timestamp) -> Date {
+        self.settings.quota_day(at)
+    }
+
     pub(in super::super) async fn count_calls(
         &self,
         calls: &[(&'static str, u32)],
@@ -44,7 +48,7 @@ impl Store {
     ) -> Result<(), LedgerError> {
         let mut writer = self.writer().await?;
         let mut tx = begin(&mut writer, "count calls").await?;
-        count_calls(&mut tx, calls, now).await?;
+        count_calls(&mut tx, calls, self.settings.quota_day(now)).await?;
         tx.commit().await.map_err(failed("count calls"))
     }
 

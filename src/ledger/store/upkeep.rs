@@ -41,7 +41,7 @@ pub(super) async fn instant_fact(
         .transpose()
 }
 
-async fn set_fact(
+pub(super) async fn set_fact(
     to: impl Into<Through<'_>>,
     key: &'static str,
     value: &str,

@@ -12,3 +12,4 @@ mod pages;
 pub(crate) mod process;
 mod shutdown;
 pub(crate) mod site;
+mod watch;

@@ -76,7 +76,8 @@ async fn the_write_ahead_log_is_synced_before_the_answer() {
     let Some(strace) = strace() else {
         return;
     };
-    // With a long wait before the work, nothing but the acceptance touches the ledger meanwhile.
+    // With a long wait before the work, and once the look at the start is over, nothing but the acceptance touches the
+    // ledger meanwhile.
     let site =
         Site::with(&super::site::CONFIG.replace("debounce = \"0s\"", "debounce = \"1m\"")).await;
     let trace = site.path("trace");
@@ -88,6 +89,7 @@ async fn the_write_ahead_log_is_synced_before_the_answer() {
         .args([BINARY, "serve"]);
     site.settle(&mut command);
     let mut serving = Serving::start(command, &site.path("serve.log")).await;
+    serving.wait_event("gap.listed").await;
     for _ in 0..5 {
         let before = fs::read_to_string(&trace).expect("a trace").len();
         let session = site.chat("ada@example.org");

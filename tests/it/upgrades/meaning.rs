@@ -292,3 +292,36 @@ fn occurrence(row: &OutboxRow) -> Json {
 pub(super) fn at(milliseconds: i64) -> Timestamp {
     millis(WRITTEN + milliseconds)
 }
+
+/// How far each website was listened to, and what a person was told.
+pub(super) async fn assert_watch_goes_on(ledger: &Ledger) {
+    let listening = ledger.listening().await.expect("a read");
+    let [heard, silent] = listening.try_into().expect("two websites");
+    assert_eq!(heard.heard_at, Some(at(-30_000)));
+    let scan = heard.scan.expect("a look under way");
+    assert_eq!(
+        (scan.from, scan.to, scan.page),
+        (at(-7_500_000), at(-3_600_000), 3)
+    );
+    assert_eq!(silent.checked_to, Some(at(-3_600_000)));
+    assert_eq!(silent.scan, None);
+    assert_eq!(silent.unheard_at, Some(at(-10_000_000)));
+    assert_eq!(silent.silent_since, Some(at(-70_000_000)));
+    let conditions = ledger.conditions().await.expect("a read");
+    let conditions: Vec<_> = conditions
+        .iter()
+        .map(|row| (row.kind.as_str(), row.since, row.seen_at, row.told_at))
+        .collect();
+    assert_eq!(
+        conditions,
+        [
+            (
+                "dead_letters",
+                at(-690_000),
+                at(-20_000),
+                Some(at(-690_000))
+            ),
+            ("silence", at(-50_000), at(-20_000), None),
+        ]
+    );
+}

@@ -26,8 +26,15 @@ use self::{
 use crate::binary::site::Site;
 
 /// Tables without rows of their own to ask for: facts and definitions have doors of their own, and what was heard of a
-/// conversation at work is put down with its lease.
-const ASKED_OTHERWISE: [&str; 4] = ["_sqlx_migrations", "meta", "definitions", "held"];
+/// conversation at work is put down with its lease. What is watched is not in every schema.
+const ASKED_OTHERWISE: [&str; 6] = [
+    "_sqlx_migrations",
+    "meta",
+    "definitions",
+    "held",
+    "listening",
+    "conditions",
+];
 
 async fn open(path: &Path) -> Result<Ledger, LedgerError> {
     Ledger::open(LedgerSettings::at(path), at(0)).await
@@ -88,6 +95,9 @@ async fn assert_means_the_same(path: &Path, version: i64) {
         assert_eq!(noted.await.expect("noted"), standing);
     }
 
+    if version >= 4 {
+        meaning::assert_watch_goes_on(&ledger).await;
+    }
     assert_work_goes_on(&ledger).await;
     ledger.close().await.expect("closed");
 }

@@ -41,6 +41,11 @@ pub const MIGRATIONS: &[MigrationFile] = &[
         name: "addresses",
         sql: include_str!("migrations/0003_addresses.sql"),
     },
+    MigrationFile {
+        version: 4,
+        name: "watch",
+        sql: include_str!("migrations/0004_watch.sql"),
+    },
 ];
 
 /// Refuses a file that is not ours or is too new for us, without changing anything about it. A file that is not there,

@@ -1,0 +1,278 @@
+//! What asks for a person, as one look sees it.
+//!
+//! Most of it stands in the ledger, and every process sees the same. Refused signatures and open breakers are seen by one
+//! process alone.
+
+use std::{collections::VecDeque, time::Duration};
+
+use jiff::{Timestamp, Unit};
+
+use super::Watch;
+use crate::{
+    breaker::Standing,
+    ledger::{Condition, ConditionRow, Gap, LedgerError, Listening, Pause},
+    reconcile::{Outlook, outlook},
+    telemetry::{Metrics, events, metrics::WebhookLabels},
+};
+
+/// Lifecycle events wait for a person.
+const EVENTS_HELD: &str = "events_held";
+/// Work failed for good.
+const DEAD_LETTERS: &str = "dead_letters";
+/// The day's quota does not last the day.
+const QUOTA_SHORT: &str = "quota_short";
+/// Requests on the webhook route that prove no right to be there.
+const SIGNATURES_REFUSED: &str = "signatures_refused";
+/// A website sends no webhook though its conversations go on.
+const SILENCE: &str = "silence";
+/// Crisp refuses our token, or us for a website.
+const CRISP_PAUSED: &str = "crisp_paused";
+/// Something outside is down.
+const BREAKER_OPEN: &str = "breaker_open";
+/// Nobody listened for a while, or the ledger is a copy.
+const LEDGER_CAUTIOUS: &str = "ledger_cautious";
+/// The ledger cannot be used.
+pub(super) const LEDGER_FAULT: &str = "ledger_fault";
+
+/// A pause that ends by itself within this is no news.
+const PAUSE_IS_NEWS: Duration = Duration::from_mins(1);
+/// How long a gap is told of after it was noticed: it has no end of its own.
+const GAP_IS_NEWS: Duration = Duration::from_mins(30);
+/// Refusals are counted over this time.
+const REFUSAL_WINDOW: Duration = Duration::from_mins(10);
+
+/// The counter of refused requests at the looks of the last minutes.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(VecDeque<(Timestamp, u64)>);
+
+impl Refusals {
+    /// How many requests were refused within the window, with the counter at `total` now.
+    fn within(&mut self, total: u64, now: Timestamp) -> u64 {
+        let horizon = now.checked_sub(REFUSAL_WINDOW).unwrap_or(Timestamp::MIN);
+        // The last look before the window is its beginning.
+        while self.0.len() > 1 && self.0.get(1).is_some_and(|(at, _)| *at <= horizon) {
+            self.0.pop_front();
+        }
+        self.0.push_back((now, total));
+        // Before the first look there was the start of the process, and nothing was counted.
+        let began_at = self
+            .0
+            .front()
+            .filter(|(at, _)| *at <= horizon)
+            .map_or(0, |(_, count)| *count);
+        total.saturating_sub(began_at)
+    }
+}
+
+impl Watch {
+    /// Everything that asks for a person now. `before` is what did at the last look.
+    pub(super) async fn conditions(
+        &self,
+        refusals: &mut Refusals,
+        before: &[ConditionRow],
+        now: Timestamp,
+    ) -> Result<Vec<Condition>, LedgerError> {
+        let ledger = &self.ledger;
+        let waiting = ledger.waiting().await?;
+        let mut seen = Vec::new();
+        if waiting.held + waiting.unsure > 0 {
+            seen.push(condition(
+                EVENTS_HELD,
+                format!(
+                    "{} held, {} unsure: `crisp-sync events list` tells why, `events release` and `events drop` decide",
+                    waiting.held, waiting.unsure
+                ),
+            ));
+        }
+        if waiting.dead > 0 {
+            seen.push(condition(
+                DEAD_LETTERS,
+                format!(
+                    "{} rows of work failed for good: the log tells why (`work.buried`), `crisp-sync deliveries retry --dead` revives them",
+                    waiting.dead
+                ),
+            ));
+        }
+        let outlook = outlook(ledger, self.settings.quota, now).await?;
+        let was_short = before.iter().any(|row| row.kind == QUOTA_SHORT);
+        if self.settings.quota.falls_short(outlook.forecast, was_short) {
+            if !was_short {
+                announce(&outlook);
+            }
+            seen.push(condition(QUOTA_SHORT, short_of(&outlook)));
+        }
+        seen.extend(
+            ledger
+                .pauses()
+                .await?
+                .iter()
+                .filter_map(|pause| paused(pause, now)),
+        );
+        for listening in ledger.listening().await? {
+            seen.extend(silent(&listening, before));
+        }
+        if let Some(gap) = ledger.last_gap().await?.filter(|gap| is_news(gap, now)) {
+            seen.push(condition(
+                LEDGER_CAUTIOUS,
+                format!(
+                    "nobody listened from {} to {}, or the ledger is a copy: events of that time are sent once Crisp's timeline was read, and conversations that changed are looked through",
+                    shown(gap.from),
+                    shown(gap.to)
+                ),
+            ));
+        }
+        let refused = refusals.within(refused_so_far(&self.metrics), now);
+        if refused >= self.settings.signature_failures {
+            seen.push(condition(
+                SIGNATURES_REFUSED,
+                format!(
+                    "{refused} requests in 10 minutes bore no valid signature: either somebody tries, or a signing secret was replaced and CRISP_SIGNING_SECRETS lacks the new one"
+                ),
+            ));
+        }
+        seen.extend(self.breakers.standings().into_iter().filter_map(open));
+        Ok(seen)
+    }
+}
+
+fn condition(kind: &'static str, detail: String) -> Condition {
+    Condition {
+        kind: kind.to_owned(),
+        subject: String::new(),
+        detail,
+    }
+}
+
+fn announce(outlook: &Outlook) {
+    tracing::warn!(
+        event = events::QUOTA_SHORT,
+        calls = outlook.calls,
+        limit = outlook.limit,
+        until = outlook.forecast.exhausted_at.map(shown),
+        hint = "lists and sweeps stop first, then events; ask Crisp for more and set `crisp.daily_quota`",
+        "the day's quota does not last the day"
+    );
+}
+
+fn short_of(outlook: &Outlook) -> String {
+    let Outlook { calls, limit, .. } = outlook;
+    match outlook.forecast.exhausted_at {
+        Some(_) if calls >= limit => format!(
+            "the day's quota of {limit} calls is used up: only conversations that an operator opens are tried until it is reset"
+        ),
+        Some(at) => format!(
+            "{calls} of the day's {limit} calls are used; at this pace the quota is exhausted at {} UTC",
+            at.strftime("%H:%M")
+        ),
+        None => format!(
+            "{calls} of the day's {limit} calls are used; at this pace it lasts the day by a hair"
+        ),
+    }
+}
+
+fn paused(pause: &Pause, now: Timestamp) -> Option<Condition> {
+    let age = Duration::try_from(now.duration_since(pause.since)).unwrap_or_default();
+    let lasts = Duration::try_from(pause.until.duration_since(pause.since)).unwrap_or_default();
+    (age.max(lasts) >= PAUSE_IS_NEWS).then(|| Condition {
+        kind: CRISP_PAUSED.to_owned(),
+        subject: pause
+            .website
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        detail: format!(
+            "Crisp refuses {} (`{}`): nothing is lost, calls wait, and a probe goes now and then",
+            if pause.website.is_some() {
+                "this website"
+            } else {
+                "the token"
+            },
+            pause.reason
+        ),
+    })
+}
+
+fn silent(listening: &Listening, before: &[ConditionRow]) -> Option<Condition> {
+    let since = listening.silent_since?;
+    let subject = listening.website.to_string();
+    let was_silent = before
+        .iter()
+        .any(|row| row.kind == SILENCE && row.subject == subject);
+    if !was_silent {
+        tracing::warn!(
+            event = events::CRISP_SILENT,
+            "website.id" = subject,
+            since = %since,
+            hint = "is the plugin's webhook still registered, and does its address lead here?",
+            "a website sends no webhook though its conversations go on"
+        );
+    }
+    Some(Condition {
+        kind: SILENCE.to_owned(),
+        subject,
+        detail: format!(
+            "no webhook since {}, though Crisp lists conversations that changed later: is the plugin's webhook still registered, and does its address lead here?",
+            shown(since)
+        ),
+    })
+}
+
+/// Without the failure's own words: the log has them.
+fn open(breaker: Standing) -> Option<Condition> {
+    let since = breaker.since.filter(|_| breaker.state != "closed")?;
+    Some(Condition {
+        kind: BREAKER_OPEN.to_owned(),
+        subject: breaker.name,
+        detail: format!(
+            "it fails again and again since {}: what needs it waits, nothing is lost, and a probe finds out when it works (`breaker.opened` in the log tells more)",
+            shown(since)
+        ),
+    })
+}
+
+fn is_news(gap: &Gap, now: Timestamp) -> bool {
+    gap.to
+        .checked_add(GAP_IS_NEWS)
+        .is_ok_and(|until| now < until)
+}
+
+fn refused_so_far(metrics: &Metrics) -> u64 {
+    ["none", "plugin", "website"]
+        .into_iter()
+        .map(|hook| {
+            let labels = WebhookLabels {
+                outcome: "refused",
+                hook,
+            };
+            metrics.webhooks.get(&labels).map_or(0, |count| count.get())
+        })
+        .sum()
+}
+
+fn shown(at: Timestamp) -> String {
+    at.round(Unit::Second).unwrap_or(at).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_counted_over_ten_minutes() {
+        let start: Timestamp = "2026-03-02T09:00:00Z".parse().expect("an instant");
+        let mut refusals = Refusals::default();
+        for (seconds, total, within) in [
+            (0, 5, 5),
+            (30, 9, 9),
+            (570, 10, 10),
+            // Ten minutes after the first look, what was before it is out.
+            (600, 12, 7),
+            (630, 12, 3),
+            (1_200, 12, 0),
+            (9_000, 13, 1),
+        ] {
+            let now = start + Duration::from_secs(seconds);
+            assert_eq!(refusals.within(total, now), within, "after {seconds} s");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Conditions that ask for a person, and whether one was told: shared by every process on the ledger.
+//!
+//! Whoever sees a condition says so each time they look. It began when it was first seen, and is over when nobody has seen
+//! it for a while: so a process that dies with one leaves nothing behind, and of several processes none can end what
+//! another still sees. What was told is kept too, so that a restart does not tell it twice.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Ledger, LedgerError};
+
+/// A condition that holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// Its kind, one fixed word: `dead_letters`.
+    pub kind: String,
+    /// Of what: a website, a name from the configuration; may be empty.
+    pub subject: String,
+    /// What it means, without private text.
+    pub detail: String,
+}
+
+/// A condition as it was kept.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ConditionRow {
+    /// Its kind.
+    pub kind: String,
+    /// Of what.
+    pub subject: String,
+    /// What it meant when it was last seen.
+    pub detail: String,
+    /// When it was first seen.
+    pub since: Timestamp,
+    /// When it was last seen.
+    pub seen_at: Timestamp,
+    /// When a person was told that it began.
+    pub told_at: Option<Timestamp>,
+}
+
+impl ConditionRow {
+    /// Whether nobody has seen it for so long that it is over.
+    pub fn is_over(&self, calm: Duration, now: Timestamp) -> bool {
+        self.seen_at
+            .checked_add(calm)
+            .is_ok_and(|until| until <= now)
+    }
+
+    /// Whether a person is to be told that it began, or that it is over.
+    pub fn is_owed(&self, calm: Duration, now: Timestamp) -> bool {
+        self.told_at.is_none() || self.is_over(calm, now)
+    }
+}
+
+/// How much waits for a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Waiting {
+    /// Lifecycle events that are `held`.
+    pub held: u64,
+    /// Lifecycle events that are `unsure`.
+    pub unsure: u64,
+    /// Dead letters.
+    pub dead: u64,
+}
+
+impl Ledger {
+    /// How much waits for a person. Its cost does not grow with the ledger.
+    pub async fn waiting(&self) -> Result<Waiting, LedgerError> {
+        self.shared.store.waiting().await
+    }
+
+    /// Says which conditions somebody sees now. Returns those that begin with it.
+    pub async fn see_conditions(
+        &self,
+        seen: &[Condition],
+        now: Timestamp,
+    ) -> Result<Vec<Condition>, LedgerError> {
+        if seen.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.shared.store.see_conditions(seen, now).await
+    }
+
+    /// Every condition that holds, or of which nobody was told that it is over.
+    pub async fn conditions(&self) -> Result<Vec<ConditionRow>, LedgerError> {
+        self.shared.store.conditions().await
+    }
+
+    /// Asks for the right to tell somebody now. Whoever gets it is the only one until `until`.
+    pub async fn take_alert_turn(
+        &self,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, LedgerError> {
+        self.shared.store.take_alert_turn(until, now).await
+    }
+
+    /// Says that somebody was told of these, as they were read; those that are over are forgotten, unless they were seen
+    /// again since: then they begin anew.
+    pub async fn conditions_told(
+        &self,
+        begun: &[ConditionRow],
+        over: &[ConditionRow],
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        self.shared.store.conditions_told(begun, over, now).await
+    }
+}
