@@ -9,6 +9,7 @@ mod head;
 mod health;
 pub mod interest;
 mod keep_alive;
+mod keys;
 mod ops;
 pub mod refusal;
 mod throttle;
@@ -27,6 +28,7 @@ use actix_web::{App, HttpServer, dev::ServerHandle, middleware, web};
 use futures_util::future::select_all;
 
 use crate::{breaker::Breakers, clock::Clock, ledger::Ledger, telemetry::Metrics};
+pub use keys::{HookKeys, Keys};
 pub use ops::OpsToken;
 use webhooks::{Receiver, ReceiverSettings};
 

@@ -10,5 +10,6 @@ mod memory;
 mod order;
 mod pages;
 pub(crate) mod process;
+mod secrets;
 mod shutdown;
 pub(crate) mod site;
