@@ -36,12 +36,20 @@ impl Clock {
     /// Moves a manual clock. The machine's clock is not ours to move.
     pub fn advance(&self, by: std::time::Duration) {
         if let Self::Manual(time) = self {
-            time.fetch_add(
-                i64::try_from(by.as_millis()).unwrap_or(i64::MAX),
-                Ordering::SeqCst,
-            );
+            time.fetch_add(whole(by), Ordering::SeqCst);
         }
     }
+
+    /// Moves a manual clock back, as when a wrong clock is put right.
+    pub fn set_back(&self, by: std::time::Duration) {
+        if let Self::Manual(time) = self {
+            time.fetch_sub(whole(by), Ordering::SeqCst);
+        }
+    }
+}
+
+fn whole(time: std::time::Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The moment that many milliseconds after the epoch; what is out of range is taken to the nearest end.

@@ -4,6 +4,7 @@
 //! which is all a command needs; [`Service::start`] opens the listeners and starts the worker.
 
 mod commands;
+mod secrets;
 mod settings;
 mod shutdown;
 
@@ -13,6 +14,7 @@ use anyhow::Context as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use secrets::SecretWatch;
 pub use shutdown::{Signals, Stopped};
 
 use crate::{
@@ -20,7 +22,7 @@ use crate::{
     breaker::{self, BreakerSettings, Breakers},
     clock::Clock,
     config::Config,
-    crisp::client::Client,
+    crisp::client::{Client, Reporting},
     ids::WebsiteId,
     ledger::{Ledger, OwnedKind, OwnedName, Side},
     lifecycle::Rules,
@@ -61,6 +63,7 @@ pub struct Service {
     mode: Mode,
     definition_hash: String,
     owned: Vec<OwnedName>,
+    secrets: SecretWatch,
 }
 
 /// The running service.
@@ -72,6 +75,7 @@ pub struct Running {
     worker: JoinHandle<()>,
     watch: JoinHandle<()>,
     socket: JoinHandle<()>,
+    secrets: JoinHandle<()>,
     ledger: Ledger,
 }
 
@@ -87,7 +91,11 @@ impl Service {
             settings::alerts(&config),
         );
         let ledger_path = config.ledger.path.clone();
-        let ledger = Ledger::open(config.ledger, now).await?;
+        let ledger = Ledger::open(config.ledger.clone(), now).await?;
+        let crisp = Client::new(&config.crisp.client, metrics.clone())
+            .context("could not set up the client for Crisp")?;
+        let keys = server.receiver.keys.clone();
+        let secrets = SecretWatch::new(&config, crisp.clone(), keys, ledger.clone());
         let definition = Arc::new(config.definition);
         // Whoever takes the ledger up notices first whether it was left alone for long, or is a copy: from then on every
         // command and the worker are as careful as that asks for.
@@ -97,9 +105,10 @@ impl Service {
         let breakers = Breakers::new(clock.clone(), metrics.clone(), BreakerSettings::default());
         let users = UserDirectory::connect_guarded(config.users, metrics.clone(), &breakers)
             .context("could not set up the look-ups")?;
-        let crisp = Client::new(&config.crisp.client, metrics.clone())
-            .context("could not set up the client for Crisp")?
-            .reporting_to(breakers.of(breaker::CRISP));
+        let crisp = crisp.reporting_to(Reporting {
+            calls: breakers.of(breaker::CRISP),
+            writes: breakers.of(breaker::CRISP_WRITES),
+        });
         let websites = reconcile.websites.clone();
         let mode = reconcile.mode;
         let definition_hash = definition.hash().to_owned();
@@ -149,6 +158,7 @@ impl Service {
             mode,
             definition_hash,
             owned,
+            secrets,
         })
     }
 
@@ -164,6 +174,11 @@ impl Service {
             self.ledger.own(self.owned.clone()).await?;
         }
         Ok(())
+    }
+
+    /// Looks whether a secret was replaced, and takes it up. The running service does so every few seconds.
+    pub async fn look_at_secrets(&self) -> anyhow::Result<()> {
+        Ok(self.secrets.step().await?)
     }
 
     /// The lifecycle events of the definition.
@@ -214,6 +229,7 @@ impl Service {
             let (watch, stop) = (self.watch.clone(), stop.clone());
             tokio::spawn(async move { watch.run(stop).await })
         };
+        let secrets = tokio::spawn(self.secrets.clone().run());
         let service = self.clone();
         let socket = tokio::spawn(socket.serve(move |operation: Operation| {
             let service = service.clone();
@@ -236,6 +252,7 @@ impl Service {
             worker,
             watch,
             socket,
+            secrets,
             ledger: self.ledger,
         })
     }
@@ -266,8 +283,10 @@ impl Running {
             mut worker,
             watch,
             socket,
+            secrets,
             ledger,
         } = self;
+        secrets.abort();
         let orderly = async {
             stop.cancel();
             // Side by side: a client that is slow to send its request must not use up the worker's time. A worker that
@@ -297,6 +316,7 @@ impl Running {
         tokio::select! {
             _ = &mut self.worker => "worker",
             _ = &mut self.socket => "command socket",
+            _ = &mut self.secrets => "watch over the secrets",
             () = self.server.ended() => "listener",
         }
     }

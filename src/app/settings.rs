@@ -4,11 +4,14 @@ use std::{num::NonZeroUsize, thread};
 
 use crate::{
     alerts::AlertSettings,
-    config::{Config, Mode as ConfiguredMode, TriggerName},
+    config::{Config, Mode as ConfiguredMode, TriggerName, WebhookSettings},
     crisp::quota::QuotaSettings,
     ledger::Trigger,
     reconcile::{GapSettings, Mode, ReconcileSettings},
-    server::{OpsToken, ServerSettings, interest::InterestSettings, webhooks::ReceiverSettings},
+    server::{
+        HookKeys, Keys, OpsToken, ServerSettings, interest::InterestSettings,
+        webhooks::ReceiverSettings,
+    },
     worker::{RetryPolicy, WorkerSettings},
 };
 
@@ -33,8 +36,7 @@ pub(super) fn server(config: &Config) -> ServerSettings {
         drain: config.server.shutdown_deadline,
         quota: quota(config),
         receiver: ReceiverSettings {
-            signing_secrets: config.webhooks.signing_secrets.clone(),
-            website_keys: config.webhooks.website_keys.clone(),
+            keys: HookKeys::new(keys(&config.webhooks)),
             max_body: config.server.max_body,
             body_memory: config.server.body_memory,
             body_timeout: config.server.request_timeout,
@@ -47,6 +49,14 @@ pub(super) fn server(config: &Config) -> ServerSettings {
                 fresh_for: config.triggers.fresh_for,
             },
         },
+    }
+}
+
+/// What webhooks are checked with.
+pub(super) fn keys(webhooks: &WebhookSettings) -> Keys {
+    Keys {
+        signing_secrets: webhooks.signing_secrets.clone(),
+        website_keys: webhooks.website_keys.clone(),
     }
 }
 

@@ -15,19 +15,26 @@ pub struct BreakerSettings {
     pub shortest: Duration,
     /// Each failed probe doubles that, up to here.
     pub longest: Duration,
+    /// After so many failed probes…
+    pub patience: u32,
+    /// …they go only this often: each may be a call that is counted.
+    pub rarest: Duration,
 }
 
 /// How many outcomes are remembered.
 pub const WINDOW: u32 = 20;
 
 impl Default for BreakerSettings {
-    /// Five in a row are an outage and no accident; a minute at the most passes between its end and the probe that sees it.
+    /// Five in a row are an outage and no accident; a minute at the most passes between its end and the probe that sees it,
+    /// or five once it has lasted for an hour.
     fn default() -> Self {
         Self {
             in_a_row: 5,
             in_window: 15,
             shortest: Duration::from_secs(5),
             longest: Duration::from_mins(1),
+            patience: 60,
+            rarest: Duration::from_mins(5),
         }
     }
 }
@@ -112,7 +119,7 @@ impl Machine {
 
     /// Whether something may be tried now.
     pub fn admit(&mut self, now: Timestamp) -> Admission {
-        let longest = self.settings.longest;
+        let longest = self.settings.rarest;
         let Some(open) = &mut self.open else {
             return Admission::Go;
         };
@@ -154,7 +161,7 @@ impl Machine {
         let settings = self.settings;
         if let Some(open) = &mut self.open {
             // What was on its way when it opened fails late, and is no probe.
-            if open.waits(now, settings.longest) {
+            if open.waits(now, settings.rarest) {
                 return None;
             }
             open.failed = open.failed.saturating_add(1);
@@ -192,7 +199,7 @@ impl Machine {
     /// Whether it waits for the outcome of a probe, or for somebody to make one.
     pub fn is_half_open(&self, now: Timestamp) -> bool {
         self.open
-            .is_some_and(|open| !open.waits(now, self.settings.longest))
+            .is_some_and(|open| !open.waits(now, self.settings.rarest))
     }
 
     fn remember(&mut self, failure: bool) {
@@ -211,6 +218,9 @@ impl Open {
 
 impl BreakerSettings {
     fn wait(&self, failed_probes: u32) -> Duration {
+        if failed_probes >= self.patience {
+            return self.rarest;
+        }
         self.shortest
             .saturating_mul(1 << failed_probes.min(20))
             .min(self.longest)
@@ -322,6 +332,18 @@ mod tests {
             now += wait;
         }
         assert_eq!(machine.outage().map(|outage| outage.since), Some(at(0)));
+        for _ in 5..59 {
+            assert_eq!(machine.admit(at(now)), Admission::Probe, "at {now}");
+            let until = at(now + 60);
+            assert_eq!(machine.failed(at(now)), Some(Change::StaysOpen { until }));
+            now += 60;
+        }
+        // From the sixtieth on there is time.
+        assert_eq!(machine.admit(at(now)), Admission::Probe);
+        let until = at(now + 300);
+        assert_eq!(machine.failed(at(now)), Some(Change::StaysOpen { until }));
+        assert_eq!(machine.admit(at(now + 299)), Admission::Wait { until });
+        assert_eq!(machine.admit(until), Admission::Probe);
     }
 
     #[test]

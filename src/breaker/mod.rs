@@ -61,7 +61,7 @@ pub struct Permit {
 /// How a breaker stands, for people.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Standing {
-    /// What it guards: `crisp`, `users`, `users.more.<name>`, `definition`, or a query by its path in the file.
+    /// What it guards: `crisp`, `crisp.writes`, `users`, `users.more.<name>`, `definition`, `ledger`, or a query by its path in the file.
     pub name: String,
     /// `closed`, `open` or `half_open`.
     pub state: &'static str,
@@ -80,10 +80,14 @@ pub struct Standing {
 
 /// The breaker of Crisp's REST API.
 pub const CRISP: &str = "crisp";
+/// The breaker of the writes among them: Crisp may answer every read and take nothing.
+pub const CRISP_WRITES: &str = "crisp.writes";
 /// The breaker of the app's database. A further look-up with a database of its own has `users.more.<name>`; each query has
 /// one of its own as well, by its path in the configuration file: a query that no longer fits the tables is no outage of
 /// the others.
 pub const USERS: &str = "users";
+/// The breaker of our own ledger, by whether the results of work can be written.
+pub const LEDGER: &str = "ledger";
 /// The counter of evaluations. Nothing asks it for leave; it tells a row that does not fit from a definition that fits no row.
 pub const DEFINITION: &str = "definition";
 

@@ -16,6 +16,7 @@ mod document;
 mod offsets;
 mod reading;
 mod redact;
+mod secrets;
 
 pub use environment::Environment;
 pub use faults::{ConfigFaults, Fault, Palette, Place};
@@ -45,6 +46,7 @@ use crate::{
 };
 use document::Document;
 use resolve::Resolver;
+pub use secrets::{SecretSource, Secrets};
 
 /// Every setting, checked and compiled.
 #[derive(Debug, Clone)]
@@ -81,8 +83,10 @@ pub struct Config {
     pub log: LogSettings,
     /// What is allowed and probably not meant.
     pub warnings: Vec<Fault>,
-    /// The files that secrets were read from: whoever waits for a new secret reads the configuration again when one changes.
+    /// The files that secrets were read from.
     pub secret_files: Vec<PathBuf>,
+    /// To read them again.
+    pub secrets: SecretSource,
     /// The file, to draw in it what is found later.
     source: Source,
 }
@@ -171,6 +175,7 @@ impl Config {
             name: name.to_owned(),
             text: redact::redact(text),
         };
+        config.secrets = SecretSource::new(name, text, environment);
         found.append(&mut resolver.faults);
         if found.is_empty() {
             Ok(config)

@@ -40,6 +40,11 @@ impl SigningSecrets {
         )
     }
 
+    /// Whether these are the same secrets.
+    pub fn are(&self, others: &Self) -> bool {
+        self.iter().eq(others.iter())
+    }
+
     /// Whether there is no secret at all, so that nothing can verify.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -57,6 +62,13 @@ pub struct WebsiteKey {
     pub website: WebsiteId,
     /// The value of `key` in the query.
     pub key: SecretString,
+}
+
+impl WebsiteKey {
+    /// Whether this is the same key of the same website.
+    pub fn is(&self, other: &Self) -> bool {
+        self.website == other.website && self.key.expose_secret() == other.key.expose_secret()
+    }
 }
 
 /// Which kind of hook a body came through.

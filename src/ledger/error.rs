@@ -45,6 +45,15 @@ pub enum LedgerError {
         #[source]
         source: Source,
     },
+    /// The file is damaged: it is cut short, or holds what no ledger holds.
+    #[error("could not open the ledger `{}`: the file is damaged\n{RESCUE}", path.display())]
+    Damaged {
+        /// The ledger's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Source,
+    },
     /// The schema cannot be brought up to date.
     #[error("could not bring the ledger `{}` up to date\nhint: nothing was changed, and the older binary still runs on it", path.display())]
     Migrate {
@@ -66,8 +75,19 @@ pub enum LedgerError {
         source: Source,
     },
     /// The file cannot be written any more.
-    #[error("could not {what}: the ledger is read-only")]
+    #[error(
+        "could not {what}: the ledger is read-only\nhint: the disk may have been mounted read-only after a fault, or the file given to another user; what was acknowledged is safe, and Crisp delivers the rest again"
+    )]
     ReadOnly {
+        /// What was tried.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: Source,
+    },
+    /// The file was damaged while it was open.
+    #[error("could not {what}: the ledger's file is damaged\n{RESCUE}")]
+    Corrupt {
         /// What was tried.
         what: &'static str,
         /// Why.
@@ -106,11 +126,26 @@ pub enum LedgerError {
     Closed,
 }
 
+/// What to do about a damaged file. An empty ledger observes: it has no rule armed, so it mails nobody.
+const RESCUE: &str = "hint: stop the service and move the file away with its `-wal`; put a copy of it in its place, or start with none: contexts are refreshed as chats are opened, and lifecycle events wait until `crisp-sync events arm` (`sqlite3 FILE .recover` reads what can be read of the old one)";
+
 /// A shared cause: one failed commit answers many callers.
 #[derive(Debug, Clone)]
 pub struct Source(std::sync::Arc<dyn std::error::Error + Send + Sync>);
 
 impl Source {
+    /// A cause that nobody gave us as an error.
+    pub(super) fn told(text: String) -> Self {
+        Self(std::sync::Arc::from(Box::<
+            dyn std::error::Error + Send + Sync,
+        >::from(text)))
+    }
+
+    /// The cause itself.
+    pub(super) fn inner(&self) -> &(dyn std::error::Error + 'static) {
+        self.0.as_ref()
+    }
+
     pub(super) fn new(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self(std::sync::Arc::new(error))
     }

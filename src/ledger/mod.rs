@@ -63,7 +63,7 @@ pub struct LedgerSettings {
     pub batch_limit: usize,
     /// No lease is longer; one that seems to be was taken before the clock was set back.
     pub longest_lease: Duration,
-    /// A row whose lease ran out so often is dead.
+    /// A row whose lease ran out so often, over most of an hour, is dead.
     pub crash_limit: u32,
     /// Urgent runs per row and window.
     pub urgent_limit: u32,
@@ -90,7 +90,7 @@ impl LedgerSettings {
             waiting_limit: 8192,
             batch_limit: 1000,
             longest_lease: Duration::from_mins(15),
-            crash_limit: 5,
+            crash_limit: 8,
             urgent_limit: 5,
             urgent_window: Duration::from_mins(10),
             revive_every: Duration::from_mins(15),

@@ -29,6 +29,16 @@ pub(super) struct EventsDone {
     pub(super) owed: Option<ReconcileError>,
 }
 
+impl EventsDone {
+    /// None was looked at: all is owed.
+    fn owing(error: ReconcileError) -> Self {
+        Self {
+            owed: Some(error),
+            ..Self::default()
+        }
+    }
+}
+
 /// The outbox of one person, while a run works on it.
 #[derive(Debug)]
 pub(super) struct Outbox {
@@ -57,10 +67,7 @@ impl Reconciler {
             Ok(rows) => rows,
             // The contact is refreshed already, and must be remembered; the events are owed.
             Err(error) => {
-                return Ok(EventsDone {
-                    owed: Some(error.into()),
-                    ..EventsDone::default()
-                });
+                return Ok(EventsDone::owing(error.into()));
             }
         };
         // A mirror from before edges were kept, or none: the first sight of a value is no change.
@@ -78,10 +85,7 @@ impl Reconciler {
             Ok(outbox) => outbox,
             // As above.
             Err(error) => {
-                return Ok(EventsDone {
-                    owed: Some(error),
-                    ..EventsDone::default()
-                });
+                return Ok(EventsDone::owing(error));
             }
         };
         if outbox.watermarks.is_empty() && !found.occurrences.is_empty() {
@@ -92,10 +96,7 @@ impl Reconciler {
             Ok(guards) => guards,
             // As above.
             Err(error) => {
-                return Ok(EventsDone {
-                    owed: Some(error.into()),
-                    ..EventsDone::default()
-                });
+                return Ok(EventsDone::owing(error.into()));
             }
         };
         let known = outbox.known();

@@ -14,6 +14,8 @@ pub struct Fault {
     pub method: Option<String>,
     /// Only this route: its short name (`people_event.add`) or its template.
     pub route: Option<String>,
+    /// Only this conversation.
+    pub session: Option<String>,
     /// Let this many matching requests pass first.
     pub skip: u32,
     /// How many requests it hits; 0 means every one until the faults are cleared.
@@ -50,6 +52,8 @@ pub enum FaultBody {
     Html,
     /// Nothing.
     Empty,
+    /// The first half of Crisp's envelope; then the connection is cut.
+    Half,
 }
 
 /// When the connection is cut.
@@ -104,6 +108,13 @@ impl Fault {
         self
     }
 
+    /// Only for this conversation.
+    #[must_use]
+    pub fn of(mut self, session: &str) -> Self {
+        self.session = Some(session.to_owned());
+        self
+    }
+
     /// With `Retry-After`.
     #[must_use]
     pub fn retry_after(mut self, value: &str) -> Self {
@@ -125,7 +136,7 @@ impl Fault {
         self
     }
 
-    fn matches(&self, method: &str, name: &str, template: &str) -> bool {
+    fn matches(&self, method: &str, name: &str, template: &str, session: Option<&str>) -> bool {
         self.method
             .as_deref()
             .is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
@@ -133,6 +144,10 @@ impl Fault {
                 .route
                 .as_deref()
                 .is_none_or(|wanted| wanted == name || wanted == template)
+            && self
+                .session
+                .as_deref()
+                .is_none_or(|wanted| session == Some(wanted))
     }
 
     /// Whether the request itself takes effect before the answer.
@@ -177,10 +192,11 @@ pub(super) fn strike(
     method: &str,
     name: &str,
     template: &str,
+    session: Option<&str>,
 ) -> Option<Fault> {
     let mut place = 0;
     while let Some(fault) = faults.get_mut(place) {
-        if !fault.matches(method, name, template) {
+        if !fault.matches(method, name, template, session) {
             place += 1;
             continue;
         }
@@ -215,11 +231,21 @@ mod tests {
         let mut statuses = Vec::new();
         for _ in 0..5 {
             statuses.push(
-                strike(&mut faults, "PATCH", "metas.update", "/t").and_then(|fault| fault.status),
+                strike(&mut faults, "PATCH", "metas.update", "/t", None)
+                    .and_then(|fault| fault.status),
             );
         }
         assert_eq!(statuses, [None, Some(500), Some(500), None, None]);
         assert_eq!(faults.len(), 1, "the other one still waits");
+    }
+
+    #[test]
+    fn a_fault_of_one_conversation_leaves_the_others_alone() {
+        let mut faults = vec![Fault::status("metas.update", 500).of("session_a")];
+        let mut meets =
+            |session| strike(&mut faults, "PATCH", "metas.update", "/t", session).is_some();
+        assert!(!meets(Some("session_b")) && !meets(None));
+        assert!(meets(Some("session_a")));
     }
 
     #[test]

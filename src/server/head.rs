@@ -4,6 +4,7 @@ use actix_web::{HttpRequest, http::header};
 use tokio::sync::Semaphore;
 
 use super::{
+    Keys,
     refusal::Refusal,
     webhooks::{ReceiverSettings, SIGNATURE, TIMESTAMP, bytes, key, text},
 };
@@ -22,11 +23,11 @@ pub(super) enum Claim<'head> {
 
 impl<'head> Claim<'head> {
     /// The claim of a request. A signature is heard before a key.
-    pub(super) fn of(request: &'head HttpRequest, settings: &ReceiverSettings) -> Self {
+    pub(super) fn of(request: &'head HttpRequest, keys: &Keys) -> Self {
         let headers = request.headers();
         let signature = bytes(headers, &SIGNATURE);
         if signature.is_none()
-            && !settings.website_keys.is_empty()
+            && !keys.website_keys.is_empty()
             && let Some(key) = key(request)
         {
             return Self::Key(key);
@@ -49,14 +50,15 @@ pub(super) fn inspect(
     if encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Refusal::Encoded);
     }
-    match Claim::of(request, settings) {
+    let keys = settings.keys.read();
+    match Claim::of(request, &keys) {
         Claim::Key(key) => {
-            signature::website_of(&settings.website_keys, Some(key.as_bytes()))?;
+            signature::website_of(&keys.website_keys, Some(key.as_bytes()))?;
         }
         Claim::Signature {
             timestamp,
             signature,
-        } => signature::inspect_plugin(&settings.signing_secrets, timestamp, signature)?,
+        } => signature::inspect_plugin(&keys.signing_secrets, timestamp, signature)?,
     }
     let length = text(headers, &header::CONTENT_LENGTH)
         .map_or(0, |length| length.parse().unwrap_or(usize::MAX));

@@ -9,6 +9,7 @@ mod head;
 mod health;
 pub mod interest;
 mod keep_alive;
+mod keys;
 mod ops;
 pub mod refusal;
 mod throttle;
@@ -30,6 +31,7 @@ use crate::{
     breaker::Breakers, clock::Clock, crisp::quota::QuotaSettings, ledger::Ledger,
     telemetry::Metrics,
 };
+pub use keys::{HookKeys, Keys};
 pub use ops::OpsToken;
 use webhooks::{Receiver, ReceiverSettings};
 

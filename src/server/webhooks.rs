@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    body,
+    HookKeys, body,
     head::{self, Claim},
     interest::{Interest, InterestSettings, interest},
     refusal::Refusal,
@@ -27,7 +27,7 @@ use crate::{
     clock::Clock,
     crisp::{
         event::Envelope,
-        signature::{self, Hook, SigningSecrets, VerifiedBody, WebsiteKey},
+        signature::{self, Hook, VerifiedBody},
     },
     ledger::{Acceptance, Delivery, Ledger},
     telemetry::{Metrics, events, metrics::WebhookLabels},
@@ -43,10 +43,8 @@ static ATTEMPT_LIMIT: HeaderName = HeaderName::from_static("x-delivery-attempt-l
 /// What the receiver takes from the configuration.
 #[derive(Debug, Clone)]
 pub struct ReceiverSettings {
-    /// Signing secrets of plugin hooks; any of them may have signed.
-    pub signing_secrets: SigningSecrets,
-    /// Keys of website hooks, which are not signed. Empty: such requests are refused.
-    pub website_keys: Vec<WebsiteKey>,
+    /// What a request is checked with.
+    pub keys: HookKeys,
     /// The longest body.
     pub max_body: usize,
     /// The most bytes of bodies that are held at a time.
@@ -106,15 +104,15 @@ impl Receiver {
     }
 
     fn verify(&self, request: &HttpRequest, body: web::Bytes) -> Result<VerifiedBody, Refusal> {
-        let settings = &self.settings;
-        Ok(match Claim::of(request, settings) {
+        let keys = self.settings.keys.read();
+        Ok(match Claim::of(request, &keys) {
             Claim::Key(key) => {
-                signature::verify_website(&settings.website_keys, Some(key.as_bytes()), body)?
+                signature::verify_website(&keys.website_keys, Some(key.as_bytes()), body)?
             }
             Claim::Signature {
                 timestamp,
                 signature,
-            } => signature::verify_plugin(&settings.signing_secrets, timestamp, signature, body)?,
+            } => signature::verify_plugin(&keys.signing_secrets, timestamp, signature, body)?,
         })
     }
 

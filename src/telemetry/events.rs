@@ -33,6 +33,8 @@ events! {
     SERVICE_STARTED = "service.started", "INFO", "The service listens.",
         ["listen.public", "listen.ops", "ledger", "users.engine", "mode", "definition.hash", "version"];
     CONFIG_WARNING = "config.warning", "WARN", "A setting is allowed and probably not meant.", ["place", "reason", "hint"];
+    SECRET_RENEWED = "secret.renewed", "INFO", "The file of a secret changed; from now on the new one is used.", ["secret"];
+    SECRET_UNUSABLE = "secret.unusable", "WARN", "The file of a secret changed and cannot be used; the old one stays.", ["place", "reason", "hint"];
     SERVICE_DRAINING = "service.draining", "INFO", "A signal arrived; nothing new is accepted.", ["signal", "deadline_ms"];
     SERVICE_STOPPED = "service.stopped", "INFO", "The service ended.", ["outcome", "duration_ms"];
     SERVICE_ABORTED = "service.aborted", "WARN", "The deadline passed or a second signal came; work in hand was dropped and its lease will expire.", ["reason"];

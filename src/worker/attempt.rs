@@ -18,7 +18,7 @@ use crate::{
     breaker::{CRISP, DEFINITION},
     identity::Trust,
     ids::{SessionId, UserKey},
-    ledger::{Claim, LedgerError, Outcome as Settling, Settled, Settlement, WorkKind, Write},
+    ledger::{Claim, Outcome as Settling, Settled, Settlement, WorkKind, Write},
     reconcile::{Outcome, ReconcileError, Reconciled, Run},
     telemetry::metrics::WorkLabels,
 };
@@ -51,7 +51,7 @@ impl Worker {
         let ended = match budget::admits(&self.ledger, self.settings.quota, &claim, started).await {
             Ok(true) => self.refresh(&claim).await,
             Ok(false) => self.put_off(&claim, started).await,
-            Err(error) => Worked::unsettled(&error),
+            Err(error) => self.unsettled(&claim, &error).await,
         };
         let duration = self.clock.now().duration_since(started).unsigned_abs();
         self.metrics
@@ -143,7 +143,7 @@ impl Worker {
                 again_at: Some(at),
                 ..Worked::default()
             },
-            Err(error) => Worked::unsettled(&error),
+            Err(error) => self.unsettled(claim, &error).await,
         }
     }
 
@@ -220,6 +220,7 @@ impl Worker {
         };
         match self.ledger.settle(claim, settlement, now).await {
             Ok(Settled::Written) => {
+                self.storage_works();
                 log::announce(claim, &verdict.settling, worked.error.as_deref());
                 worked
             }
@@ -233,24 +234,7 @@ impl Worker {
                     ..worked
                 }
             }
-            Err(error) => {
-                self.give_back(claim, &error).await;
-                Worked::unsettled(&error)
-            }
-        }
-    }
-
-    /// The ledger did not take a result: that is no crash of the row. A ledger without room for a result may have room for
-    /// this; if not, the lease runs out.
-    async fn give_back(&self, claim: &Claim, error: &LedgerError) {
-        let now = self.clock.now();
-        let wait = self.settings.retry.without_end(claim.attempt, 1.0);
-        let settlement = Settlement::of(Settling::Retry {
-            at: now.checked_add(wait).unwrap_or(Timestamp::MAX),
-            error: error.to_string(),
-        });
-        if let Err(error) = self.ledger.settle(claim, settlement, now).await {
-            log::fault(&error);
+            Err(error) => self.unsettled(claim, &error).await,
         }
     }
 
@@ -293,7 +277,7 @@ impl Worker {
     }
 
     /// A write may have been applied though nobody said so: the mirror must not conclude anything from what it holds.
-    fn doubt(claim: &Claim) -> Option<Write> {
+    pub(super) fn doubt(claim: &Claim) -> Option<Write> {
         let website = claim.website.clone();
         if claim.kind == WorkKind::Gap {
             return None;

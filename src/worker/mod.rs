@@ -5,7 +5,8 @@
 //! effects are in force already.
 //!
 //! While Crisp is down nothing is taken but one probe at a time; while the app's database is down a row is worked once, so
-//! that agents see what is old, and then waits. Neither spends an attempt: a row is buried only for a fault of its own.
+//! that agents see what is old, and then waits; while our own disk is full nothing is taken either. None of it spends an
+//! attempt: a row is buried only for a fault of its own.
 
 mod attempt;
 mod backoff;
@@ -13,8 +14,12 @@ mod budget;
 mod log;
 mod run;
 mod settle;
+mod storage;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tokio::{sync::RwLock, task::JoinSet};
@@ -22,10 +27,10 @@ use tokio::{sync::RwLock, task::JoinSet};
 pub use backoff::{AfterFailure, RetryPolicy};
 
 use crate::{
-    breaker::{Breaker, Breakers, CRISP, Permit},
+    breaker::{Breaker, Breakers, CRISP, CRISP_WRITES, LEDGER, Permit},
     clock::Clock,
     crisp::{client::Tier, quota::QuotaSettings},
-    ledger::{Ledger, LedgerError},
+    ledger::{Claim, Ledger, LedgerError, Settlement},
     pseudonym::UserRef,
     reconcile::Reconciler,
     telemetry::Metrics,
@@ -94,18 +99,6 @@ pub struct Worked {
     again_at: Option<Timestamp>,
 }
 
-impl Worked {
-    /// The ledger did not take the result: the lease runs out and the row is taken again, and nothing is lost but time.
-    fn unsettled(error: &LedgerError) -> Self {
-        log::fault(error);
-        Self {
-            outcome: "unsettled",
-            error: Some(error.to_string()),
-            ..Self::default()
-        }
-    }
-}
-
 /// Takes, works, settles. Clones share everything.
 #[derive(Debug, Clone)]
 pub struct Worker {
@@ -115,7 +108,10 @@ pub struct Worker {
     clock: Clock,
     settings: Arc<WorkerSettings>,
     breakers: Breakers,
-    crisp: Breaker,
+    /// Work is only taken with leave of all of these.
+    gates: [Breaker; 3],
+    /// Claims whose result the ledger did not take and which it did not take back either.
+    unsettled: Arc<Mutex<Vec<(Claim, Settlement)>>>,
     /// Read by every attempt, written by one that must be the only one: see [`attempt`].
     alone: Arc<RwLock<()>>,
 }
@@ -131,7 +127,8 @@ impl Worker {
         settings: WorkerSettings,
     ) -> Self {
         Self {
-            crisp: breakers.of(CRISP),
+            gates: [CRISP, CRISP_WRITES, LEDGER].map(|name| breakers.of(name)),
+            unsettled: Arc::default(),
             breakers,
             alone: Arc::default(),
             ledger,
@@ -163,7 +160,9 @@ impl Worker {
     /// When there will be something to do if nothing else happens. It may be in the past.
     pub async fn next_due(&self) -> Result<Option<Timestamp>, LedgerError> {
         let due = self.ledger.next_due(self.clock.now()).await?;
-        let held = self.crisp.outage().map(|outage| outage.until);
+        let outages = [CRISP, LEDGER].map(|name| self.breakers.outage(name));
+        let held = outages.into_iter().flatten().map(|outage| outage.until);
+        let held = held.max();
         Ok(due.map(|due| held.map_or(due, |held| due.max(held))))
     }
 
@@ -172,19 +171,22 @@ impl Worker {
         if free == 0 {
             return Ok(Claimed::NoRoom);
         }
-        let leave = match self.crisp.admit() {
+        let leave: Vec<Permit> = match self.gates.iter().map(Breaker::admit).collect() {
             Ok(leave) => leave,
             Err(until) => return Ok(Claimed::Held { until }),
         };
-        let limit = if leave.is_probe() {
+        let limit = if leave.iter().any(Permit::is_probe) {
             1
         } else {
             u32::try_from(free).unwrap_or(u32::MAX)
         };
-        let claims = self
-            .ledger
-            .claim(limit, self.settings.lease, self.clock.now())
-            .await?;
+        let claims = match self.take(limit).await {
+            Ok(claims) => claims,
+            Err(error) => {
+                self.storage_failed(&error);
+                return Err(error);
+            }
+        };
         if claims.is_empty() {
             return Ok(Claimed::Nothing);
         }
@@ -195,7 +197,7 @@ impl Worker {
             working.spawn(async move {
                 let worked = this.work(claim).await;
                 // A probe is over when its row is.
-                drop::<Arc<Permit>>(leave);
+                drop::<Arc<Vec<Permit>>>(leave);
                 worked
             });
         }

@@ -50,6 +50,10 @@ impl Around {
     }
 }
 
+/// A row that failed as the probe lets the others go first, however urgent it is: if it is the only one that fails, it must
+/// not be all that is ever tried.
+const BEHIND_OTHERS: Duration = Duration::from_secs(1);
+
 /// Decides how a run is settled.
 pub(super) fn verdict(
     claim: &Claim,
@@ -85,7 +89,7 @@ pub(super) fn verdict(
     };
     let over = |outage: Outage| {
         if around.is_gated {
-            outage.until
+            later(outage.until, BEHIND_OTHERS)
         } else {
             after_outage(outage, claim.priority, now, jitter)
         }

@@ -387,16 +387,17 @@ async fn lists_are_paged_and_a_cached_timeline_says_so() {
 }
 
 #[tokio::test]
-async fn another_token_takes_effect_on_the_same_client() {
+async fn another_token_takes_effect_on_every_clone() {
     let server = Server::start(ok(&json!({})));
     let token = ApiToken {
         identifier: "i".to_owned(),
         key: "k".into(),
         tier: Tier::Website,
     };
-    server
-        .client()
-        .with_token(&token)
+    let client = server.client();
+    let clone = client.clone();
+    client.renew(&token);
+    clone
         .probe(&Meter::new(), &website())
         .await
         .expect("an answer");

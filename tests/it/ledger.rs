@@ -719,15 +719,26 @@ async fn an_expired_lease_is_a_crash_and_makes_the_mirror_dirty() {
     home.written("a", layer("pro"), at(0)).await;
     assert!(!home.mirror("a").await.dirty);
     home.enqueue(message("a", secs(100)), secs(100)).await;
-    for crash in 0..5 {
-        let claim = home.claim(secs(100 + crash * 60)).await;
-        assert_eq!(i64::from(claim.crashes), crash);
+    let mut now = 100;
+    // In seconds, what a row waits after its first crash, its second, …
+    for (crash, wait) in (0..).zip([0, 60, 120, 240, 480, 960, 960]) {
+        let claim = home.claim(secs(now)).await;
+        assert_eq!(claim.crashes, crash);
         assert_eq!(claim.attempt, 1, "a crash is no failed attempt");
+        now += 60;
+        if wait > 0 {
+            let early = home.claims(secs(now)).await;
+            assert!(early.is_empty(), "after crash {crash}");
+            now += wait;
+        }
     }
     assert!(home.mirror("a").await.dirty);
-    assert!(home.claims(secs(400)).await.is_empty());
+    let last = home.claim(secs(now)).await;
+    assert_eq!(last.crashes, 7);
+    now += 60;
+    assert!(home.claims(secs(now)).await.is_empty());
     let row = home.row("a").await;
-    assert_eq!((row.state, row.crashes), (WorkState::Dead, 5));
+    assert_eq!((row.state, row.crashes), (WorkState::Dead, 8));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod config;
 mod crisp_client;
 mod docs;
 mod engines;
+mod faults;
 mod flood;
 mod floors;
 mod fuzz;

@@ -689,6 +689,11 @@ async fn faults_shape_answers_once() {
                 .clone()
         })
     };
+    sandbox.fault(Fault::status("people_data.update", 200).body(FaultBody::Half));
+    let change = Some(json!({"data": {"a": 1}}));
+    let half = api.request(Method::PATCH, &site(path), change).send().await;
+    let half = half.expect("a head").text().await;
+    assert!(half.is_err(), "{half:?}");
     assert!(data().is_empty(), "refused is not applied");
     sandbox.fault(Fault::status("people_data.update", 500).but_applied());
     assert_eq!(api.patch(path, json!({"data": {"a": 1}})).await.0, 500);

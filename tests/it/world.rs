@@ -114,6 +114,8 @@ pub(crate) struct Setup {
     pub(crate) behaviour: Behaviour,
     /// Whether the files may lie in memory: for what needs many worlds and no disk.
     pub(crate) in_memory: bool,
+    /// The room there is for the ledger, in bytes.
+    pub(crate) ledger_limit: Option<u64>,
 }
 
 impl Setup {
@@ -169,6 +171,7 @@ impl World {
             environment: Vec::new(),
             behaviour: Behaviour::default(),
             in_memory: false,
+            ledger_limit: None,
         };
         change(&mut setup);
         telemetry::listen();
@@ -559,8 +562,9 @@ async fn build(setup: &Setup, folder: &TempDir, sandbox: &Sandbox, clock: Clock)
         .chain(setup.environment.clone())
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
-    let config = Config::from_text("story.toml", &setup.definition, &environment)
+    let mut config = Config::from_text("story.toml", &setup.definition, &environment)
         .unwrap_or_else(|faults| panic!("the story's configuration has faults:\n{faults}"));
+    config.ledger.size_limit = setup.ledger_limit;
     let service = Service::build(config, clock).await;
     Box::new(service.expect("the service is built"))
 }

@@ -72,6 +72,7 @@ impl Resolver<'_> {
             log: self.log(&written.log),
             warnings: std::mem::take(&mut self.warnings),
             secret_files: std::mem::take(&mut self.secret_files),
+            secrets: super::SecretSource::default(),
             source: super::Source::default(),
         }
     }

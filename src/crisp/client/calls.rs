@@ -52,7 +52,7 @@ pub struct Timeline {
 impl Client {
     /// Asks, as cheaply as the tier allows, whether the token works.
     pub async fn probe(&self, meter: &Meter, website: &WebsiteId) -> Result<(), CrispError> {
-        let (route, values): (_, &[&str]) = match self.tier {
+        let (route, values): (_, &[&str]) = match self.credentials().tier {
             Tier::Plugin => (&route::PROBE_PLUGIN, &[]),
             Tier::Website => (&route::PROBE_WEBSITE, &[website.as_str()]),
         };

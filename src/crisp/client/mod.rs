@@ -14,7 +14,7 @@ mod tls;
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -59,19 +59,44 @@ const IDLE_MAX: Duration = Duration::from_secs(20);
 pub struct Client {
     http: reqwest::Client,
     base: Arc<Url>,
-    authorization: HeaderValue,
-    tier: Tier,
+    /// Shared by all clones: a token that was replaced is replaced for everybody.
+    credentials: Arc<RwLock<Credentials>>,
     /// Of the claim that the calls are made for.
     stamp: Option<HeaderValue>,
     metrics: Metrics,
-    breaker: Option<Breaker>,
+    breakers: Option<Reporting>,
+}
+
+/// A token as it is sent.
+#[derive(Clone)]
+struct Credentials {
+    authorization: HeaderValue,
+    tier: Tier,
+}
+
+impl Credentials {
+    fn of(token: &ApiToken) -> Self {
+        Self {
+            authorization: token.authorization(),
+            tier: token.tier,
+        }
+    }
+}
+
+/// Whom the client tells how its calls ended.
+#[derive(Debug, Clone)]
+pub struct Reporting {
+    /// Of every call.
+    pub calls: Breaker,
+    /// Of the writes once more: reads that are answered say nothing about them.
+    pub writes: Breaker,
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Client")
-            .field("tier", &self.tier)
+            .field("tier", &self.credentials().tier)
             .finish_non_exhaustive()
     }
 }
@@ -116,31 +141,35 @@ impl Client {
                 .build()
                 .map_err(|error| ClientError::Build(error.without_url()))?,
             base: Arc::new(settings.base_url.clone()),
-            authorization: settings.token.authorization(),
-            tier: settings.token.tier,
+            credentials: Arc::new(RwLock::new(Credentials::of(&settings.token))),
             stamp: None,
             metrics,
-            breaker: None,
+            breakers: None,
         })
     }
 
-    /// Reports to `breaker` how each call ended. Whether to call at all is the caller's to ask.
+    /// Reports to `breakers` how each call ended. Whether to call at all is the caller's to ask.
     #[must_use]
-    pub fn reporting_to(self, breaker: Breaker) -> Self {
+    pub fn reporting_to(self, breakers: Reporting) -> Self {
         Self {
-            breaker: Some(breaker),
+            breakers: Some(breakers),
             ..self
         }
     }
 
-    /// The same client with other credentials: after the secret was rotated.
-    #[must_use]
-    pub fn with_token(&self, token: &ApiToken) -> Self {
-        Self {
-            authorization: token.authorization(),
-            tier: token.tier,
-            ..self.clone()
-        }
+    /// From the next call on, every clone uses this token: the secret was rotated.
+    pub fn renew(&self, token: &ApiToken) {
+        *self
+            .credentials
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Credentials::of(token);
+    }
+
+    fn credentials(&self) -> Credentials {
+        self.credentials
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The same client for the calls of one claim: each says so in `X-Request-Id`.
@@ -204,11 +233,15 @@ impl Client {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
+        let Credentials {
+            authorization,
+            tier,
+        } = self.credentials();
         let mut request = self
             .http
             .request(route.method.clone(), url)
-            .header(AUTHORIZATION, self.authorization.clone())
-            .header(TIER, self.tier.as_str());
+            .header(AUTHORIZATION, authorization)
+            .header(TIER, tier.as_str());
         if let Some(stamp) = &self.stamp {
             request = request.header(stamp::STAMP, stamp.clone());
         }
@@ -254,10 +287,14 @@ impl Client {
         error: Option<&CrispError>,
     ) {
         let outcome = error.map_or("ok", CrispError::code);
-        if let Some(breaker) = &self.breaker {
-            match error.filter(|error| error.is_outage()) {
-                Some(error) => breaker.failed(&told(error)),
-                None => breaker.succeeded(),
+        if let Some(breakers) = &self.breakers {
+            let writes =
+                (!matches!(route.method, Method::GET | Method::HEAD)).then_some(&breakers.writes);
+            for breaker in [&breakers.calls].into_iter().chain(writes) {
+                match error.filter(|error| error.is_outage()) {
+                    Some(error) => breaker.failed(&told(error)),
+                    None => breaker.succeeded(),
+                }
             }
         }
         meter.record(Call {

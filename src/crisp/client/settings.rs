@@ -58,6 +58,15 @@ impl ApiToken {
     }
 }
 
+/// Whether two tokens are the same one.
+impl PartialEq for ApiToken {
+    fn eq(&self, other: &Self) -> bool {
+        self.identifier == other.identifier
+            && self.key.expose_secret() == other.key.expose_secret()
+            && self.tier == other.tier
+    }
+}
+
 impl fmt::Debug for ApiToken {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter

@@ -121,10 +121,12 @@ pub(super) fn span(duration: std::time::Duration) -> i64 {
 pub(super) fn failed(what: &'static str) -> impl FnOnce(sqlx::Error) -> LedgerError {
     const ERROR: i32 = 1;
     const READONLY: i32 = 8;
+    const CORRUPT: i32 = 11;
     const FULL: i32 = 13;
     const TOO_BIG: i32 = 18;
     const CONSTRAINT: i32 = 19;
     const MISMATCH: i32 = 20;
+    const NOT_A_DATABASE: i32 = 26;
     move |error| {
         let code = match &error {
             sqlx::Error::Database(database) => database
@@ -136,6 +138,7 @@ pub(super) fn failed(what: &'static str) -> impl FnOnce(sqlx::Error) -> LedgerEr
         let source = Source::new(error);
         match code {
             Some(READONLY) => LedgerError::ReadOnly { what, source },
+            Some(CORRUPT | NOT_A_DATABASE) => LedgerError::Corrupt { what, source },
             Some(FULL) => LedgerError::Full { what, source },
             Some(ERROR | TOO_BIG | CONSTRAINT | MISMATCH) => LedgerError::Refused { what, source },
             _ => LedgerError::Storage { what, source },

@@ -19,7 +19,9 @@ use super::{
     work::{Key, ROW},
 };
 
-/// Takes rows back whose lease ran out: a crash is counted, the mirror is dirty, the row is due at once or dead.
+/// Takes rows back whose lease ran out: a crash is counted, and the mirror is dirty. After the first crash a row is due at
+/// once. Each further one makes it wait longer, so that a process that something else kills again and again does not use up
+/// a row that happens to be in its hand each time; only after all of them is it dead.
 pub(super) async fn reap(
     tx: &mut Transaction<'_>,
     settings: &LedgerSettings,
@@ -28,6 +30,8 @@ pub(super) async fn reap(
     let rows = query(
         "UPDATE work SET lease_token = NULL, lease_until = NULL, claimed_gen = NULL, probe = 0, \
            crashes = crashes + 1, dirt = dirt + 1, run_at = min(run_at, $1), \
+           not_before = max(not_before, $1 + CASE crashes WHEN 0 THEN 0 WHEN 1 THEN 60000 WHEN 2 THEN 120000 \
+             WHEN 3 THEN 240000 WHEN 4 THEN 480000 ELSE 960000 END), \
            state = CASE WHEN crashes + 1 >= $3 THEN 'dead' ELSE 'ready' END, \
            dead_at = CASE WHEN crashes + 1 >= $3 THEN $1 ELSE dead_at END, \
            last_error = 'the lease ran out before the result was settled' \

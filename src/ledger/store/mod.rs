@@ -77,7 +77,13 @@ impl Store {
 
     /// A connection that writes, for as long as the guard lives.
     async fn writer(&self) -> Result<Writing<'_>, LedgerError> {
-        MutexGuard::try_map(self.writer.lock().await, Option::as_mut)
+        let mut writer = self.writer.lock().await;
+        if let Some(Connection::Sqlite(connection)) = writer.as_mut()
+            && sqlite::is_stuck(connection).await
+        {
+            *connection = sqlite::connect(&self.settings.path, &self.settings).await?;
+        }
+        MutexGuard::try_map(writer, Option::as_mut)
             .map(Writing::Only)
             .map_err(|_closed| LedgerError::Closed)
     }

@@ -11,10 +11,12 @@ mod routes;
 
 use actix_web::{
     HttpRequest, HttpResponse,
+    body::SizedStream,
     http::{StatusCode, header},
     web,
 };
 use base64::Engine as _;
+use futures_util::{StreamExt as _, stream};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
@@ -209,6 +211,19 @@ fn spoil(fault: &Fault, request_id: &str) -> HttpResponse {
         FaultBody::Json => {
             response.json(json!({"error": true, "reason": fault.reason_text(), "data": {}}))
         }
+        FaultBody::Half => {
+            let half = web::Bytes::from_static(br#"{"error":false,"reason":"resol"#);
+            let length = u64::try_from(2 * half.len()).unwrap_or(u64::MAX);
+            // What is at hand goes out while the rest is waited for.
+            let rest = async {
+                tokio::task::yield_now().await;
+                Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
+            };
+            let parts = stream::once(std::future::ready(Ok(half))).chain(stream::once(rest));
+            response
+                .content_type("application/json")
+                .body(SizedStream::new(length, parts))
+        }
     }
 }
 
@@ -232,6 +247,7 @@ impl State {
             .as_ref()
             .map(|(_, params)| params.clone())
             .unwrap_or_default();
+        let session = params.session.clone();
         self.calls.entries.push(Call {
             number: request.call,
             method: request.method.clone(),
@@ -249,7 +265,13 @@ impl State {
             request_id,
             stamp: request.stamp.clone(),
         });
-        let fault = fault::strike(&mut self.faults, &request.method, name, template);
+        let fault = fault::strike(
+            &mut self.faults,
+            &request.method,
+            name,
+            template,
+            session.as_deref(),
+        );
         let answer = if fault.as_ref().is_none_or(Fault::applies_now) {
             self.perform(request, now)
         } else {

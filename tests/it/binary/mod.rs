@@ -10,6 +10,7 @@ mod memory;
 mod order;
 mod pages;
 pub(crate) mod process;
+mod secrets;
 mod shutdown;
 pub(crate) mod site;
 mod watch;

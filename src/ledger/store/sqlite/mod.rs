@@ -3,6 +3,7 @@
 //! WAL with `synchronous=FULL`: a commit is on the disk when it returns, and readers never wait for it. Every write is a
 //! `BEGIN IMMEDIATE` transaction. `secure_delete` overwrites what is deleted: an erased person is not left in free pages.
 
+mod damage;
 mod files;
 mod schema;
 
@@ -47,15 +48,17 @@ pub(super) async fn open(path: &Path, settings: &LedgerSettings) -> Result<Opene
     };
     let lock = files::lock(path)?;
     // Before anything of the file is touched: it may be the app's own database.
-    schema::inspect(path, settings.busy_timeout).await?;
+    schema::inspect(path, settings.busy_timeout)
+        .await
+        .map_err(|error| damage::told(path, error))?;
     files::claim_file(path)?;
-    let writing = options(path, settings.busy_timeout)
-        .statement_cache_capacity(STATEMENTS)
-        .pragma("cache_size", CACHE);
-    let mut writer = SqliteConnection::connect_with(&writing)
+    let mut writer = SqliteConnection::connect_with(&writing(path, settings))
         .await
         .map_err(open)?;
-    schema::migrate(&mut writer, path).await?;
+    schema::migrate(&mut writer, path)
+        .await
+        .map_err(|error| damage::told(path, error))?;
+    damage::look(&mut writer, path).await?;
     if let Some(limit) = settings.size_limit {
         limit_size(&mut writer, limit).await?;
     }
@@ -77,6 +80,12 @@ pub(super) async fn open(path: &Path, settings: &LedgerSettings) -> Result<Opene
     })
 }
 
+fn writing(path: &Path, settings: &LedgerSettings) -> SqliteConnectOptions {
+    options(path, settings.busy_timeout)
+        .statement_cache_capacity(STATEMENTS)
+        .pragma("cache_size", CACHE)
+}
+
 fn options(path: &Path, busy_timeout: Duration) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
@@ -90,6 +99,28 @@ fn options(path: &Path, busy_timeout: Duration) -> SqliteConnectOptions {
         .pragma("journal_size_limit", "67108864")
         // Pages that are written again and again are folded into the file once.
         .pragma("wal_autocheckpoint", "4000")
+}
+
+/// Another connection that writes, to a ledger that is open already.
+pub(super) async fn connect(
+    path: &Path,
+    settings: &LedgerSettings,
+) -> Result<SqliteConnection, LedgerError> {
+    const WHAT: &str = "open the ledger once more";
+    let mut writer = SqliteConnection::connect_with(&writing(path, settings))
+        .await
+        .map_err(failed(WHAT))?;
+    if let Some(limit) = settings.size_limit {
+        limit_size(&mut writer, limit).await?;
+    }
+    Ok(writer)
+}
+
+/// Whether a connection believes to be inside a transaction that nobody holds any more. SQLite ends a transaction by itself
+/// when the disk is full or fails; the driver then finds nothing to roll back, and begins no other transaction for ever.
+pub(super) async fn is_stuck(writer: &mut SqliteConnection) -> bool {
+    // A roll-back may still be on its way; it is over when the connection answers.
+    writer.is_in_transaction() && (writer.ping().await.is_err() || writer.is_in_transaction())
 }
 
 /// Keeps the file from growing beyond so many bytes.
