@@ -133,12 +133,25 @@ fn acts(written: &[char], character: char, rest: &[char]) -> bool {
         ']' => next.is_none_or(|next| matches!(next, '(' | '[' | ':')),
         '<' => {
             next.is_none_or(|next| next.is_ascii_alphabetic() || matches!(next, '/' | '!' | '?'))
+                || begins_address(rest)
         }
         '&' => is_entity(rest),
         ':' => rest.starts_with(&['/', '/']),
         '.' => is_www(written, rest),
         _ => false,
     }
+}
+
+/// Whether an e-mail address may begin here: its part before the `@`, with all that may stand in it.
+fn begins_address(rest: &[char]) -> bool {
+    let is_local = |character: &char| {
+        character.is_ascii_alphanumeric() || ".!#$%&'*+/=?^_`{|}~-".contains(*character)
+    };
+    let length = rest
+        .iter()
+        .take_while(|character| is_local(character))
+        .count();
+    length > 0 && rest.get(length) == Some(&'@')
 }
 
 fn is_entity(rest: &[char]) -> bool {
@@ -229,6 +242,7 @@ mod tests {
             "v1.2",
             "5 * 3",
             "a < b & c > d",
+            "I <3 you",
             "50% off!",
             "C# team #1",
             "Müller (Zürich)",
@@ -259,6 +273,8 @@ mod tests {
             ("`code`", "\\`code\\`"),
             ("<b>x</b>", "\\<b>x\\</b>"),
             ("<https://evil>", "\\<https\\://evil>"),
+            ("<$a@evil>", "\\<$a@evil>"),
+            ("<3@evil>", "\\<3@evil>"),
             ("&lt;b&gt;", "\\&lt;b\\&gt;"),
             ("# head", "\\# head"),
             ("- item", "\\- item"),
