@@ -104,8 +104,10 @@ async fn assert_means_the_same(path: &Path, version: i64) {
 
 /// What was at work is taken up again, what is due is due, what waits waits.
 async fn assert_work_goes_on(ledger: &Ledger) {
-    let lease = Duration::from_mins(1);
-    let claims = ledger.claim(10, lease, at(1)).await.expect("claims");
+    let lease = Duration::from_mins(5);
+    let mut claims = ledger.claim(10, lease, at(1)).await.expect("claims");
+    // Its second crash makes it wait for a minute.
+    claims.extend(ledger.claim(10, lease, at(60_001)).await.expect("claims"));
     let claimed: Vec<_> = claims
         .iter()
         .map(|claim| {
@@ -117,9 +119,9 @@ async fn assert_work_goes_on(ledger: &Ledger) {
             )
         })
         .collect();
-    assert_eq!(claimed, [(LEASED, 2, 2, 2), (SESSION, 3, 1, 0)]);
+    assert_eq!(claimed, [(SESSION, 3, 1, 0), (LEASED, 2, 2, 2)]);
     for claim in &claims {
-        let settled = ledger.settle(claim, Settlement::of(Outcome::Done), at(2));
+        let settled = ledger.settle(claim, Settlement::of(Outcome::Done), at(60_002));
         assert_eq!(settled.await.expect("settled"), Settled::Written);
     }
     let leased = (website(meaning::WEBSITE), session(LEASED));
@@ -127,7 +129,7 @@ async fn assert_work_goes_on(ledger: &Ledger) {
     assert!(spoiled.expect("a read").expect("it").dirty);
     assert!(
         ledger
-            .claim(10, lease, at(3))
+            .claim(10, lease, at(60_003))
             .await
             .expect("claims")
             .is_empty()
