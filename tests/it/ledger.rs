@@ -1041,7 +1041,7 @@ async fn a_copied_ledger_is_cautious_and_keeps_its_pseudonyms() {
     );
     let again = home.ledger.backup(&copy).await;
     assert!(
-        matches!(again, Err(LedgerError::Open { .. })),
+        matches!(again, Err(LedgerError::Backup { .. })),
         "{again:?}"
     );
     assert_eq!(
