@@ -8,6 +8,7 @@ mod demo;
 mod events;
 mod health;
 mod init;
+mod ledger;
 mod output;
 mod plan;
 mod reach;
@@ -52,6 +53,8 @@ enum Command {
     Events(events::Options),
     /// Deliveries: list, show, retry
     Deliveries(deliveries::Options),
+    /// The ledger itself: back it up
+    Ledger(ledger::Options),
     /// Ask a running service whether it is ready; for container health checks
     Health(health::Options),
 }
@@ -135,6 +138,7 @@ async fn dispatch(command: Command) -> anyhow::Result<Ended> {
         Command::Reconcile(options) => reconcile::run(options).await,
         Command::Events(options) => events::run(options).await,
         Command::Deliveries(options) => deliveries::run(options).await,
+        Command::Ledger(options) => ledger::run(options).await,
         Command::Health(options) => health::run(&options).await,
     }
 }

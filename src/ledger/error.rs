@@ -54,6 +54,15 @@ pub enum LedgerError {
         #[source]
         source: Source,
     },
+    /// No copy can be written there.
+    #[error("could not copy the ledger to `{}`\nhint: nothing of this name may be there yet, and whoever has the ledger must be able to write in its folder", path.display())]
+    Backup {
+        /// Where to.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Source,
+    },
     /// The schema cannot be brought up to date.
     #[error("could not bring the ledger `{}` up to date\nhint: nothing was changed, and the older binary still runs on it", path.display())]
     Migrate {

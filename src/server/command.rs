@@ -77,6 +77,11 @@ pub enum Operation {
         /// The delivery; without it, every dead letter.
         id: Option<i64>,
     },
+    /// Write a whole copy of the ledger.
+    LedgerBackup {
+        /// Where to: an absolute path.
+        to: PathBuf,
+    },
 }
 
 /// Rows of the outbox that a person chose.
@@ -105,6 +110,7 @@ impl Operation {
             Self::DeliveriesList { .. } => "deliveries list",
             Self::DeliveriesShow { .. } => "deliveries show",
             Self::DeliveriesRetry { .. } => "deliveries retry",
+            Self::LedgerBackup { .. } => "ledger backup",
         }
     }
 }

@@ -886,7 +886,7 @@ async fn a_paused_token_lets_one_probe_through_and_spends_no_attempts() {
 }
 
 #[tokio::test]
-async fn an_unanswered_probe_is_followed_by_another_after_the_interval() {
+async fn an_unanswered_probe_is_followed_by_another_when_its_row_would_go() {
     let home = Home::new().await;
     for name in ["a", "b"] {
         home.enqueue(message(name, at(0)), at(0)).await;
@@ -895,12 +895,36 @@ async fn an_unanswered_probe_is_followed_by_another_after_the_interval() {
     home.settle(&claims[0], pause_token(secs(10)), at(0)).await;
     let probe = home.claim(secs(10)).await;
     let retry = Outcome::Retry {
-        at: secs(11),
+        at: secs(40),
         error: "no answer".to_owned(),
     };
     home.settle(&probe, retry, secs(10)).await;
-    assert!(home.claims(secs(309)).await.is_empty());
-    assert!(home.claim(secs(310)).await.probe);
+    assert!(home.claims(secs(39)).await.is_empty());
+    assert!(home.claim(secs(40)).await.probe);
+}
+
+#[tokio::test]
+async fn a_probe_whose_holder_died_costs_only_its_lease() {
+    let home = Home::new().await;
+    for name in ["a", "b", "c"] {
+        home.enqueue(message(name, at(0)), at(0)).await;
+    }
+    let claims = home.ledger.claim(1, LEASE, at(0)).await.expect("a claim");
+    home.settle(&claims[0], pause_token(secs(10)), at(0)).await;
+    assert!(home.claim(secs(10)).await.probe);
+    // Nobody ever says what came of it.
+    assert!(home.claims(secs(69)).await.is_empty());
+    assert!(home.claim(secs(70)).await.probe);
+    // A restart ends leases at once.
+    let home = home.reopened(secs(80)).await;
+    let probe = home.claim(secs(80)).await;
+    assert!(probe.probe);
+    // The conversation is removed while it is the probe.
+    let session = SessionId::parse(&probe.key).expect("an id");
+    let website = website();
+    home.effect(Effect::ForgetConversation { website, session }, secs(81))
+        .await;
+    assert!(home.claim(secs(81)).await.probe);
 }
 
 #[tokio::test]
@@ -1016,7 +1040,10 @@ async fn a_copied_ledger_is_cautious_and_keeps_its_pseudonyms() {
         home.ledger.pseudonyms().email(&ada)
     );
     let again = home.ledger.backup(&copy).await;
-    assert!(matches!(again, Err(LedgerError::Open { .. })), "{again:?}");
+    assert!(
+        matches!(again, Err(LedgerError::Backup { .. })),
+        "{again:?}"
+    );
     assert_eq!(
         home.ledger.cautious_until().await.expect("a read"),
         None,

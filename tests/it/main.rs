@@ -3,6 +3,7 @@
 mod alerts;
 mod binary;
 mod budget;
+mod campaign;
 mod config;
 mod crisp_client;
 mod docs;

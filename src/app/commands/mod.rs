@@ -2,6 +2,7 @@
 
 mod deliveries;
 mod events;
+mod ledger;
 mod refresh;
 
 use super::Service;
@@ -33,6 +34,7 @@ impl Service {
                 self.retry_delivery(DeliveryId(id)).await
             }
             Operation::DeliveriesRetry { id: None } => self.revive_all().await,
+            Operation::LedgerBackup { to } => self.back_up(&to).await,
         };
         performed.unwrap_or_else(|error| Answer::failed(chain(&error)))
     }

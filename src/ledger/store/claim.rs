@@ -21,14 +21,15 @@ use super::{
 
 /// Takes rows back whose lease ran out: a crash is counted, and the mirror is dirty. After the first crash a row is due at
 /// once. Each further one makes it wait longer, so that a process that something else kills again and again does not use up
-/// a row that happens to be in its hand each time; only after all of them is it dead.
+/// a row that happens to be in its hand each time; only after all of them is it dead. A probe among
+/// them found nothing out, and the next may go.
 pub(super) async fn reap(
     tx: &mut Transaction<'_>,
     settings: &LedgerSettings,
     now: i64,
 ) -> Result<(), LedgerError> {
     let rows = query(
-        "UPDATE work SET lease_token = NULL, lease_until = NULL, claimed_gen = NULL, probe = 0, \
+        "UPDATE work SET lease_token = NULL, lease_until = NULL, claimed_gen = NULL, \
            crashes = crashes + 1, dirt = dirt + 1, run_at = min(run_at, $1), \
            not_before = max(not_before, $1 + CASE crashes WHEN 0 THEN 0 WHEN 1 THEN 60000 WHEN 2 THEN 120000 \
              WHEN 3 THEN 240000 WHEN 4 THEN 480000 ELSE 960000 END), \
@@ -36,7 +37,7 @@ pub(super) async fn reap(
            dead_at = CASE WHEN crashes + 1 >= $3 THEN $1 ELSE dead_at END, \
            last_error = 'the lease ran out before the result was settled' \
          WHERE lease_token IS NOT NULL AND (lease_until <= $1 OR lease_until > $1 + $2) \
-         RETURNING kind, website, key",
+         RETURNING kind, website, key, probe",
     )
     .bind(now)
     .bind(span(settings.longest_lease))
@@ -46,6 +47,9 @@ pub(super) async fn reap(
     .map_err(failed("take back expired leases"))?;
     for row in &rows {
         let cells = Cells::of(row, ROW);
+        if cells.flag("probe")? {
+            pauses::probed(tx, &cells.text("website")?, false, now).await?;
+        }
         if cells.text("kind")? == WorkKind::Conversation.as_str() {
             held::spoil(tx, &cells.text("website")?, &cells.text("key")?).await?;
         }

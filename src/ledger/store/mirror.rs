@@ -18,6 +18,7 @@ use super::{
     LedgerError, Store,
     cells::{Cells, failed, json, ms},
     engine::{Row, Through, Transaction, query},
+    pauses,
 };
 
 /// Says that Crisp must be read before anything is concluded.
@@ -124,6 +125,9 @@ pub(super) async fn forget_conversation(
     work: bool,
 ) -> Result<(), LedgerError> {
     const WHAT: &str = "forget a conversation";
+    if work {
+        pauses::forget_probe(tx, website, session).await?;
+    }
     let mut statements = vec![
         "DELETE FROM conversations WHERE website = $1 AND session = $2",
         "DELETE FROM held WHERE website = $1 AND session = $2",

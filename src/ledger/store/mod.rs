@@ -108,7 +108,7 @@ impl Store {
         match &self.readers {
             Readers::Sqlite(pool) => {
                 let mut reader = pool.acquire().await.map_err(failed("copy the ledger"))?;
-                sqlite::copy_into(&mut reader, to).await
+                sqlite::back_up(&mut reader, to).await
             }
             Readers::Postgres(_) => Err(LedgerError::Closed),
         }

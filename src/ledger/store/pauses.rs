@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::ids::WebsiteId;
+use crate::ids::{SessionId, WebsiteId};
 
 use super::{
     super::quota::{Pause, PauseScope},
@@ -118,6 +118,44 @@ pub(super) async fn probed(
         .execute(tx)
         .await
         .map_err(failed("end a pause"))?;
+    Ok(())
+}
+
+/// A probe failed for a reason of its own: the next goes when its row would, at the latest. A pause of a second is not to
+/// become one of the interval because Crisp stumbled.
+pub(super) async fn unanswered(
+    tx: &mut Transaction<'_>,
+    website: &str,
+    at: Timestamp,
+) -> Result<(), LedgerError> {
+    query(
+        "UPDATE pauses SET until = min(until, $2), probing = 0 \
+         WHERE probing = 1 AND (scope = 'token' OR website = $1)",
+    )
+    .bind(website)
+    .bind(ms(at))
+    .execute(tx)
+    .await
+    .map_err(failed("send another probe"))?;
+    Ok(())
+}
+
+/// A conversation is removed: if it is the probe, nobody will say what came of it, and the next may go.
+pub(super) async fn forget_probe(
+    tx: &mut Transaction<'_>,
+    website: &WebsiteId,
+    session: &SessionId,
+) -> Result<(), LedgerError> {
+    query(
+        "UPDATE pauses SET until = since, probing = 0 \
+         WHERE probing = 1 AND (scope = 'token' OR website = $1) AND EXISTS (SELECT 1 FROM work \
+           WHERE kind = 'conversation' AND website = $1 AND key = $2 AND lease_token IS NOT NULL AND probe = 1)",
+    )
+    .bind(website.as_str())
+    .bind(session.as_str())
+    .execute(tx)
+    .await
+    .map_err(failed("forget a probe"))?;
     Ok(())
 }
 

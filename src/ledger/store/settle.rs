@@ -351,6 +351,10 @@ async fn settle_pauses(
         {
             pauses::probed(tx, claim.website.as_str(), called, now).await
         }
+        // No answer, or one that says nothing about the pause.
+        Outcome::Retry { at, .. } | Outcome::Wait { at, .. } if claim.probe => {
+            pauses::unanswered(tx, claim.website.as_str(), *at).await
+        }
         _ => Ok(()),
     }
 }

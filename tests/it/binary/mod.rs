@@ -3,6 +3,7 @@
 //! Crisp is the sandbox in this process, the app's database a SQLite file, the ledger a file in a temporary folder. A port
 //! is always 0; the real one is read from the log.
 
+mod backup;
 mod check;
 mod commands;
 mod durability;

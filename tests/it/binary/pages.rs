@@ -7,7 +7,7 @@ use serde_json::json;
 use super::site::{Ran, Site, set_email};
 
 /// Every command, in the order of the help.
-const COMMANDS: [&[&str]; 18] = [
+const COMMANDS: [&[&str]; 20] = [
     &[],
     &["serve"],
     &["demo"],
@@ -25,6 +25,8 @@ const COMMANDS: [&[&str]; 18] = [
     &["deliveries", "list"],
     &["deliveries", "show"],
     &["deliveries", "retry"],
+    &["ledger"],
+    &["ledger", "backup"],
     &["health"],
 ];
 

@@ -48,6 +48,17 @@ impl Books {
         keys.into_iter().collect()
     }
 
+    /// What became of a user's events.
+    pub(crate) async fn events_of(&mut self, user_key: &str) -> Vec<String> {
+        sqlx::query_scalar(
+            "SELECT event || ', ' || key || ', ' || state || ', ' || reason FROM outbox WHERE user_key = ?1",
+        )
+        .bind(user_key.to_owned())
+        .fetch_all(&mut self.0)
+        .await
+        .expect("readable")
+    }
+
     /// How many deliveries there are, by event and what it is about.
     pub(crate) async fn deliveries(&mut self) -> BTreeMap<(String, String), i64> {
         let rows = sqlx::query(

@@ -32,7 +32,7 @@ const ROUTES: [&str; 8] = [
 ];
 
 /// Everybody.
-pub(super) struct Crowd {
+pub(crate) struct Crowd {
     random: StdRng,
     app: SqliteConnection,
     /// Acts left until the app's database is back.
@@ -53,7 +53,7 @@ pub(super) fn key(person: usize) -> String {
 }
 
 impl Crowd {
-    pub(super) async fn gather(site: &Site, seed: u64) -> Self {
+    pub(crate) async fn gather(site: &Site, seed: u64) -> Self {
         let mut app = SqliteConnectOptions::new()
             .filename(site.path("app.db"))
             .connect()
@@ -94,7 +94,7 @@ impl Crowd {
     }
 
     /// Somebody does something.
-    pub(super) async fn acts(&mut self, site: &Site) {
+    pub(crate) async fn acts(&mut self, site: &Site) {
         if self.outage > 0 {
             self.outage -= 1;
             if self.outage == 0 {
@@ -189,7 +189,8 @@ impl Crowd {
         "plan"
     }
 
-    async fn cancels(&mut self, site: &Site) -> &'static str {
+    /// Somebody leaves, and writes why.
+    pub(crate) async fn cancels(&mut self, site: &Site) -> &'static str {
         let person = self.chance(PEOPLE);
         if self.canceled.len() < CANCELED && !self.canceled.contains_key(&person) {
             let now = crisp_sync::clock::Clock::System.now();
@@ -248,7 +249,7 @@ impl Crowd {
     }
 
     /// The weather clears up.
-    pub(super) async fn goes_home(&mut self, site: &Site) {
+    pub(crate) async fn goes_home(&mut self, site: &Site) {
         if self.outage > 0 {
             self.outage = 0;
             self.app.execute("COMMIT").await.expect("it comes back");
@@ -257,7 +258,7 @@ impl Crowd {
     }
 
     /// Agents open what they last had to do with, and people who left write once more.
-    pub(super) fn looks_once_more(&mut self, site: &Site) {
+    pub(crate) fn looks_once_more(&mut self, site: &Site) {
         let left: Vec<usize> = self.canceled.keys().copied().collect();
         for person in left {
             let chat = OpenChat::by(&address(person)).proven();

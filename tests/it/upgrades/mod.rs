@@ -17,6 +17,7 @@ use std::{
 use crisp_sync::ledger::{
     Ledger, LedgerError, LedgerSettings, MIGRATIONS, Outcome, Settled, Settlement, Standing,
 };
+use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use self::{
@@ -102,45 +103,36 @@ async fn assert_means_the_same(path: &Path, version: i64) {
     ledger.close().await.expect("closed");
 }
 
-/// What was at work is taken up again, what is due is due, what waits waits.
+/// What is due is due, what was at work is taken up again, what waits waits.
 async fn assert_work_goes_on(ledger: &Ledger) {
-    let lease = Duration::from_mins(5);
-    let mut claims = ledger.claim(10, lease, at(1)).await.expect("claims");
-    // Its second crash makes it wait for a minute.
-    claims.extend(ledger.claim(10, lease, at(60_001)).await.expect("claims"));
-    let claimed: Vec<_> = claims
-        .iter()
-        .map(|claim| {
-            (
-                claim.key.as_str(),
-                claim.generation,
-                claim.attempt,
-                claim.crashes,
-            )
-        })
-        .collect();
-    assert_eq!(claimed, [(SESSION, 3, 1, 0), (LEASED, 2, 2, 2)]);
-    for claim in &claims {
-        let settled = ledger.settle(claim, Settlement::of(Outcome::Done), at(60_002));
-        assert_eq!(settled.await.expect("settled"), Settled::Written);
-    }
+    assert_next(ledger, at(1), &[(SESSION, 3, 1, 0)]).await;
+    // It is the second process that dies over it, so it waits a minute.
+    assert_next(ledger, at(60_000), &[]).await;
+    assert_next(ledger, at(60_001), &[(LEASED, 2, 2, 2)]).await;
     let leased = (website(meaning::WEBSITE), session(LEASED));
     let spoiled = ledger.conversation(&leased.0, &leased.1).await;
     assert!(spoiled.expect("a read").expect("it").dirty);
-    assert!(
-        ledger
-            .claim(10, lease, at(60_003))
-            .await
-            .expect("claims")
-            .is_empty()
-    );
-    let later = ledger.claim(10, lease, at(600_000)).await.expect("claims");
-    let later: Vec<&str> = later.iter().map(|claim| claim.key.as_str()).collect();
-    assert_eq!(
-        later,
-        ["42", "7"],
-        "a probe of the paused website, and a backoff that is over"
-    );
+    // A probe of the paused website, and a backoff that is over.
+    let later = [("42", 1, 1, 0), ("7", 2, 4, 0)];
+    assert_next(ledger, at(600_000), &later).await;
+}
+
+/// Claims what is due, and settles it: key, generation, attempt, crashes.
+async fn assert_next(ledger: &Ledger, now: Timestamp, expected: &[(&str, i64, u32, u32)]) {
+    let claims = ledger.claim(10, Duration::from_mins(1), now).await;
+    let claims = claims.expect("claims");
+    let claimed: Vec<_> = claims
+        .iter()
+        .map(|claim| {
+            let key = claim.key.as_str();
+            (key, claim.generation, claim.attempt, claim.crashes)
+        })
+        .collect();
+    assert_eq!(claimed, expected);
+    for claim in &claims {
+        let settled = ledger.settle(claim, Settlement::of(Outcome::Done), now);
+        assert_eq!(settled.await.expect("settled"), Settled::Written);
+    }
 }
 
 #[test]

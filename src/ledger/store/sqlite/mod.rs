@@ -3,6 +3,7 @@
 //! WAL with `synchronous=FULL`: a commit is on the disk when it returns, and readers never wait for it. Every write is a
 //! `BEGIN IMMEDIATE` transaction. `secure_delete` overwrites what is deleted: an erased person is not left in free pages.
 
+mod copy;
 mod damage;
 mod files;
 mod schema;
@@ -21,7 +22,7 @@ use super::{
     engine::{Connection, Readers},
 };
 
-pub(super) use schema::copy_into;
+pub(super) use copy::back_up;
 pub use schema::{MIGRATIONS, MigrationFile};
 
 /// Every statement that writes stays prepared.

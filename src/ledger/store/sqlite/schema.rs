@@ -1,7 +1,7 @@
 //! The schema, step by step.
 //!
 //! A newer schema than ours is refused; an older one is copied beside the ledger before it is migrated, so that an older
-//! binary has something to go back to.
+//! binary has something to go back to. The steps are one transaction.
 
 use std::{path::Path, time::Duration};
 
@@ -11,7 +11,7 @@ use sqlx::{
     sqlite::SqliteConnectOptions,
 };
 
-use super::{LedgerError, Source, files};
+use super::{LedgerError, Source, copy};
 
 /// One step of the schema.
 #[derive(Debug, Clone, Copy)]
@@ -101,7 +101,7 @@ pub(super) async fn migrate(
         return Ok(());
     }
     if found > 0 {
-        copy_before(connection, path, known).await?;
+        copy::before_upgrade(connection, path, known).await?;
     }
     let steps = MIGRATIONS
         .iter()
@@ -129,59 +129,13 @@ pub(super) async fn migrate(
         })?;
     all.commit().await.map_err(failed)?;
     if found > 0 {
-        forget_old_copies(path, known);
+        copy::forget_old(path, known);
     }
     sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
         .execute(connection)
         .await
         .map_err(failed)?;
     Ok(())
-}
-
-/// How the name of a copy goes on, before the version it was made for.
-const BEFORE: &str = ".before-";
-/// How many copies are kept: the way back from this version, and from the one before.
-const COPIES: usize = 2;
-
-/// Copies the ledger beside itself. The copy has its name only once it is complete.
-async fn copy_before(
-    connection: &mut SqliteConnection,
-    path: &Path,
-    known: i64,
-) -> Result<(), LedgerError> {
-    let failed = |source: Source| LedgerError::Copy {
-        path: path.to_owned(),
-        source,
-    };
-    let copy = files::beside(path, &format!("{BEFORE}{known}"));
-    let part = files::beside(&copy, ".part");
-    let remove = || match std::fs::remove_file(&part) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(failed(Source::new(error)))
-        }
-        _ => Ok(()),
-    };
-    // Somebody may have been killed over it.
-    remove()?;
-    if let Err(error) = copy_into(connection, &part).await {
-        // It is of no use; that it cannot be removed either is not what should be told.
-        drop(remove());
-        return Err(failed(Source::new(error)));
-    }
-    std::fs::rename(&part, &copy)
-        .and_then(|()| files::sync_folder(&copy))
-        .map_err(|error| failed(Source::new(error)))
-}
-
-/// Removes the copies that were made for older versions, but the newest few.
-fn forget_old_copies(path: &Path, known: i64) {
-    let copies = (1..=known)
-        .rev()
-        .map(|version| files::beside(path, &format!("{BEFORE}{version}")));
-    for copy in copies.filter(|copy| copy.exists()).skip(COPIES) {
-        // What cannot be removed is in nobody's way.
-        drop(std::fs::remove_file(&copy));
-    }
 }
 
 /// The schema's version; 0 if the file is empty.
@@ -214,24 +168,4 @@ async fn version(connection: &mut SqliteConnection, path: &Path) -> Result<i64, 
         });
     }
     Ok(found)
-}
-
-/// Writes a complete copy that its owner alone may read.
-pub(in super::super) async fn copy_into(
-    connection: &mut SqliteConnection,
-    to: &Path,
-) -> Result<(), LedgerError> {
-    let open = |source: Source| LedgerError::Open {
-        path: to.to_owned(),
-        source,
-    };
-    // SQLite accepts an empty file, so that the copy is private from its first byte.
-    let file = files::create_new(to).map_err(|error| open(Source::new(error)))?;
-    sqlx::query("VACUUM INTO ?1")
-        .bind(to.to_string_lossy().into_owned())
-        .execute(connection)
-        .await
-        .map_err(|error| open(Source::new(error)))?;
-    file.sync_all().map_err(|error| open(Source::new(error)))?;
-    files::sync_folder(to).map_err(|error| open(Source::new(error)))
 }
