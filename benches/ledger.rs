@@ -2,7 +2,7 @@
 //!
 //! `benches/ledger.sh` runs it. Each step is measured at 1,000, 10,000, 100,000 and 1,000,000 waiting rows on the same file,
 //! many times, and the table shows medians: a step that looked at more than its own rows would show it. Every commit waits
-//! for the disk, so that the time of one is measured too, to be told apart.
+//! for the disk, so that the time of the least of them is measured too, to be told apart.
 
 use std::{
     error::Error,
@@ -12,6 +12,7 @@ use std::{
 };
 
 use crisp_sync::{
+    clock::Clock,
     ids::{SessionId, WebsiteId},
     ledger::{
         Acceptance, Claim, Delivery, Effect, Enqueue, Ledger, LedgerSettings, Outcome, Settled,
@@ -58,7 +59,7 @@ struct Filled {
 
 impl Filled {
     async fn open(file: &Path) -> Result<Self, Failure> {
-        let now = Timestamp::from_second(1_800_000_000)?;
+        let now = Clock::System.now();
         Ok(Self {
             ledger: Ledger::open(LedgerSettings::at(file), now).await?,
             website: WebsiteId::parse("0b7e4c1a-6f1d-4a58-9d0e-2f5b7c9a1e11")?,
@@ -67,13 +68,10 @@ impl Filled {
         })
     }
 
-    /// The next conversation. Their ids are in no order, as Crisp's are not.
+    /// The next conversation.
     fn session(&mut self) -> Result<SessionId, Failure> {
-        // Multiplied by an odd number, all numbers are met once, far from their neighbours.
-        let scattered = self.rows.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.rows += 1;
-        let id = uuid::Uuid::from_u64_pair(scattered, scattered.rotate_left(17));
-        Ok(SessionId::parse(&format!("session_{id}"))?)
+        session(scattered(self.rows))
     }
 
     fn trigger(&self, session: &SessionId) -> Enqueue {
@@ -99,12 +97,18 @@ impl Filled {
             .collect()
     }
 
+    /// In the order of their keys, so that each page is written once.
     async fn fill(&mut self, rows: u64) -> Result<(), Failure> {
-        while self.rows < rows {
-            let count = usize::try_from((rows - self.rows).min(5_000))?;
-            let triggers = self.triggers(count)?;
-            self.ledger.enqueue(triggers, self.now).await?;
+        let mut numbers: Vec<u64> = (self.rows + 1..=rows).map(scattered).collect();
+        numbers.sort_unstable();
+        for numbers in numbers.chunks(5_000) {
+            let triggers: Result<Vec<_>, Failure> = numbers
+                .iter()
+                .map(|number| Ok(self.trigger(&session(*number)?)))
+                .collect();
+            self.ledger.enqueue(triggers?, self.now).await?;
         }
+        self.rows = self.rows.max(rows);
         Ok(())
     }
 
@@ -138,47 +142,50 @@ impl Filled {
     }
 }
 
-/// A step's name and its median.
-struct Step {
-    name: &'static str,
-    medians: Vec<Duration>,
+/// Multiplied by an odd number, all numbers are met once, far from their neighbours: the ids of conversations are in no
+/// order either.
+fn scattered(number: u64) -> u64 {
+    number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
+
+fn session(number: u64) -> Result<SessionId, Failure> {
+    let id = uuid::Uuid::from_u64_pair(number, number.rotate_left(17));
+    Ok(SessionId::parse(&format!("session_{id}"))?)
+}
+
+/// What is measured.
+const STEPS: [&str; 6] = [
+    "a commit",
+    "accept 64",
+    "enqueue 1",
+    "claim 8",
+    "settle 1",
+    "next due",
+];
 
 async fn measure(file: &Path, sizes: &[&str]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     let mut filled = Filled::open(file).await?;
-    let mut steps: Vec<Step> = [
-        "a commit alone",
-        "accept 64 webhooks",
-        "enqueue 1",
-        "claim 8",
-        "settle 1",
-        "next due",
-    ]
-    .map(|name| Step {
-        name,
-        medians: Vec::new(),
-    })
-    .into();
+    write!(out, "{:<18}", "rows; ms (median)")?;
+    for step in STEPS {
+        write!(out, "{step:>11}")?;
+    }
+    writeln!(out)?;
+    let mut rounds = Vec::new();
     for size in sizes {
         filled.fill(size.parse()?).await?;
-        let measured = round(&mut filled).await?;
-        for (step, times) in steps.iter_mut().zip(measured) {
-            step.medians.push(median(times));
+        let medians = round(&mut filled).await?.map(median);
+        write!(out, "{size:<18}")?;
+        for median in medians {
+            write!(out, "{:>11.3}", median.as_secs_f64() * 1e3)?;
         }
+        writeln!(out)?;
+        rounds.push(medians);
     }
-    write!(out, "{:<20}", "median of 200, ms")?;
-    for size in sizes {
-        write!(out, "{size:>12}")?;
-    }
-    writeln!(out, "{:>12}", "last/first")?;
-    for step in &steps {
-        write!(out, "{:<20}", step.name)?;
-        for median in &step.medians {
-            write!(out, "{:>12.3}", median.as_secs_f64() * 1e3)?;
-        }
-        if let (Some(first), Some(last)) = (step.medians.first(), step.medians.last()) {
-            write!(out, "{:>12.2}", last.as_secs_f64() / first.as_secs_f64())?;
+    if let (Some(first), Some(last)) = (rounds.first(), rounds.last()) {
+        write!(out, "{:<18}", "last / first")?;
+        for (first, last) in first.iter().zip(last) {
+            write!(out, "{:>11.2}", last.as_secs_f64() / first.as_secs_f64())?;
         }
         writeln!(out)?;
     }
@@ -186,8 +193,8 @@ async fn measure(file: &Path, sizes: &[&str]) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn round(filled: &mut Filled) -> Result<[Vec<Duration>; 6], Failure> {
-    let mut times: [Vec<Duration>; 6] = Default::default();
+async fn round(filled: &mut Filled) -> Result<[Vec<Duration>; STEPS.len()], Failure> {
+    let mut times: [Vec<Duration>; STEPS.len()] = Default::default();
     let now = filled.now;
     for _ in 0..TIMES {
         // Moves the mark of the last sign of life: the least that is a commit.

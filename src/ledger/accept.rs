@@ -1,13 +1,19 @@
 //! The writer: gathers what waits for the disk and commits it together.
 //!
 //! There is no timer. While one commit is under way the next batch gathers by itself, so that a slow disk makes larger
-//! batches, not a longer queue. A batch that holds a row which cannot be stored is halved until that row is alone: it is
+//! batches, not a longer queue; whoever is about to hand something over when a batch begins is let go first. To wake a task
+//! of another thread is dear, so that one of each thread is told what became of a batch, and tells the others there.
+//!
+//! A batch that holds a row which cannot be stored is halved until that row is alone: it is
 //! set aside, its caller gets the error, and its neighbours are committed. When the storage itself fails, everybody who
 //! waits gets the error at once.
 
-use std::sync::{
-    Arc, Weak,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::{self, ThreadId},
 };
 
 use jiff::Timestamp;
@@ -24,7 +30,31 @@ use super::{Acceptance, LedgerError, store::Store};
 struct Waiting {
     acceptance: Acceptance,
     now: Timestamp,
-    answer: oneshot::Sender<Result<(), LedgerError>>,
+    answer: oneshot::Sender<Answer>,
+    /// Where they wait.
+    thread: ThreadId,
+}
+
+/// What somebody is told.
+#[derive(Debug)]
+struct Answer {
+    result: Result<(), LedgerError>,
+    /// For others who wait on the same thread.
+    others: Answers,
+}
+
+/// Answers on their way. Dropped, they are given: also by somebody who was told and has gone meanwhile.
+#[derive(Debug, Default)]
+struct Answers(Vec<(oneshot::Sender<Answer>, Result<(), LedgerError>)>);
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        for (sender, result) in self.0.drain(..) {
+            let others = Self::default();
+            // Who does not wait any more does not want to know.
+            drop(sender.send(Answer { result, others }));
+        }
+    }
 }
 
 enum Message {
@@ -75,6 +105,7 @@ impl Writer {
             acceptance,
             now,
             answer,
+            thread: thread::current().id(),
         });
         self.queue
             .try_send(Message::Accept(waiting))
@@ -82,7 +113,9 @@ impl Writer {
                 mpsc::error::TrySendError::Full(_) => LedgerError::Saturated,
                 mpsc::error::TrySendError::Closed(_) => LedgerError::Closed,
             })?;
-        answered.await.unwrap_or(Err(LedgerError::Closed))
+        let answer = answered.await.map_err(|_gone| LedgerError::Closed)?;
+        drop(answer.others);
+        answer.result
     }
 
     /// How many acceptances were set aside.
@@ -110,6 +143,7 @@ async fn run(
 ) {
     let mut messages = Vec::new();
     while waiting.recv_many(&mut messages, batch_limit).await > 0 {
+        gather(&mut waiting, &mut messages, batch_limit);
         let mut batch = Vec::with_capacity(messages.len());
         for message in messages.drain(..) {
             match message {
@@ -121,6 +155,21 @@ async fn run(
         let Some(store) = store.upgrade() else { return };
         commit(&store, batch, &quarantined).await;
         wake.notify_one();
+    }
+}
+
+/// Lets those go first who are about to hand something over, as long as there are any: on a busy core a batch would begin
+/// with the first of many.
+fn gather(waiting: &mut mpsc::Receiver<Message>, messages: &mut Vec<Message>, batch_limit: usize) {
+    let mut gathered = 0;
+    while gathered < messages.len() && messages.len() < batch_limit {
+        gathered = messages.len();
+        thread::yield_now();
+        while messages.len() < batch_limit
+            && let Ok(message) = waiting.try_recv()
+        {
+            messages.push(message);
+        }
     }
 }
 
@@ -153,11 +202,25 @@ async fn commit(store: &Store, batch: Vec<Waiting>, quarantined: &AtomicU64) {
                         "an acceptance cannot be stored and was set aside"
                     );
                 }
-                for waiting in part {
-                    // Who does not wait any more does not want to know.
-                    let _gone = waiting.answer.send(result.clone());
-                }
+                tell(part, &result);
             }
+        }
+    }
+}
+
+/// Tells one of each thread, who tells the others there.
+fn tell(batch: Vec<Waiting>, result: &Result<(), LedgerError>) {
+    let mut threads: Vec<(ThreadId, Answers)> = Vec::new();
+    for Waiting { answer, thread, .. } in batch {
+        let answer = (answer, result.clone());
+        match threads.iter_mut().find(|(id, _)| *id == thread) {
+            Some((_, answers)) => answers.0.push(answer),
+            None => threads.push((thread, Answers(vec![answer]))),
+        }
+    }
+    for (_, mut others) in threads {
+        if let Some((first, result)) = others.0.pop() {
+            drop(first.send(Answer { result, others }));
         }
     }
 }
@@ -174,5 +237,40 @@ impl std::fmt::Display for Cause<'_> {
             source = cause.source();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two who wait on this thread.
+    fn two() -> (Answers, [oneshot::Receiver<Answer>; 2]) {
+        let ((first, one), (second, two)) = (oneshot::channel(), oneshot::channel());
+        (Answers(vec![(first, Ok(())), (second, Ok(()))]), [one, two])
+    }
+
+    fn send(mut answers: Answers) -> Result<(), Answer> {
+        let (first, result) = answers.0.pop().expect("somebody waits");
+        first.send(Answer {
+            result,
+            others: answers,
+        })
+    }
+
+    #[tokio::test]
+    async fn whoever_left_before_the_answer_keeps_it_from_nobody() {
+        let (answers, [other, left]) = two();
+        drop(left);
+        drop(send(answers));
+        assert!(other.await.expect("told").result.is_ok());
+    }
+
+    #[tokio::test]
+    async fn whoever_left_after_the_answer_keeps_it_from_nobody() {
+        let (answers, [other, left]) = two();
+        send(answers).expect("taken");
+        drop(left);
+        assert!(other.await.expect("told").result.is_ok());
     }
 }

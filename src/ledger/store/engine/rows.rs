@@ -2,16 +2,19 @@
 //!
 //! The template is one text for both engines; only what stands for `{rows}` differs. PostgreSQL selects the rows from one
 //! JSON text, `$1`, so that there is one statement for any number of rows. SQLite reads JSON slowly: there the rows are
-//! `VALUES` with a parameter for each value, in statements for 1, 2, 4 … rows, and a batch is run in at most one statement
-//! of each size but the largest. Every text is written once, and so stays prepared.
+//! `VALUES` with a parameter for each value, in statements of a few sizes, and rows that are too few for theirs are filled
+//! up with NULLs, which it passes over. Every text is written once, and so stays prepared.
 
 use super::{
     Through, Transaction,
     query::{Query, Value},
 };
 
-/// 2^8 rows of eleven columns are 2,816 parameters. SQLite takes 32,766.
-const SIZES: u32 = 9;
+/// The sizes of statements. 256 rows of eleven columns are 2,816 parameters; SQLite takes 32,766.
+const SIZES: [usize; 16] = [
+    1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, LARGEST,
+];
+const LARGEST: usize = 256;
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,13 +29,13 @@ pub(in super::super) struct RowsStatement {
     width: usize,
     /// For any number of rows.
     postgres: String,
-    /// For 1, 2, 4 … rows.
-    sqlite: Vec<String>,
+    /// For up to so many rows.
+    sqlite: [(usize, String); SIZES.len()],
 }
 
 impl RowsStatement {
     /// In the template `{rows}` stands where rows of these columns are selected, and a name of `singles` in braces for a
-    /// number that all rows share.
+    /// number that all rows share. The first column is never NULL.
     pub(in super::super) fn new(template: &str, columns: &[Column], singles: &[&str]) -> Self {
         let width = columns.len();
         let written = |rows: &str, first: usize| {
@@ -52,15 +55,17 @@ impl RowsStatement {
             .collect();
         let selected = format!("SELECT {} FROM json_each($1)", selected.join(", "));
         let row = format!("({})", vec!["?"; width].join(","));
-        let sqlite = (0..SIZES).map(|size| {
-            let rows = 1 << size;
-            let values = format!("VALUES {}", vec![row.as_str(); rows].join(","));
+        let sqlite = SIZES.map(|size| {
+            let values = format!(
+                "SELECT * FROM (VALUES {}) WHERE column1 IS NOT NULL",
+                vec![row.as_str(); size].join(",")
+            );
             // A parameter without a number takes the next one; those with a number come behind.
-            written(&values, rows * width + 1)
+            (size, written(&values, size * width + 1))
         });
         Self {
             width,
-            sqlite: sqlite.collect(),
+            sqlite,
             postgres: written(&selected, 2),
         }
     }
@@ -83,11 +88,14 @@ impl RowsStatement {
             return Ok(());
         }
         while !values.is_empty() {
-            let rows = values.len() / self.width;
-            let size = rows.ilog2().min(SIZES - 1);
-            let rest = values.split_off((1 << size) * self.width);
-            let query = Query::new(&self.sqlite[size as usize], values);
-            bound(query, singles).execute(&mut *tx).await?;
+            let count = (values.len() / self.width).min(LARGEST);
+            let rest = values.split_off(count * self.width);
+            let at = self.sqlite.partition_point(|(size, _)| *size < count);
+            let (size, text) = &self.sqlite[at];
+            values.resize_with(size * self.width, || Value::Int(None));
+            bound(Query::new(text, values), singles)
+                .execute(&mut *tx)
+                .await?;
             values = rest;
         }
         Ok(())
@@ -112,11 +120,14 @@ mod tests {
             statement.postgres,
             "INSERT INTO t SELECT value ->> 0, CAST(value ->> 1 AS BIGINT) FROM json_each($1) -- $2"
         );
-        assert_eq!(statement.sqlite[0], "INSERT INTO t VALUES (?,?) -- $3");
+        let of = |at: usize| statement.sqlite[at].1.as_str();
         assert_eq!(
-            statement.sqlite[1],
-            "INSERT INTO t VALUES (?,?),(?,?) -- $5"
+            of(0),
+            "INSERT INTO t SELECT * FROM (VALUES (?,?)) WHERE column1 IS NOT NULL -- $3"
         );
-        assert_eq!(statement.sqlite.len(), 9);
+        assert_eq!(
+            of(1),
+            "INSERT INTO t SELECT * FROM (VALUES (?,?),(?,?)) WHERE column1 IS NOT NULL -- $5"
+        );
     }
 }
