@@ -21,8 +21,8 @@ use super::{
     engine::{Connection, Readers},
 };
 
+pub use schema::MIGRATIONS;
 pub(super) use schema::copy_into;
-pub use schema::{MIGRATIONS, MigrationFile};
 
 /// Every statement that writes stays prepared.
 const STATEMENTS: usize = 256;
