@@ -14,6 +14,8 @@ use jiff::Timestamp;
 pub enum Clock {
     /// The machine's clock.
     System,
+    /// The machine's clock and what it lacks, in milliseconds, to a clock that several machines follow.
+    Following(Arc<AtomicI64>),
     /// A clock that stands still until it is moved: milliseconds since the epoch.
     Manual(Arc<AtomicI64>),
 }
@@ -24,11 +26,36 @@ impl Clock {
         Self::Manual(Arc::new(AtomicI64::new(now.as_millisecond())))
     }
 
+    /// The same clock, able to [follow](Clock::follow) another. One that is moved by hand stays as it is.
+    #[must_use]
+    pub fn able_to_follow(self) -> Self {
+        match self {
+            Self::System => Self::Following(Arc::default()),
+            other => other,
+        }
+    }
+
+    /// Corrects the clock by what another one said between two moments of ours. Half of the time in between is not known,
+    /// and a small difference is not worth a step.
+    pub fn follow(&self, theirs: Timestamp, asked: Timestamp, answered: Timestamp) {
+        const TOLERANCE: i64 = 100;
+        let Self::Following(correction) = self else {
+            return;
+        };
+        let (asked, answered) = (asked.as_millisecond(), answered.as_millisecond());
+        let lacks = theirs.as_millisecond() - (asked + (answered - asked) / 2);
+        if lacks.abs() > TOLERANCE.max((answered - asked) / 2) {
+            correction.fetch_add(lacks, Ordering::SeqCst);
+        }
+    }
+
     /// The time, in whole milliseconds: what the ledger keeps.
     pub fn now(&self) -> Timestamp {
         match self {
-            #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-            Self::System => millis(Timestamp::now().as_millisecond()),
+            Self::System => millis(machine()),
+            Self::Following(correction) => {
+                millis(machine().saturating_add(correction.load(Ordering::SeqCst)))
+            }
             Self::Manual(time) => millis(time.load(Ordering::SeqCst)),
         }
     }
@@ -52,6 +79,11 @@ fn whole(time: std::time::Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+fn machine() -> i64 {
+    Timestamp::now().as_millisecond()
+}
+
 /// The moment that many milliseconds after the epoch; what is out of range is taken to the nearest end.
 pub fn millis(milliseconds: i64) -> Timestamp {
     Timestamp::from_millisecond(milliseconds).unwrap_or(if milliseconds < 0 {
@@ -59,4 +91,26 @@ pub fn millis(milliseconds: i64) -> Timestamp {
     } else {
         Timestamp::MAX
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_follows_another_and_leaves_a_small_difference() {
+        let clock = Clock::System.able_to_follow();
+        let now = clock.now();
+        let later = |by: i64| millis(now.as_millisecond() + by);
+        clock.follow(later(50), now, now);
+        assert!(clock.now() < later(40), "a hair is no reason for a step");
+        clock.follow(later(3_600_000), now, now);
+        assert!(clock.now() >= later(3_600_000));
+        clock.follow(later(3_600_500), later(3_600_000), later(3_601_000));
+        assert!(clock.now() < later(3_600_000 + 3_000), "asked for a second");
+
+        let standing = Clock::standing_at(now).able_to_follow();
+        standing.follow(later(3_600_000), now, now);
+        assert_eq!(standing.now(), now);
+    }
 }

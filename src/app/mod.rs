@@ -8,7 +8,7 @@ mod secrets;
 mod settings;
 mod shutdown;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::task::JoinHandle;
@@ -24,7 +24,7 @@ use crate::{
     config::Config,
     crisp::client::{Client, Reporting},
     ids::WebsiteId,
-    ledger::{Ledger, OwnedKind, OwnedName, Side},
+    ledger::{Ledger, Location, OwnedKind, OwnedName, Side},
     lifecycle::Rules,
     reconcile::{Adapters, Mode, Reconciler},
     server::{
@@ -58,7 +58,7 @@ pub struct Service {
     clock: Clock,
     rules: Arc<Rules>,
     websites: Vec<WebsiteId>,
-    ledger_path: PathBuf,
+    location: Location,
     server: ServerSettings,
     mode: Mode,
     definition_hash: String,
@@ -90,8 +90,15 @@ impl Service {
             settings::worker(&config),
             settings::alerts(&config),
         );
-        let ledger_path = config.ledger.path.clone();
+        let location = config.ledger.location.clone();
         let ledger = Ledger::open(config.ledger.clone(), now).await?;
+        // Before anything looks at it: from now on every process that shares the ledger has the same time.
+        let clock = match location {
+            Location::File(_) => clock,
+            Location::Server(_) => clock.able_to_follow(),
+        };
+        ledger.correct(&clock).await?;
+        let now = clock.now();
         let crisp = Client::new(&config.crisp.client, metrics.clone())
             .context("could not set up the client for Crisp")?;
         let keys = server.receiver.keys.clone();
@@ -153,7 +160,7 @@ impl Service {
             clock,
             rules,
             websites,
-            ledger_path,
+            location,
             server,
             mode,
             definition_hash,
@@ -166,11 +173,12 @@ impl Service {
     /// Crisp, and never by a look: a draft that was only tried must not own anything.
     async fn take_charge(&self) -> anyhow::Result<()> {
         if self.mode == Mode::Live {
-            // One process has the ledger, so the definition it was started with counts, also after going back to an older
-            // one.
-            self.ledger
-                .adopt_definition(&self.definition_hash, self.clock.now())
-                .await?;
+            // One process has a file, so the definition it was started with counts, also after going back to an older one.
+            if self.location.path().is_some() {
+                self.ledger
+                    .adopt_definition(&self.definition_hash, self.clock.now())
+                    .await?;
+            }
             self.ledger.own(self.owned.clone()).await?;
         }
         Ok(())
@@ -192,6 +200,12 @@ impl Service {
     /// Opens the listeners and nothing else: deliveries are committed, and wait for somebody to step the worker.
     pub async fn listen(&self) -> anyhow::Result<Server> {
         self.take_charge().await?;
+        if self.mode == Mode::Live && self.location.path().is_none() {
+            // From now on it works; a command, which ends at once, silences nobody.
+            self.ledger
+                .join(&self.definition_hash, self.clock.now())
+                .await?;
+        }
         Ok(Server::start(
             self.server.clone(),
             self.ledger.clone(),
@@ -212,12 +226,16 @@ impl Service {
     /// Opens the listeners and starts the worker and the command socket.
     pub async fn start(self) -> anyhow::Result<Running> {
         // First, so that the ledger's owner can be asked from the moment that somebody is told that it has one.
-        let socket = CommandSocket::open(&self.ledger_path).with_context(|| {
-            format!(
-                "could not open the command socket beside `{}`",
-                self.ledger_path.display()
-            )
-        })?;
+        let socket = match self.location.path() {
+            Some(path) => Some(CommandSocket::open(path).with_context(|| {
+                format!(
+                    "could not open the command socket beside `{}`",
+                    path.display()
+                )
+            })?),
+            // A command is one more process that shares the ledger.
+            None => None,
+        };
         let server = self.listen().await?;
         self.look_for_gaps().await?;
         let stop = CancellationToken::new();
@@ -231,15 +249,21 @@ impl Service {
         };
         let secrets = tokio::spawn(self.secrets.clone().run());
         let service = self.clone();
-        let socket = tokio::spawn(socket.serve(move |operation: Operation| {
-            let service = service.clone();
-            async move { service.serve_command(operation).await }
-        }));
+        let socket = tokio::spawn(async move {
+            let Some(socket) = socket else {
+                return std::future::pending().await;
+            };
+            let serve = move |operation: Operation| {
+                let service = service.clone();
+                async move { service.serve_command(operation).await }
+            };
+            socket.serve(serve).await;
+        });
         tracing::info!(
             event = events::SERVICE_STARTED,
             "listen.public" = %server.address,
             "listen.ops" = server.ops_address.map(tracing::field::display),
-            ledger = %self.ledger_path.display(),
+            ledger = %self.location,
             "users.engine" = self.users.dialect().name(),
             mode = mode_name(self.mode),
             "definition.hash" = &self.definition_hash[..12.min(self.definition_hash.len())],

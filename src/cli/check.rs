@@ -333,7 +333,7 @@ async fn one_website(config: &Config, client: &Client, website: &WebsiteId) -> V
 }
 
 async fn ledger(config: &Config) -> Vec<Finding> {
-    let what = format!("ledger `{}`", config.ledger.path.display());
+    let what = format!("ledger `{}`", config.ledger.location);
     let now = Clock::System.now();
     match Ledger::open(config.ledger.clone(), now).await {
         Ok(ledger) => {

@@ -1,4 +1,4 @@
-//! How a command reaches the ledger: it takes it, or asks the process that has it.
+//! How a command reaches the ledger: it takes the file, asks the process that has it, or joins those that share a server.
 
 use anyhow::Context as _;
 
@@ -17,22 +17,24 @@ pub(super) async fn perform(
     json: bool,
 ) -> anyhow::Result<Ended> {
     let config = config.load()?;
-    let ledger = config.ledger.path.clone();
+    let location = config.ledger.location.clone();
     let answer = match Box::pin(Service::build(config, Clock::System)).await {
         Ok(service) => {
             let answer = Box::pin(service.perform(operation)).await;
             service.ledger.close().await.context("the ledger did not close cleanly")?;
             answer
         }
-        Err(error) if matches!(error.downcast_ref(), Some(LedgerError::Locked { .. })) => {
-            ask(&ledger, &operation).await.with_context(|| {
-                format!(
-                    "`{}` is in use, and the process that has it does not answer on its socket\nhint: is it a `serve` of another version, or another command?",
-                    ledger.display()
-                )
-            })?
-        }
-        Err(error) => return Err(error),
+        Err(error) => match (error.downcast_ref(), location.path()) {
+            (Some(LedgerError::Locked { .. }), Some(ledger)) => {
+                ask(ledger, &operation).await.with_context(|| {
+                    format!(
+                        "`{}` is in use, and the process that has it does not answer on its socket\nhint: is it a `serve` of another version, or another command?",
+                        ledger.display()
+                    )
+                })?
+            }
+            _ => return Err(error),
+        },
     };
     Ok(output::answer(&answer, json))
 }

@@ -40,7 +40,7 @@ variables! {
     OPS_LISTEN = "CRISP_SYNC_OPS_LISTEN", "Address of the ops listener; overrides `server.ops_listen`.";
     #[secret] OPS_READ_TOKEN = "CRISP_SYNC_OPS_READ_TOKEN", "Bearer token that may read the ops listener.";
     #[secret] OPS_ACT_TOKEN = "CRISP_SYNC_OPS_ACT_TOKEN", "Bearer token that may also act: retry, release, erase.";
-    LEDGER = "CRISP_SYNC_LEDGER", "Where the ledger is kept; overrides `ledger.path`.";
+    #[secret] LEDGER = "CRISP_SYNC_LEDGER", "Where the ledger is kept: the path of a file, or a `postgres://` URL with its password; overrides `ledger.path` and `ledger.url`.";
     LOG_FORMAT = "CRISP_SYNC_LOG_FORMAT", "`auto`, `json` or `text`; overrides `log.format`.";
     LOG_FILTER = "CRISP_SYNC_LOG", "What is logged, as `tracing` directives; overrides `log.filter`.";
     #[secret] ALERTS_URL = "CRISP_SYNC_ALERTS_URL", "Where alerts go, as Slack's incoming webhooks take them; overrides `alerts.url`.";

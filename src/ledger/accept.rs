@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::telemetry::events;
 
-use super::{Acceptance, LedgerError, store::Store};
+use super::{Acceptance, LedgerError, again::again, store::Store};
 
 /// Somebody who waits for the disk.
 struct Waiting {
@@ -184,7 +184,7 @@ async fn commit(store: &Store, batch: Vec<Waiting>, quarantined: &AtomicU64) {
             .iter()
             .map(|waiting| (&waiting.acceptance, waiting.now))
             .collect();
-        let result = store.accept(&acceptances).await;
+        let result = again!(store.accept(&acceptances));
         match result {
             Err(LedgerError::Refused { .. }) if part.len() > 1 => {
                 let second = part.split_off(part.len() / 2);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Ledger, LedgerError};
+use super::{Ledger, LedgerError, again::again};
 
 /// A condition that holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl Ledger {
         if seen.is_empty() {
             return Ok(Vec::new());
         }
-        self.shared.store.see_conditions(seen, now).await
+        again!(self.shared.store.see_conditions(seen, now))
     }
 
     /// Every condition that holds, or of which nobody was told that it is over.
@@ -92,7 +92,7 @@ impl Ledger {
         until: Timestamp,
         now: Timestamp,
     ) -> Result<bool, LedgerError> {
-        self.shared.store.take_alert_turn(until, now).await
+        again!(self.shared.store.take_alert_turn(until, now))
     }
 
     /// Says that somebody was told of these, as they were read; those that are over are forgotten, unless they were seen
@@ -103,6 +103,6 @@ impl Ledger {
         over: &[ConditionRow],
         now: Timestamp,
     ) -> Result<(), LedgerError> {
-        self.shared.store.conditions_told(begun, over, now).await
+        again!(self.shared.store.conditions_told(begun, over, now))
     }
 }

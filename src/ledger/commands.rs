@@ -4,11 +4,11 @@ use std::{path::Path, time::Duration};
 
 use jiff::Timestamp;
 
-use crate::ids::WebsiteId;
+use crate::{clock::Clock, ids::WebsiteId};
 
 use super::{
     Begun, Claim, Enqueue, Gap, Ledger, LedgerError, OutboxFilter, OutboxRow, OwnedName, Settled,
-    Settlement, Spacing, Standing, WorkKind, Write,
+    Settlement, Spacing, Standing, WorkKind, Write, again::again,
 };
 
 impl Ledger {
@@ -20,7 +20,7 @@ impl Ledger {
         lease: Duration,
         now: Timestamp,
     ) -> Result<Vec<Claim>, LedgerError> {
-        self.shared.store.claim(limit, lease, now).await
+        again!(self.shared.store.claim(limit, lease, now))
     }
 
     /// Claims one row at once, for a command that waits for it. `None`: somebody works it, or it is a dead letter.
@@ -32,15 +32,16 @@ impl Ledger {
         lease: Duration,
         now: Timestamp,
     ) -> Result<Option<Claim>, LedgerError> {
-        self.shared
-            .store
-            .claim_key((kind, website, key), lease, now)
-            .await
+        again!(
+            self.shared
+                .store
+                .claim_key((kind, website, key), lease, now)
+        )
     }
 
     /// Remembers names that are ours from now on.
     pub async fn own(&self, names: Vec<OwnedName>) -> Result<(), LedgerError> {
-        self.shared.store.own(&names).await
+        again!(self.shared.store.own(&names))
     }
 
     /// Ends an attempt: the row, the writes, the trace and the counted calls in one transaction, if the lease still holds.
@@ -50,7 +51,7 @@ impl Ledger {
         settlement: Settlement,
         now: Timestamp,
     ) -> Result<Settled, LedgerError> {
-        let settled = self.shared.store.settle(claim, &settlement, now).await?;
+        let settled = again!(self.shared.store.settle(claim, &settlement, now))?;
         self.shared.wake.notify_one();
         Ok(settled)
     }
@@ -62,7 +63,7 @@ impl Ledger {
         writes: Vec<Write>,
         now: Timestamp,
     ) -> Result<Settled, LedgerError> {
-        self.shared.store.checkpoint(claim, &writes, now).await
+        again!(self.shared.store.checkpoint(claim, &writes, now))
     }
 
     /// Lengthens the lease of a claim that takes longer than thought. `false`: it was lost.
@@ -72,7 +73,7 @@ impl Ledger {
         lease: Duration,
         now: Timestamp,
     ) -> Result<bool, LedgerError> {
-        self.shared.store.extend(claim, lease, now).await
+        again!(self.shared.store.extend(claim, lease, now))
     }
 
     /// Commits that an occurrence of the claimed person is on its way, with all that may not be forgotten of it: when, to
@@ -84,12 +85,12 @@ impl Ledger {
         spacing: Option<&Spacing>,
         now: Timestamp,
     ) -> Result<Begun, LedgerError> {
-        self.shared.store.begin_send(claim, row, spacing, now).await
+        again!(self.shared.store.begin_send(claim, row, spacing, now))
     }
 
     /// Enqueues work that no webhook asked for: a command's, a sweep's.
     pub async fn enqueue(&self, enqueues: Vec<Enqueue>, now: Timestamp) -> Result<(), LedgerError> {
-        self.shared.store.enqueue(&enqueues, now).await?;
+        again!(self.shared.store.enqueue(&enqueues, now))?;
         self.shared.wake.notify_one();
         Ok(())
     }
@@ -102,18 +103,15 @@ impl Ledger {
         key: &str,
         now: Timestamp,
     ) -> Result<u64, LedgerError> {
-        let revived = self
-            .shared
-            .store
-            .revive(Some((kind, website, key)), now)
-            .await?;
+        let row = Some((kind, website, key));
+        let revived = again!(self.shared.store.revive(row, now))?;
         self.shared.wake.notify_one();
         Ok(revived)
     }
 
     /// Revives every dead row. Returns how many.
     pub async fn revive_all(&self, now: Timestamp) -> Result<u64, LedgerError> {
-        let revived = self.shared.store.revive(None, now).await?;
+        let revived = again!(self.shared.store.revive(None, now))?;
         self.shared.wake.notify_one();
         Ok(revived)
     }
@@ -126,19 +124,19 @@ impl Ledger {
         watermark: Timestamp,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
-        self.shared.store.arm(website, rule, watermark, now).await
+        again!(self.shared.store.arm(website, rule, watermark, now))
     }
 
     /// Disarms a rule. `false`: it was not armed.
     pub async fn disarm(&self, website: &WebsiteId, rule: &str) -> Result<bool, LedgerError> {
-        self.shared.store.disarm(website, rule).await
+        again!(self.shared.store.disarm(website, rule))
     }
 
     /// Lets up to `filter.limit` occurrences go that are `held` or `parked`: they become `due`, and their people's rows
     /// run, where they are decided once more. Those that are `unsure` may be in Crisp already: they go only if the
     /// filter names that state. Returns how many.
     pub async fn release(&self, filter: &OutboxFilter, now: Timestamp) -> Result<u64, LedgerError> {
-        let released = self.shared.store.release(filter, now).await?;
+        let released = again!(self.shared.store.release(filter, now))?;
         self.shared.wake.notify_one();
         Ok(released)
     }
@@ -150,12 +148,12 @@ impl Ledger {
         filter: &OutboxFilter,
         now: Timestamp,
     ) -> Result<u64, LedgerError> {
-        self.shared.store.drop_occurrences(filter, now).await
+        again!(self.shared.store.drop_occurrences(filter, now))
     }
 
     /// Ends the pause of one website, or with `None` that of the token: somebody knows better than the next probe.
     pub async fn resume(&self, website: Option<&WebsiteId>) -> Result<bool, LedgerError> {
-        let resumed = self.shared.store.resume(website).await?;
+        let resumed = again!(self.shared.store.resume(website))?;
         self.shared.wake.notify_one();
         Ok(resumed)
     }
@@ -167,12 +165,23 @@ impl Ledger {
         hash: &str,
         now: Timestamp,
     ) -> Result<Standing, LedgerError> {
-        self.shared.store.note_definition(hash, now).await
+        again!(self.shared.store.note_definition(hash, now))
     }
 
     /// Makes a definition the newest even if another followed it: somebody went back on purpose.
     pub async fn adopt_definition(&self, hash: &str, now: Timestamp) -> Result<(), LedgerError> {
-        self.shared.store.adopt_definition(hash, now).await
+        again!(self.shared.store.adopt_definition(hash, now))
+    }
+
+    /// Says that this process works with this definition, until it is closed. Of the processes that share a server's ledger
+    /// those with the newest definition work, and the others claim nothing: a hash that the ledger does not know is the
+    /// newest. A file has one process, whose definition counts, be it old or new.
+    pub async fn join(&self, hash: &str, now: Timestamp) -> Result<(), LedgerError> {
+        if self.shared.store.is_shared() {
+            again!(self.shared.store.join(hash, now))
+        } else {
+            self.adopt_definition(hash, now).await
+        }
     }
 
     /// Says that this process is alive; to be called every 30 seconds and at the start. Returns the gap since the last
@@ -180,7 +189,17 @@ impl Ledger {
     /// planned by the wrong one.
     pub async fn heartbeat(&self, now: Timestamp) -> Result<Option<Gap>, LedgerError> {
         self.write_heard(now).await?;
-        self.shared.store.heartbeat(now).await
+        again!(self.shared.store.heartbeat(now))
+    }
+
+    /// Has the clock of this process follow that of the server, if there is one: leases and pauses are agreed on between
+    /// processes, so what one of them thinks of the time may not count. To be called beside each heartbeat.
+    pub async fn correct(&self, clock: &Clock) -> Result<(), LedgerError> {
+        let asked = clock.now();
+        if let Some(theirs) = self.shared.store.server_time().await? {
+            clock.follow(theirs, asked, clock.now());
+        }
+        Ok(())
     }
 
     /// Counts calls that belong to no attempt: a command's.
@@ -189,12 +208,12 @@ impl Ledger {
         calls: &[(&'static str, u32)],
         now: Timestamp,
     ) -> Result<(), LedgerError> {
-        self.shared.store.count_calls(calls, now).await
+        again!(self.shared.store.count_calls(calls, now))
     }
 
     /// Removes deliveries, traces and finished work rows older than `keep`. Returns how many rows went.
     pub async fn prune(&self, keep: Duration, now: Timestamp) -> Result<u64, LedgerError> {
-        self.shared.store.prune(keep, now).await
+        again!(self.shared.store.prune(keep, now))
     }
 
     /// Writes a complete copy, readable by its owner alone, while everything goes on. The file must not exist.

@@ -72,6 +72,74 @@ pub enum LedgerError {
         #[source]
         source: Source,
     },
+    /// The server cannot be reached, or does not let us in.
+    #[error(
+        "could not connect to the ledger `{server}`\nhint: is the server up and reachable from here, and are the user, the password and the database right?"
+    )]
+    Connect {
+        /// The server and the database.
+        server: String,
+        /// Why.
+        #[source]
+        source: Source,
+    },
+    /// The server is older than what we need.
+    #[error(
+        "could not open the ledger `{server}`: the server is PostgreSQL {found}\nhint: it takes {needed} or newer"
+    )]
+    OldServer {
+        /// The server and the database.
+        server: String,
+        /// Its version.
+        found: i32,
+        /// The oldest that will do.
+        needed: i32,
+    },
+    /// A newer binary migrated the server's ledger.
+    #[error(
+        "could not open the ledger `{server}`: its schema is {found}, this binary knows {known}\nhint: run the newer binary, or restore the server's backup from before it"
+    )]
+    NewerSchema {
+        /// The server and the database.
+        server: String,
+        /// The schema it has.
+        found: i64,
+        /// The newest we know.
+        known: i64,
+    },
+    /// The schema of our name is somebody else's.
+    #[error(
+        "could not open the ledger `{server}`: its schema `crisp_sync` holds tables that are no ledger\nhint: choose another database for the ledger, or rename that schema"
+    )]
+    ForeignSchema {
+        /// The server and the database.
+        server: String,
+    },
+    /// The server's schema cannot be brought up to date.
+    #[error(
+        "could not bring the ledger `{server}` up to date\nhint: the user needs the right to create a schema in the database, or has to own a schema `crisp_sync`"
+    )]
+    Prepare {
+        /// The server and the database.
+        server: String,
+        /// Why.
+        #[source]
+        source: Source,
+    },
+    /// There is no file to be copied.
+    #[error(
+        "could not copy the ledger: it is on a server\nhint: back it up with the server's own tools, such as `pg_dump`"
+    )]
+    NoFile,
+    /// The server ended the transaction before it was committed: nothing of it is kept.
+    #[error("could not {what}: the ledger's server ended the transaction")]
+    Interrupted {
+        /// What was tried.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: Source,
+    },
     /// The disk is full.
     #[error(
         "could not {what}: the disk is full\nhint: make room where the ledger lies; nothing that was acknowledged is lost"
@@ -177,7 +245,11 @@ impl LedgerError {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Full { .. } | Self::ReadOnly { .. } | Self::Storage { .. } | Self::Saturated
+            Self::Full { .. }
+                | Self::ReadOnly { .. }
+                | Self::Storage { .. }
+                | Self::Interrupted { .. }
+                | Self::Saturated
         )
     }
 }

@@ -11,7 +11,9 @@ use jiff::Timestamp;
 
 use crate::ids::{SessionId, WebsiteId};
 
-use super::{ConversationMirror, Enqueue, Ledger, LedgerError, Trigger, Urgency, WorkKind};
+use super::{
+    ConversationMirror, Enqueue, Ledger, LedgerError, Trigger, Urgency, WorkKind, again::again,
+};
 
 /// The key of a website's gap row: there is one for each website.
 const GAP: &str = "conversations";
@@ -104,7 +106,7 @@ impl Ledger {
         if heard.is_empty() {
             return Ok(());
         }
-        match self.shared.store.hear(&heard, now).await {
+        match again!(self.shared.store.hear(&heard, now)) {
             Ok(new) if new.is_empty() => Ok(()),
             Ok(new) => {
                 let at = now.checked_add(FIRST_LOOK).unwrap_or(Timestamp::MAX);

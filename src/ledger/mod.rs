@@ -5,16 +5,18 @@
 //! ([`deliveries`]), what is to be done ([`work`]), what Crisp held when we last looked ([`mirror`]), and what we owe
 //! people's timelines ([`outbox`]).
 //!
-//! [`Ledger`] is the one public type to act through; the SQL behind it lives in a folder of its own per engine. Instants
-//! are whole milliseconds.
+//! [`Ledger`] is the one public type to act through. The SQL behind it is one text for two engines: a SQLite file, which one
+//! process has, and a PostgreSQL database, which any number share. Instants are whole milliseconds.
 
 mod accept;
+mod again;
 pub mod alerts;
 mod commands;
 pub mod deliveries;
 mod echo;
 mod error;
 pub mod listening;
+mod location;
 pub mod mirror;
 pub mod outbox;
 pub mod quota;
@@ -35,12 +37,13 @@ pub use deliveries::{
 };
 pub use error::{LedgerError, Source};
 pub use listening::{Listened, Listening, Scan};
+pub use location::Location;
 pub use mirror::{
     ContactState, ConversationMirror, OwnedKind, OwnedName, PersonMirror, Side, Write,
 };
 pub use outbox::{Arming, Begun, OutboxFilter, OutboxRow, SendCount, Spacing};
 pub use quota::{DayQuota, Gap, Health, Pause, PauseScope, Standing};
-pub use store::{MIGRATIONS, MigrationFile};
+pub use store::{MIGRATIONS, MigrationFile, POSTGRES_MIGRATIONS};
 pub use work::{
     Claim, Enqueue, Outcome, Settled, Settlement, Trace, TraceRow, Trigger, Urgency, WorkKind,
     WorkRow, WorkState,
@@ -49,14 +52,16 @@ pub use work::{
 /// What the ledger has to know before it is opened.
 #[derive(Debug, Clone)]
 pub struct LedgerSettings {
-    /// The file. Beside it come `-wal`, `-shm` and `.lock`.
-    pub path: PathBuf,
+    /// Where it is kept.
+    pub location: Location,
     /// Bytes that the file does not grow beyond; then callers are told that the disk is full.
     pub size_limit: Option<u64>,
-    /// Connections that only read.
+    /// Connections to the file that only read.
     pub readers: u32,
     /// How long a statement waits for a lock that another program holds on the file.
     pub busy_timeout: Duration,
+    /// Connections of this process to the server.
+    pub connections: u32,
     /// Acceptances that may wait for the disk; beyond, callers are refused at once.
     pub waiting_limit: usize,
     /// Acceptances in one commit.
@@ -82,11 +87,17 @@ pub struct LedgerSettings {
 impl LedgerSettings {
     /// The usual settings for a ledger in this file.
     pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self::of(Location::File(path.into()))
+    }
+
+    /// The usual settings for a ledger that is kept there.
+    pub fn of(location: Location) -> Self {
         Self {
-            path: path.into(),
+            location,
             size_limit: None,
             readers: 4,
             busy_timeout: Duration::from_secs(5),
+            connections: 8,
             waiting_limit: 8192,
             batch_limit: 1000,
             longest_lease: Duration::from_mins(15),

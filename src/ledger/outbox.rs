@@ -124,6 +124,8 @@ pub enum Begun {
     Yes,
     /// Another occurrence went to the same address too short a time ago. Nothing was written.
     TooSoon,
+    /// So many of this event went out that another one is held ([`brakes`](crate::lifecycle::brakes)). Nothing was written.
+    Braked,
     /// The row was moved since it was read. Nothing was written.
     Moved,
     /// The lease is over. Nothing was written.

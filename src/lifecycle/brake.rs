@@ -7,6 +7,8 @@ use jiff::SignedDuration;
 
 /// Why the brake holds an occurrence.
 pub const BRAKE: &str = "brake";
+/// Why one is due that a person let go.
+pub const RELEASED: &str = "released";
 /// The hour that slides.
 pub const BRAKE_WINDOW: SignedDuration = SignedDuration::from_hours(1);
 

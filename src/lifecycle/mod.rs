@@ -41,7 +41,7 @@ mod source;
 pub mod timeline;
 
 pub use ambiguity::{Ambiguity, BETWEEN_READS, PATIENCE, Reading, settle_ambiguous};
-pub use brake::{BRAKE, BRAKE_WINDOW, brakes};
+pub use brake::{BRAKE, BRAKE_WINDOW, RELEASED, brakes};
 pub use decide::{Decision, Judgement, decide, judge, look_again};
 pub use due::{Found, occurrences};
 pub use edges::{Edge, Edges, Gap};

@@ -21,8 +21,8 @@ use crate::{
     ids::WebsiteId,
     ledger::{Begun, ContactState, OutboxRow, PersonMirror, Spacing, Write},
     lifecycle::{
-        BETWEEN_READS, BRAKE, BRAKE_WINDOW, Edges, Fresh, OutboxState, Recheck, brakes, recheck,
-        timeline::Clearance,
+        BETWEEN_READS, BRAKE, BRAKE_WINDOW, Edges, Fresh, OutboxState, RELEASED, Recheck, brakes,
+        recheck, timeline::Clearance,
     },
     record::User,
     telemetry,
@@ -359,6 +359,10 @@ impl Sending<'_> {
                 self.enter(row, OutboxState::Held, "min_gap").await?;
                 return Ok(Turn::Next);
             }
+            Begun::Braked => {
+                self.enter(row, OutboxState::Held, BRAKE).await?;
+                return Ok(Turn::Next);
+            }
             Begun::Moved => {
                 self.run
                     .trace
@@ -486,9 +490,6 @@ impl Sending<'_> {
         self.reconciler.keep(self.run, self.outbox, row).await
     }
 }
-
-/// Why a row is due that a person let go; the ledger writes it.
-const RELEASED: &str = "released";
 
 impl Reconciler {
     /// Commits a row as it is. One that Crisp has, or may have, raises the high-water mark in the same transaction.

@@ -136,13 +136,15 @@ impl Worker {
 
     /// Says that somebody listens. After a time in which nobody did, what happened meanwhile is looked for.
     pub async fn beat(&self) {
-        let now = self.clock.now();
-        let looked = match self.ledger.heartbeat(now).await {
-            Ok(Some(_gap)) => self.ledger.look_for_gaps(&[], now).await,
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
+        let beat = async {
+            self.ledger.correct(&self.clock).await?;
+            let now = self.clock.now();
+            match self.ledger.heartbeat(now).await? {
+                Some(_gap) => self.ledger.look_for_gaps(&[], now).await,
+                None => Ok(()),
+            }
         };
-        if let Err(error) = looked {
+        if let Err(error) = beat.await {
             log::fault(&error);
         }
     }

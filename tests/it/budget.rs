@@ -189,3 +189,15 @@ async fn messages_within_a_minute_share_a_refresh() {
     assert_eq!(world.data(&session, "plan"), "pro");
     world.finish().await;
 }
+
+crate::world::also_on_postgres! {
+    an_unchanged_opening_costs_nothing_with_a_warm_mirror,
+    an_unchanged_opening_costs_one_read_without_one,
+    a_change_of_the_conversation_alone_costs_two,
+    people_data_cost_one_more,
+    contact_segments_cost_two_more,
+    an_event_costs_a_look_at_the_timeline_and_itself,
+    an_event_costs_itself_alone_where_nobody_else_sends,
+    an_event_for_somebody_without_a_contact_creates_it,
+    messages_within_a_minute_share_a_refresh,
+}

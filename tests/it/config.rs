@@ -1052,3 +1052,55 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn the_ledger_is_in_one_place() {
+    let minimal = "[users]\nquery = \"SELECT id, email FROM users WHERE email = :email\"\n";
+    let drawn: Vec<String> = [
+        "[ledger]\npath = \"a.db\"\nurl = \"postgres://db/ledger\"\n",
+        "[ledger]\nurl = \"postgres://u:hunter2@db/ledger\"\n",
+        "[ledger]\nurl = \"mysql://db/ledger\"\n",
+        "[ledger]\npath = \"postgres://db/ledger\"\n",
+    ]
+    .into_iter()
+    .map(|ledger| faults(&format!("{ledger}{minimal}")))
+    .collect();
+    assert_snapshot!(drawn.join("\n"), @r#"
+    error: `ledger.path` is set as well
+     --> crisp-sync.toml:3:7
+      |
+    3 | url = "postgres://db/ledger"
+      |       ^^^^^^^^^^^^^^^^^^^^^^
+      |
+      = hint: the ledger is in one place: keep one of the two
+
+    error: 1 fault in the configuration `crisp-sync.toml`
+    error: `ledger.url` holds a password
+     --> crisp-sync.toml:2:7
+      |
+    2 | url = "postgres://u:*******@db/ledger"
+      |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      |
+      = hint: set CRISP_SYNC_LEDGER to the whole URL, or leave the password out of the file
+
+    error: 1 fault in the configuration `crisp-sync.toml`
+    error: this is no URL of a PostgreSQL database
+     --> crisp-sync.toml:2:7
+      |
+    2 | url = "mysql://db/ledger"
+      |       ^^^^^^^^^^^^^^^^^^^
+      |
+      = hint: it takes `postgres://user@host/database`
+
+    error: 1 fault in the configuration `crisp-sync.toml`
+    error: this is a URL, and no path of a file
+     --> crisp-sync.toml:2:8
+      |
+    2 | path = "postgres://db/ledger"
+      |        ^^^^^^^^^^^^^^^^^^^^^^^^
+      |
+      = hint: a PostgreSQL database goes into `ledger.url`
+
+    error: 1 fault in the configuration `crisp-sync.toml`
+    "#);
+}

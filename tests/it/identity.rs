@@ -255,3 +255,15 @@ async fn an_impostor_learns_nothing_and_leaves_nothing() {
     }
     world.finish().await;
 }
+
+crate::world::also_on_postgres! {
+    every_policy_gives_what_its_table_says,
+    a_verification_of_another_address_proves_nothing,
+    a_proof_that_is_withdrawn_takes_the_data_with_it,
+    a_withdrawn_proof_takes_everything_with_it_during_an_outage_too,
+    a_proof_takes_the_mark_away_during_an_outage_too,
+    the_mark_waits_until_the_address_is_five_seconds_old,
+    who_is_verified_within_five_seconds_is_never_marked,
+    the_mark_is_for_sites_that_verify,
+    an_impostor_learns_nothing_and_leaves_nothing,
+}

@@ -9,15 +9,18 @@ use crisp_sync::{
     ids::{Email, PeopleId, SessionId, UserKey, WebsiteId},
     ledger::{
         Acceptance, Begun, Claim, ContactState, ConversationMirror, Delivery, DeliveryFilter,
-        DeliveryId, Effect, Enqueue, Ledger, LedgerError, LedgerSettings, OutboxFilter, OutboxRow,
-        Outcome, OwnedKind, OwnedName, PauseScope, PersonBy, PersonMirror, Settled, Settlement,
-        Side, Spacing, Standing, Trace, Trigger, Urgency, WorkKind, WorkRow, WorkState, Write,
+        DeliveryId, Effect, Enqueue, Ledger, LedgerError, LedgerSettings, Location, OutboxFilter,
+        OutboxRow, Outcome, OwnedKind, OwnedName, PauseScope, PersonBy, PersonMirror, Settled,
+        Settlement, Side, Spacing, Standing, Trace, Trigger, Urgency, WorkKind, WorkRow, WorkState,
+        Write,
     },
     lifecycle::OutboxState,
     pseudonym::OccurrenceRef,
 };
 use jiff::Timestamp;
 use serde_json::json;
+
+use crate::engines::with_database;
 
 const LEASE: Duration = Duration::from_mins(1);
 
@@ -96,24 +99,70 @@ fn person(trigger: Trigger, now: Timestamp) -> Enqueue {
     }
 }
 
-/// A ledger in a folder of its own.
+/// A ledger of a story's own: a file in a folder, or a database on a server.
 struct Home {
-    folder: tempfile::TempDir,
+    place: Place,
     ledger: Ledger,
+}
+
+enum Place {
+    File(tempfile::TempDir),
+    Server(String),
+}
+
+impl Place {
+    async fn open(&self, now: Timestamp) -> Result<Ledger, LedgerError> {
+        Ledger::open(self.settings(), now).await
+    }
+
+    fn settings(&self) -> LedgerSettings {
+        match self {
+            Self::File(folder) => LedgerSettings::at(folder.path().join("ledger.db")),
+            Self::Server(url) => LedgerSettings::of(Location::Server(url.clone().into())),
+        }
+    }
+}
+
+/// Each story twice: over a file, and over a server.
+macro_rules! on_both_engines {
+    ($($story:ident,)*) => {
+        mod sqlite {
+            $(#[tokio::test] async fn $story() { super::$story(super::Home::new().await).await; })*
+        }
+        mod postgres {
+            $(#[tokio::test] async fn $story() {
+                super::with_database(|url| async { super::$story(super::Home::on(url).await).await; }).await;
+            })*
+        }
+    };
 }
 
 impl Home {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let ledger = open(&folder, at(0)).await.expect("a ledger");
-        Self { folder, ledger }
+        Self::at(Place::File(tempfile::tempdir().expect("a folder"))).await
+    }
+
+    async fn on(url: String) -> Self {
+        Self::at(Place::Server(url)).await
+    }
+
+    async fn at(place: Place) -> Self {
+        let ledger = place.open(at(0)).await.expect("a ledger");
+        Self { place, ledger }
+    }
+
+    fn folder(&self) -> &tempfile::TempDir {
+        match &self.place {
+            Place::File(folder) => folder,
+            Place::Server(_) => panic!("the story is told over a file"),
+        }
     }
 
     async fn reopened(self, now: Timestamp) -> Self {
-        let Self { folder, ledger } = self;
+        let Self { place, ledger } = self;
         drop(ledger);
-        let ledger = open(&folder, now).await.expect("the ledger again");
-        Self { folder, ledger }
+        let ledger = place.open(now).await.expect("the ledger again");
+        Self { place, ledger }
     }
 
     async fn effect(&self, effect: Effect, now: Timestamp) {
@@ -260,11 +309,60 @@ fn occurrence(key: &str, state: OutboxState, now: Timestamp) -> OutboxRow {
     }
 }
 
+on_both_engines! {
+    ten_webhooks_are_one_row,
+    a_planned_run_covers_a_trigger_but_a_running_one_does_not,
+    a_trigger_may_run_earlier_but_never_before_the_backoff,
+    debounce_is_fixed_from_the_first_trigger_and_only_while_identity_is_unsettled,
+    a_fresh_conversation_is_looked_at_when_it_is_no_longer_fresh,
+    urgent_runs_at_once_five_times_per_window,
+    urgent_triggers_that_fold_into_one_run_count_once,
+    a_trigger_revives_a_dead_row_once_in_fifteen_minutes,
+    every_way_to_a_later_claim_makes_its_stamp_larger,
+    an_operator_revives_what_is_dead,
+    a_persons_row_is_enqueued_only_if_the_person_is_known,
+    rows_are_claimed_by_priority_and_by_one_holder,
+    a_trigger_that_arrives_while_leased_leaves_the_row_due_again,
+    again_runs_at_its_time_or_at_an_earlier_trigger,
+    a_lost_lease_writes_nothing,
+    an_expired_lease_is_a_crash_and_makes_the_mirror_dirty,
+    a_longer_lease_is_not_taken_over,
+    a_settlement_does_not_clean_what_became_dirty_after_its_claim,
+    a_forgotten_conversation_takes_its_work_along,
+    the_last_traces_are_kept,
+    a_paused_token_lets_one_probe_through_and_spends_no_attempts,
+    an_unanswered_probe_is_followed_by_another_when_its_row_would_go,
+    a_pause_of_one_website_ends_with_its_subscription,
+    an_operator_ends_a_pause,
+    a_clock_set_back_pulls_what_it_had_planned,
+    a_clock_set_back_between_two_starts_is_noticed_by_the_heartbeat,
+    a_silence_is_a_gap_and_makes_cautious,
+    a_lease_longer_than_any_was_given_by_a_wrong_clock,
+    an_older_definition_claims_nothing,
+    what_crisp_holds_before_there_is_a_mirror_means_nothing,
+    an_echo_and_an_edit_beside_ours_do_nothing,
+    what_is_ours_and_was_overwritten_is_written_once_more,
+    a_forged_segment_that_bears_our_name_is_overwritten,
+    two_equal_corrections_in_a_row_make_crisps_form_ours,
+    a_correction_that_failed_is_no_correction,
+    the_echo_of_the_work_under_way_is_judged_when_it_is_settled,
+    a_removed_contact_leaves_a_tombstone_until_it_is_created_again,
+    an_event_is_on_its_way_only_under_a_lease_and_only_once,
+    what_a_person_dropped_meanwhile_is_not_sent_and_leaves_no_mark,
+    one_address_gets_one_event_at_a_time_whoever_asks,
+    sent_stays_sent,
+    the_high_water_never_falls,
+    held_occurrences_are_released_and_dropped_by_a_person,
+    a_rule_is_armed_from_a_watermark,
+    a_row_that_cannot_be_stored_does_not_poison_its_neighbours,
+    acceptances_come_from_other_runtimes,
+    deliveries_are_listed_shown_and_pruned_by_age,
+    what_names_a_person_is_not_printed,
+}
+
 // ---- Enqueue ----
 
-#[tokio::test]
-async fn ten_webhooks_are_one_row() {
-    let home = Home::new().await;
+async fn ten_webhooks_are_one_row(home: Home) {
     let all = (0..10).map(|_| home.enqueue(message("a", at(0)), at(0)));
     futures_util::future::join_all(all).await;
     let row = home.row("a").await;
@@ -283,9 +381,7 @@ async fn ten_webhooks_are_one_row() {
     assert_eq!(deliveries.len(), 10);
 }
 
-#[tokio::test]
-async fn a_planned_run_covers_a_trigger_but_a_running_one_does_not() {
-    let home = Home::new().await;
+async fn a_planned_run_covers_a_trigger_but_a_running_one_does_not(home: Home) {
     home.enqueue(message("a", at(0)), at(0)).await;
     let planned = home.row("a").await;
     home.enqueue(message("a", at(5)), at(5)).await;
@@ -327,9 +423,7 @@ async fn any_number_of_triggers_is_enqueued_at_once() {
     }
 }
 
-#[tokio::test]
-async fn a_trigger_may_run_earlier_but_never_before_the_backoff() {
-    let home = Home::new().await;
+async fn a_trigger_may_run_earlier_but_never_before_the_backoff(home: Home) {
     home.enqueue(
         conversation("a", Trigger::FollowUp, Urgency::Timer, secs(600)),
         at(0),
@@ -361,9 +455,7 @@ async fn a_trigger_may_run_earlier_but_never_before_the_backoff() {
     assert_eq!(home.claim(secs(100)).await.attempt, 2);
 }
 
-#[tokio::test]
-async fn debounce_is_fixed_from_the_first_trigger_and_only_while_identity_is_unsettled() {
-    let home = Home::new().await;
+async fn debounce_is_fixed_from_the_first_trigger_and_only_while_identity_is_unsettled(home: Home) {
     let debounced = |now| Enqueue {
         debounce: Duration::from_secs(1),
         ..message("a", now)
@@ -393,9 +485,7 @@ async fn debounce_is_fixed_from_the_first_trigger_and_only_while_identity_is_uns
     assert!(!home.row("a").await.unsettled);
 }
 
-#[tokio::test]
-async fn a_fresh_conversation_is_looked_at_when_it_is_no_longer_fresh() {
-    let home = Home::new().await;
+async fn a_fresh_conversation_is_looked_at_when_it_is_no_longer_fresh(home: Home) {
     home.enqueue(message("a", at(0)), at(0)).await;
     home.refresh(secs(1)).await;
     home.enqueue(message("a", secs(10)), secs(10)).await;
@@ -406,9 +496,7 @@ async fn a_fresh_conversation_is_looked_at_when_it_is_no_longer_fresh() {
     assert_eq!(home.claim(secs(61)).await.first_triggered_at, secs(10));
 }
 
-#[tokio::test]
-async fn urgent_runs_at_once_five_times_per_window() {
-    let home = Home::new().await;
+async fn urgent_runs_at_once_five_times_per_window(home: Home) {
     home.enqueue(message("a", at(0)), at(0)).await;
     home.refresh(at(0)).await;
     for second in 1..=5 {
@@ -438,9 +526,7 @@ async fn urgent_runs_at_once_five_times_per_window() {
     assert_eq!(home.row("a").await.run_at, now, "another window");
 }
 
-#[tokio::test]
-async fn urgent_triggers_that_fold_into_one_run_count_once() {
-    let home = Home::new().await;
+async fn urgent_triggers_that_fold_into_one_run_count_once(home: Home) {
     for second in 0..20 {
         let now = secs(second);
         home.enqueue(
@@ -460,9 +546,7 @@ async fn urgent_triggers_that_fold_into_one_run_count_once() {
     assert_eq!(home.row("a").await.run_at, now);
 }
 
-#[tokio::test]
-async fn a_trigger_revives_a_dead_row_once_in_fifteen_minutes() {
-    let home = Home::new().await;
+async fn a_trigger_revives_a_dead_row_once_in_fifteen_minutes(home: Home) {
     let bury = |error: &str| Outcome::Buried {
         error: error.to_owned(),
     };
@@ -485,9 +569,7 @@ async fn a_trigger_revives_a_dead_row_once_in_fifteen_minutes() {
     assert_eq!(row.last_error.as_deref(), Some("second"));
 }
 
-#[tokio::test]
-async fn every_way_to_a_later_claim_makes_its_stamp_larger() {
-    let home = Home::new().await;
+async fn every_way_to_a_later_claim_makes_its_stamp_larger(home: Home) {
     let stamp = |claim: &Claim| (claim.generation, claim.fence());
     home.enqueue(message("a", at(0)), at(0)).await;
     let mut last = (0, 0);
@@ -524,9 +606,7 @@ async fn every_way_to_a_later_claim_makes_its_stamp_larger() {
     newer(&home.claim(secs(300)).await);
 }
 
-#[tokio::test]
-async fn an_operator_revives_what_is_dead() {
-    let home = Home::new().await;
+async fn an_operator_revives_what_is_dead(home: Home) {
     for name in ["a", "b", "c"] {
         home.enqueue(message(name, at(0)), at(0)).await;
     }
@@ -548,9 +628,7 @@ async fn an_operator_revives_what_is_dead() {
     assert_eq!(home.claims(secs(2)).await.len(), 2);
 }
 
-#[tokio::test]
-async fn a_persons_row_is_enqueued_only_if_the_person_is_known() {
-    let home = Home::new().await;
+async fn a_persons_row_is_enqueued_only_if_the_person_is_known(home: Home) {
     let mac = home
         .ledger
         .pseudonyms()
@@ -591,9 +669,7 @@ async fn know(home: &Home, person_mirror: PersonMirror) {
 
 // ---- Claim and settle ----
 
-#[tokio::test]
-async fn rows_are_claimed_by_priority_and_by_one_holder() {
-    let home = Home::new().await;
+async fn rows_are_claimed_by_priority_and_by_one_holder(home: Home) {
     let sweep = Enqueue {
         kind: WorkKind::Sweep,
         key: "all".to_owned(),
@@ -622,9 +698,7 @@ async fn rows_are_claimed_by_priority_and_by_one_holder() {
     assert!(home.claims(at(10)).await.is_empty(), "all of it is leased");
 }
 
-#[tokio::test]
-async fn a_trigger_that_arrives_while_leased_leaves_the_row_due_again() {
-    let home = Home::new().await;
+async fn a_trigger_that_arrives_while_leased_leaves_the_row_due_again(home: Home) {
     home.enqueue(message("a", at(0)), at(0)).await;
     let claim = home.claim(at(0)).await;
     home.enqueue(message("a", secs(1)), secs(1)).await;
@@ -644,9 +718,7 @@ async fn a_trigger_that_arrives_while_leased_leaves_the_row_due_again() {
     assert_eq!(home.claim(secs(65)).await.trigger, Trigger::SetOpened);
 }
 
-#[tokio::test]
-async fn again_runs_at_its_time_or_at_an_earlier_trigger() {
-    let home = Home::new().await;
+async fn again_runs_at_its_time_or_at_an_earlier_trigger(home: Home) {
     home.enqueue(message("a", at(0)), at(0)).await;
     let claim = home.claim(at(0)).await;
     home.settle(&claim, Outcome::Again { at: secs(500) }, at(0))
@@ -666,9 +738,7 @@ async fn again_runs_at_its_time_or_at_an_earlier_trigger() {
     assert_eq!(home.row("a").await.run_at, secs(562));
 }
 
-#[tokio::test]
-async fn a_lost_lease_writes_nothing() {
-    let home = Home::new().await;
+async fn a_lost_lease_writes_nothing(home: Home) {
     home.enqueue(message("a", at(0)), at(0)).await;
     let lost = home.claim(at(0)).await;
     let taken = home.claim(secs(61)).await;
@@ -713,9 +783,7 @@ async fn a_lost_lease_writes_nothing() {
     assert_eq!(traces[0].trace.outcome, "patched");
 }
 
-#[tokio::test]
-async fn an_expired_lease_is_a_crash_and_makes_the_mirror_dirty() {
-    let home = Home::new().await;
+async fn an_expired_lease_is_a_crash_and_makes_the_mirror_dirty(home: Home) {
     home.written("a", layer("pro"), at(0)).await;
     assert!(!home.mirror("a").await.dirty);
     home.enqueue(message("a", secs(100)), secs(100)).await;
@@ -741,9 +809,7 @@ async fn an_expired_lease_is_a_crash_and_makes_the_mirror_dirty() {
     assert_eq!((row.state, row.crashes), (WorkState::Dead, 8));
 }
 
-#[tokio::test]
-async fn a_longer_lease_is_not_taken_over() {
-    let home = Home::new().await;
+async fn a_longer_lease_is_not_taken_over(home: Home) {
     home.enqueue(message("a", at(0)), at(0)).await;
     let claim = home.claim(at(0)).await;
     let extended = home.ledger.extend(&claim, LEASE, secs(50)).await;
@@ -752,9 +818,7 @@ async fn a_longer_lease_is_not_taken_over() {
     assert_eq!(home.claim(secs(110)).await.crashes, 1);
 }
 
-#[tokio::test]
-async fn a_settlement_does_not_clean_what_became_dirty_after_its_claim() {
-    let home = Home::new().await;
+async fn a_settlement_does_not_clean_what_became_dirty_after_its_claim(home: Home) {
     home.enqueue(message("a", at(0)), at(0)).await;
     let claim = home.claim(at(0)).await;
     home.effect(
@@ -770,9 +834,7 @@ async fn a_settlement_does_not_clean_what_became_dirty_after_its_claim() {
     assert!(home.mirror("a").await.dirty);
 }
 
-#[tokio::test]
-async fn a_forgotten_conversation_takes_its_work_along() {
-    let home = Home::new().await;
+async fn a_forgotten_conversation_takes_its_work_along(home: Home) {
     home.written("a", layer("pro"), at(0)).await;
     home.enqueue(message("a", secs(90)), secs(90)).await;
     let claim = home.claim(secs(90)).await;
@@ -793,9 +855,7 @@ async fn a_forgotten_conversation_takes_its_work_along() {
     assert_eq!(mirror.expect("a read"), None);
 }
 
-#[tokio::test]
-async fn the_last_traces_are_kept() {
-    let home = Home::new().await;
+async fn the_last_traces_are_kept(home: Home) {
     for run in 0..25 {
         home.enqueue(
             conversation("a", Trigger::Command, Urgency::Timer, secs(run)),
@@ -839,9 +899,7 @@ fn called(outcome: Outcome) -> Settlement {
     }
 }
 
-#[tokio::test]
-async fn a_paused_token_lets_one_probe_through_and_spends_no_attempts() {
-    let home = Home::new().await;
+async fn a_paused_token_lets_one_probe_through_and_spends_no_attempts(home: Home) {
     for name in ["a", "b", "c"] {
         home.enqueue(message(name, at(0)), at(0)).await;
     }
@@ -885,9 +943,7 @@ async fn a_paused_token_lets_one_probe_through_and_spends_no_attempts() {
     assert_eq!(home.claim(secs(203)).await.attempt, 1);
 }
 
-#[tokio::test]
-async fn an_unanswered_probe_is_followed_by_another_when_its_row_would_go() {
-    let home = Home::new().await;
+async fn an_unanswered_probe_is_followed_by_another_when_its_row_would_go(home: Home) {
     for name in ["a", "b"] {
         home.enqueue(message(name, at(0)), at(0)).await;
     }
@@ -927,9 +983,7 @@ async fn a_probe_whose_holder_died_costs_only_its_lease() {
     assert!(home.claim(secs(81)).await.probe);
 }
 
-#[tokio::test]
-async fn a_pause_of_one_website_ends_with_its_subscription() {
-    let home = Home::new().await;
+async fn a_pause_of_one_website_ends_with_its_subscription(home: Home) {
     home.enqueue(message("a", at(0)), at(0)).await;
     let claim = home.claim(at(0)).await;
     let pause = Outcome::PauseWebsite {
@@ -953,9 +1007,7 @@ async fn a_pause_of_one_website_ends_with_its_subscription() {
     assert_eq!(home.claim(secs(2)).await.website, website());
 }
 
-#[tokio::test]
-async fn an_operator_ends_a_pause() {
-    let home = Home::new().await;
+async fn an_operator_ends_a_pause(home: Home) {
     home.enqueue(message("a", at(0)), at(0)).await;
     let claim = home.claim(at(0)).await;
     home.settle(&claim, pause_token(secs(3_600)), at(0)).await;
@@ -966,14 +1018,14 @@ async fn an_operator_ends_a_pause() {
 
 // ---- Clock, heartbeat, definition ----
 
-#[tokio::test]
-async fn a_clock_set_back_pulls_what_it_had_planned() {
-    let home = Home::new().await;
+async fn a_clock_set_back_pulls_what_it_had_planned(home: Home) {
     home.enqueue(message("leased", at(0)), at(0)).await;
     home.enqueue(message("waits", secs(7_230)), secs(7_200))
         .await;
     let claim = home.ledger.claim(1, LEASE, secs(7_200)).await;
     assert_eq!(claim.expect("a claim").len(), 1);
+    let beat = home.ledger.heartbeat(secs(7_200)).await;
+    assert_eq!(beat.expect("a beat"), None);
     // Two hours back: the lease has 60 s to run, the other 30 s to wait.
     assert!(home.claims(at(0)).await.is_empty());
     assert_eq!(home.row("waits").await.run_at, secs(30));
@@ -982,9 +1034,7 @@ async fn a_clock_set_back_pulls_what_it_had_planned() {
     assert_eq!(taken.expect("a claim")[0].crashes, 1);
 }
 
-#[tokio::test]
-async fn a_lease_longer_than_any_was_given_by_a_wrong_clock() {
-    let home = Home::new().await;
+async fn a_lease_longer_than_any_was_given_by_a_wrong_clock(home: Home) {
     home.enqueue(message("a", at(0)), at(0)).await;
     let claim = home.claim(at(0)).await;
     let extended = home.ledger.extend(&claim, LEASE, secs(7_200)).await;
@@ -994,19 +1044,17 @@ async fn a_lease_longer_than_any_was_given_by_a_wrong_clock() {
     assert_eq!(home.claim(secs(61)).await.crashes, 1);
 }
 
-#[tokio::test]
-async fn a_clock_set_back_between_two_starts_is_noticed_by_the_heartbeat() {
-    let home = Home::new().await;
+async fn a_clock_set_back_between_two_starts_is_noticed_by_the_heartbeat(home: Home) {
     let beat = home.ledger.heartbeat(secs(7_200)).await;
     assert_eq!(beat.expect("a beat"), None);
     home.enqueue(message("a", secs(7_260)), secs(7_200)).await;
     let home = home.reopened(at(0)).await;
+    let beat = home.ledger.heartbeat(at(0)).await;
+    assert_eq!(beat.expect("a beat"), None);
     assert_eq!(home.row("a").await.run_at, secs(60));
 }
 
-#[tokio::test]
-async fn a_silence_is_a_gap_and_makes_cautious() {
-    let home = Home::new().await;
+async fn a_silence_is_a_gap_and_makes_cautious(home: Home) {
     for second in [0, 30, 60, 360] {
         let beat = home.ledger.heartbeat(secs(second)).await;
         assert_eq!(beat.expect("a beat"), None, "{second}");
@@ -1051,9 +1099,7 @@ async fn a_copied_ledger_is_cautious_and_keeps_its_pseudonyms() {
     );
 }
 
-#[tokio::test]
-async fn an_older_definition_claims_nothing() {
-    let home = Home::new().await;
+async fn an_older_definition_claims_nothing(home: Home) {
     let ledger = &home.ledger;
     home.enqueue(message("a", at(0)), at(0)).await;
     for (hash, standing) in [
@@ -1078,16 +1124,12 @@ async fn an_older_definition_claims_nothing() {
 
 // ---- What Crisp holds ----
 
-#[tokio::test]
-async fn what_crisp_holds_before_there_is_a_mirror_means_nothing() {
-    let home = Home::new().await;
+async fn what_crisp_holds_before_there_is_a_mirror_means_nothing(home: Home) {
     home.effect(held("a", json!({"plan": "free"})), at(0)).await;
     assert!(home.claims(secs(60)).await.is_empty());
 }
 
-#[tokio::test]
-async fn an_echo_and_an_edit_beside_ours_do_nothing() {
-    let home = Home::new().await;
+async fn an_echo_and_an_edit_beside_ours_do_nothing(home: Home) {
     home.written("a", layer("pro"), at(0)).await;
     home.effect(
         held("a", json!({"plan": "pro", "note": "call back"})),
@@ -1107,9 +1149,7 @@ async fn an_echo_and_an_edit_beside_ours_do_nothing() {
     assert!(!home.mirror("a").await.dirty);
 }
 
-#[tokio::test]
-async fn what_is_ours_and_was_overwritten_is_written_once_more() {
-    let home = Home::new().await;
+async fn what_is_ours_and_was_overwritten_is_written_once_more(home: Home) {
     home.written("a", layer("pro"), at(0)).await;
     home.effect(held("a", json!({"plan": "enterprise"})), secs(1))
         .await;
@@ -1118,9 +1158,7 @@ async fn what_is_ours_and_was_overwritten_is_written_once_more() {
     assert_eq!(claim.trigger, Trigger::Overwritten);
 }
 
-#[tokio::test]
-async fn a_forged_segment_that_bears_our_name_is_overwritten() {
-    let home = Home::new().await;
+async fn a_forged_segment_that_bears_our_name_is_overwritten(home: Home) {
     home.enqueue(message("a", at(0)), at(0)).await;
     let claim = home.claim(at(0)).await;
     let writes = vec![
@@ -1144,9 +1182,7 @@ async fn a_forged_segment_that_bears_our_name_is_overwritten() {
     assert_eq!(home.claim(secs(1)).await.trigger, Trigger::Overwritten);
 }
 
-#[tokio::test]
-async fn two_equal_corrections_in_a_row_make_crisps_form_ours() {
-    let home = Home::new().await;
+async fn two_equal_corrections_in_a_row_make_crisps_form_ours(home: Home) {
     home.written("a", layer("pro"), at(0)).await;
     let said = json!({"plan": "PRO"});
     for second in [10, 20] {
@@ -1173,9 +1209,7 @@ async fn two_equal_corrections_in_a_row_make_crisps_form_ours() {
     assert!(home.row("a").await.is_pending(), "another form is an edit");
 }
 
-#[tokio::test]
-async fn a_correction_that_failed_is_no_correction() {
-    let home = Home::new().await;
+async fn a_correction_that_failed_is_no_correction(home: Home) {
     home.written("a", layer("pro"), at(0)).await;
     let doubt = || Write::Doubt {
         website: website(),
@@ -1193,9 +1227,7 @@ async fn a_correction_that_failed_is_no_correction() {
     assert_eq!(home.mirror("a").await.crisp_form, None);
 }
 
-#[tokio::test]
-async fn the_echo_of_the_work_under_way_is_judged_when_it_is_settled() {
-    let home = Home::new().await;
+async fn the_echo_of_the_work_under_way_is_judged_when_it_is_settled(home: Home) {
     home.written("a", layer("free"), at(0)).await;
     for (second, said, pending) in [(100, "pro", false), (300, "forged", true)] {
         let now = secs(second);
@@ -1212,9 +1244,7 @@ async fn the_echo_of_the_work_under_way_is_judged_when_it_is_settled() {
 
 // ---- Contacts ----
 
-#[tokio::test]
-async fn a_removed_contact_leaves_a_tombstone_until_it_is_created_again() {
-    let home = Home::new().await;
+async fn a_removed_contact_leaves_a_tombstone_until_it_is_created_again(home: Home) {
     let mac = home
         .ledger
         .pseudonyms()
@@ -1286,9 +1316,7 @@ async fn outbox(home: &Home, key: &str) -> OutboxRow {
     rows.remove(0)
 }
 
-#[tokio::test]
-async fn an_event_is_on_its_way_only_under_a_lease_and_only_once() {
-    let home = Home::new().await;
+async fn an_event_is_on_its_way_only_under_a_lease_and_only_once(home: Home) {
     home.enqueue(person(Trigger::Command, at(0)), at(0)).await;
     let claim = home.claim(at(0)).await;
     let writes = vec![Write::Outbox(occurrence("one", OutboxState::Due, at(0)))];
@@ -1337,9 +1365,7 @@ async fn marks(home: &Home) -> Vec<Timestamp> {
     marks.expect("a read").into_values().collect()
 }
 
-#[tokio::test]
-async fn what_a_person_dropped_meanwhile_is_not_sent_and_leaves_no_mark() {
-    let home = Home::new().await;
+async fn what_a_person_dropped_meanwhile_is_not_sent_and_leaves_no_mark(home: Home) {
     home.enqueue(person(Trigger::Command, at(0)), at(0)).await;
     let claim = home.claim(at(0)).await;
     let due = occurrence("one", OutboxState::Due, at(0));
@@ -1355,9 +1381,7 @@ async fn what_a_person_dropped_meanwhile_is_not_sent_and_leaves_no_mark() {
     assert!(marks(&home).await.is_empty());
 }
 
-#[tokio::test]
-async fn one_address_gets_one_event_at_a_time_whoever_asks() {
-    let home = Home::new().await;
+async fn one_address_gets_one_event_at_a_time_whoever_asks(home: Home) {
     let pseudonyms = home.ledger.pseudonyms();
     let mac = pseudonyms.email(&Email::parse("ada@example.org").expect("an address"));
     home.enqueue(person(Trigger::Command, at(0)), at(0)).await;
@@ -1446,9 +1470,7 @@ async fn a_contact_that_is_gone_proves_nothing_any_more() {
     }
 }
 
-#[tokio::test]
-async fn sent_stays_sent() {
-    let home = Home::new().await;
+async fn sent_stays_sent(home: Home) {
     home.enqueue(person(Trigger::Command, at(0)), at(0)).await;
     let claim = home.claim(at(0)).await;
     let states = [OutboxState::Sent, OutboxState::Due, OutboxState::Expired];
@@ -1458,9 +1480,7 @@ async fn sent_stays_sent() {
     assert_eq!(outbox(&home, "one").await.state, OutboxState::Sent);
 }
 
-#[tokio::test]
-async fn the_high_water_never_falls() {
-    let home = Home::new().await;
+async fn the_high_water_never_falls(home: Home) {
     home.enqueue(person(Trigger::Command, at(0)), at(0)).await;
     let claim = home.claim(at(0)).await;
     let writes = [5, 9, 7].map(|second| Write::HighWater {
@@ -1480,9 +1500,7 @@ async fn the_high_water_never_falls() {
     );
 }
 
-#[tokio::test]
-async fn held_occurrences_are_released_and_dropped_by_a_person() {
-    let home = Home::new().await;
+async fn held_occurrences_are_released_and_dropped_by_a_person(home: Home) {
     home.enqueue(person(Trigger::Command, at(0)), at(0)).await;
     let claim = home.claim(at(0)).await;
     let writes = [
@@ -1536,9 +1554,7 @@ async fn held_occurrences_are_released_and_dropped_by_a_person() {
     assert_eq!(listed.len(), 4);
 }
 
-#[tokio::test]
-async fn a_rule_is_armed_from_a_watermark() {
-    let home = Home::new().await;
+async fn a_rule_is_armed_from_a_watermark(home: Home) {
     let ledger = &home.ledger;
     ledger
         .arm(&website(), "trial", secs(1), secs(2))
@@ -1588,9 +1604,7 @@ async fn what_was_acknowledged_is_there_after_a_drop_without_a_close() {
     assert!(matches!(late, Err(LedgerError::Closed)), "{late:?}");
 }
 
-#[tokio::test]
-async fn a_row_that_cannot_be_stored_does_not_poison_its_neighbours() {
-    let home = Home::new().await;
+async fn a_row_that_cannot_be_stored_does_not_poison_its_neighbours(home: Home) {
     let bad = Acceptance {
         delivery: delivery(&"x".repeat(129)),
         effects: vec![Effect::Enqueue(message("bad", at(0)))],
@@ -1704,7 +1718,7 @@ async fn a_power_loss_leaves_what_was_acknowledged() {
     // What is on the disk now, without the shared memory that only lives in processes.
     let after = tempfile::tempdir().expect("a folder");
     for name in ["ledger.db", "ledger.db-wal"] {
-        let (from, to) = (home.folder.path().join(name), after.path().join(name));
+        let (from, to) = (home.folder().path().join(name), after.path().join(name));
         std::fs::copy(from, to).expect("a copy");
     }
     let ledger = open(&after, secs(1)).await.expect("the ledger");
@@ -1712,9 +1726,7 @@ async fn a_power_loss_leaves_what_was_acknowledged() {
     assert_eq!(health.pending, 20);
 }
 
-#[tokio::test]
-async fn acceptances_come_from_other_runtimes() {
-    let home = Home::new().await;
+async fn acceptances_come_from_other_runtimes(home: Home) {
     let threads: Vec<_> = (0..4)
         .map(|number| {
             let ledger = home.ledger.clone();
@@ -1742,7 +1754,7 @@ async fn acceptances_come_from_other_runtimes() {
 #[tokio::test]
 async fn a_second_opening_gets_an_error_with_a_hint() {
     let home = Home::new().await;
-    let second = open(&home.folder, at(0)).await.expect_err("locked");
+    let second = open(&home.folder(), at(0)).await.expect_err("locked");
     assert!(matches!(second, LedgerError::Locked { .. }));
     assert!(second.to_string().contains("\nhint: "), "{second}");
     let _again = home.reopened(at(0)).await;
@@ -1754,9 +1766,9 @@ async fn the_files_are_their_owners_alone() {
     use std::os::unix::fs::PermissionsExt;
     let home = Home::new().await;
     home.enqueue(message("a", at(0)), at(0)).await;
-    let copy = home.folder.path().join("copy.db");
+    let copy = home.folder().path().join("copy.db");
     home.ledger.backup(&copy).await.expect("a backup");
-    for entry in home.folder.path().read_dir().expect("a folder") {
+    for entry in home.folder().path().read_dir().expect("a folder") {
         let entry = entry.expect("an entry");
         let mode = entry.metadata().expect("metadata").permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{:?}", entry.path());
@@ -1782,9 +1794,7 @@ async fn somebody_elses_database_is_no_ledger() {
     assert!(matches!(error, LedgerError::Foreign { .. }), "{error:?}");
 }
 
-#[tokio::test]
-async fn deliveries_are_listed_shown_and_pruned_by_age() {
-    let home = Home::new().await;
+async fn deliveries_are_listed_shown_and_pruned_by_age(home: Home) {
     for day in 0..4 {
         let mut one = acceptance(Vec::new());
         one.delivery.session = Some(session("a"));
@@ -1815,9 +1825,7 @@ async fn deliveries_are_listed_shown_and_pruned_by_age() {
     assert_eq!(left.expect("a list").len(), 2);
 }
 
-#[tokio::test]
-async fn what_names_a_person_is_not_printed() {
-    let home = Home::new().await;
+async fn what_names_a_person_is_not_printed(home: Home) {
     home.enqueue(person(Trigger::Command, at(0)), at(0)).await;
     let claim = home.claim(at(0)).await;
     assert!(format!("{claim:?}").contains("key: …"), "{claim:?}");

@@ -21,6 +21,7 @@ mod mirror;
 mod quota;
 mod receiver;
 mod refresh;
+mod replicas;
 mod sandbox;
 mod soak;
 mod source;

@@ -329,7 +329,11 @@ async fn a_body_that_is_too_long_is_not_read() {
 /// 503 is what makes Crisp try again; the retry is accepted and the opening is not lost.
 #[tokio::test]
 async fn a_delivery_that_cannot_be_committed_is_asked_for_again() {
-    let mut world = World::with(|setup| setup.add("[webhooks]\naccept_deadline = \"300ms\"")).await;
+    let mut world = World::with(|setup| {
+        setup.needs_file = true;
+        setup.add("[webhooks]\naccept_deadline = \"300ms\"");
+    })
+    .await;
     world.add_user("u1", "ada@northwind.example").await;
     let mut other =
         SqliteConnection::connect(&format!("sqlite://{}", world.ledger_path().display()))

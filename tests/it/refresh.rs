@@ -657,3 +657,33 @@ async fn webhooks_twice_or_backwards_lead_to_the_same() {
     assert_eq!(writes("people_data.update"), 1);
     world.finish().await;
 }
+
+crate::world::also_on_postgres! {
+    a_first_opening_brings_the_context,
+    an_agents_labels_stay_and_stale_ones_go_whether_crisp_merges_or_replaces,
+    segments_that_crisp_merges_do_not_cost_a_request_for_ever,
+    what_the_definition_no_longer_names_is_cleaned_up,
+    what_a_visitor_forges_is_corrected_once_and_our_own_echo_is_not,
+    whoever_forges_again_is_corrected_again,
+    after_two_equal_corrections_the_form_is_accepted,
+    a_row_that_cannot_be_read_stops_nobody_elses_look_ups,
+    while_the_database_is_away_the_context_is_marked_as_stale_and_then_refreshed,
+    a_stale_mark_does_not_outlive_the_outage,
+    another_address_gets_another_persons_context,
+    another_address_clears_the_previous_person_even_without_the_database,
+    without_an_address_one_look_is_enough,
+    an_address_the_app_does_not_know_gets_nothing_and_keeps_nothing_of_ours,
+    of_several_accounts_the_first_row_counts_and_agents_are_told,
+    a_removed_conversation_is_forgotten,
+    a_contact_that_was_removed_is_not_written_again,
+    what_concerns_the_token_pauses_every_call_until_a_probe_comes_through,
+    a_pause_lasts_as_long_as_crisp_asks,
+    what_concerns_a_website_pauses_it_until_the_plugin_is_installed_again,
+    what_passes_by_itself_is_tried_again,
+    a_call_that_gets_no_answer_times_out_and_is_tried_again,
+    a_conversation_that_crisp_does_not_have_is_given_up_quietly,
+    a_request_that_crisp_calls_invalid_is_buried_and_said_so,
+    observing_reads_and_writes_nothing_and_says_what_it_would,
+    going_live_does_what_observing_noted_down,
+    webhooks_twice_or_backwards_lead_to_the_same,
+}

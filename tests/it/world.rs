@@ -2,13 +2,14 @@
 //!
 //! A story reads like what happens: somebody opens a chat, the app changes a row, time passes, and then one looks at what
 //! Crisp shows. Everything is real but Crisp and the clock: the configuration is read from text, webhooks are signed and
-//! travel over HTTP, the ledger is a file. The worker is stepped by the story, so nothing happens behind its back.
+//! travel over HTTP, the ledger is a file, or a PostgreSQL database ([`on_postgres`]). The worker is stepped by the story, so nothing happens behind its back.
 //!
 //! Nothing here sleeps. [`World::settle`] works everything that is due; [`World::pass`] moves the clock from one due moment
 //! to the next. [`World::finish`] ends a story, and is owed: it asserts that no work is left, that nothing was buried, and
 //! that Crisp saw no request that a correct client would not make, and that every log line is one that is documented.
 
 use std::{
+    cell::Cell,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -34,7 +35,44 @@ use sqlx::{
 };
 use tempfile::TempDir;
 
-use crate::telemetry;
+use crate::{
+    engines::{Database, servers::Server as DatabaseServer},
+    telemetry,
+};
+
+thread_local! {
+    /// Whether the story that this thread tells has its ledger on a server.
+    static ON_POSTGRES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Tells a story of this binary once more, with its ledger in a PostgreSQL database. Does nothing where there is no server;
+/// `tests/zz_not_run.rs` says so.
+pub(crate) fn on_postgres(story: fn()) {
+    if DatabaseServer::Postgres.url().is_none() {
+        return;
+    }
+    // The thread is the test's own: nobody has to set it back.
+    ON_POSTGRES.set(true);
+    story();
+}
+
+/// Tells these stories of the module once more, with their ledgers in PostgreSQL databases.
+macro_rules! also_on_postgres {
+    ($($story:ident,)*) => {
+        mod on_postgres {
+            $(#[test] fn $story() { $crate::world::on_postgres(super::$story); })*
+        }
+    };
+}
+
+pub(crate) use also_on_postgres;
+
+/// `CRISP_SYNC_TEST_LEDGER=postgres` puts the ledger of every story there that does not need a file.
+pub(crate) fn wants_postgres() -> bool {
+    ON_POSTGRES.get()
+        || crate::engines::servers::variable("CRISP_SYNC_TEST_LEDGER").as_deref()
+            == Some("postgres")
+}
 
 /// What Crisp signs its webhooks with.
 pub(crate) const SIGNING_SECRET: &str = "914a657d8cc2efbc20593f1806f9bde2";
@@ -116,6 +154,8 @@ pub(crate) struct Setup {
     pub(crate) in_memory: bool,
     /// The room there is for the ledger, in bytes.
     pub(crate) ledger_limit: Option<u64>,
+    /// Whether the story is about the ledger's file.
+    pub(crate) needs_file: bool,
 }
 
 impl Setup {
@@ -154,6 +194,7 @@ pub(crate) struct World {
     pub(crate) website: WebsiteId,
     setup: Setup,
     app: SqliteConnection,
+    database: Option<Database>,
     folder: TempDir,
     finished: bool,
 }
@@ -172,6 +213,7 @@ impl World {
             behaviour: Behaviour::default(),
             in_memory: false,
             ledger_limit: None,
+            needs_file: false,
         };
         change(&mut setup);
         telemetry::listen();
@@ -197,6 +239,16 @@ impl World {
             ..SandboxSettings::default()
         };
         let sandbox = Sandbox::start(settings, clock.clone()).expect("the sandbox starts");
+        let database = if wants_postgres() && !setup.needs_file && setup.ledger_limit.is_none() {
+            Some(Database::create().await.expect("a server"))
+        } else {
+            None
+        };
+        if let Some(database) = &database {
+            let ledger = ("CRISP_SYNC_LEDGER", database.url.clone());
+            // First, so that the story may say otherwise.
+            setup.environment.insert(0, ledger);
+        }
         let service = build(&setup, &folder, &sandbox, clock.clone()).await;
         let mut world = Self {
             sandbox,
@@ -206,11 +258,36 @@ impl World {
             website: WebsiteId::parse(DEFAULT_WEBSITE).expect("a website id"),
             setup,
             app,
+            database,
             folder,
             finished: false,
         };
         world.listen().await;
         world
+    }
+
+    /// A world with its ledger on a server. `None` where there is no server; `tests/zz_not_run.rs` says so.
+    pub(crate) async fn on_a_server() -> Option<Self> {
+        DatabaseServer::Postgres.url()?;
+        ON_POSTGRES.set(true);
+        Some(Self::start().await)
+    }
+
+    /// One more process on the same ledger, with a configuration that may differ. It listens, and webhooks go to the first.
+    pub(crate) async fn replica(&self, change: impl FnOnce(&mut Setup)) -> (Box<Service>, Server) {
+        let mut setup = Setup {
+            definition: self.setup.definition.clone(),
+            environment: self.setup.environment.clone(),
+            behaviour: self.setup.behaviour.clone(),
+            in_memory: false,
+            ledger_limit: None,
+            needs_file: false,
+        };
+        change(&mut setup);
+        let clock = self.clock.clone();
+        let service = build(&setup, &self.folder, &self.sandbox, clock).await;
+        let server = service.listen().await.expect("the listeners open");
+        (service, server)
     }
 
     async fn listen(&mut self) {
@@ -442,8 +519,12 @@ impl World {
         format!("http://{address}{path}")
     }
 
-    /// Where the ledger is.
+    /// The ledger's file, of a story that [needs one](Setup::needs_file).
     pub(crate) fn ledger_path(&self) -> PathBuf {
+        assert!(
+            self.database.is_none(),
+            "a story that needs the file says so"
+        );
         self.folder.path().join("ledger.db")
     }
 
@@ -528,6 +609,9 @@ impl World {
         telemetry::assert_lines_are_as_documented();
         self.finished = true;
         self.stop_service().await;
+        if let Some(database) = self.database.take() {
+            database.drop().await;
+        }
     }
 }
 
@@ -565,6 +649,8 @@ async fn build(setup: &Setup, folder: &TempDir, sandbox: &Sandbox, clock: Clock)
     let mut config = Config::from_text("story.toml", &setup.definition, &environment)
         .unwrap_or_else(|faults| panic!("the story's configuration has faults:\n{faults}"));
     config.ledger.size_limit = setup.ledger_limit;
+    // Each connection is told each statement once, and a story is short.
+    config.ledger.connections = 2;
     let service = Service::build(config, clock).await;
     Box::new(service.expect("the service is built"))
 }

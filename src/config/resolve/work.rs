@@ -3,18 +3,30 @@
 use std::{
     collections::BTreeSet,
     num::{NonZeroU32, NonZeroUsize},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
+
+use secrecy::ExposeSecret as _;
+use url::Url;
 
 use super::{
     super::{
         environment,
+        faults::{Fault, Place},
         file::{ConfigFile, LedgerFile, TriggerName, TriggersFile, WorkerFile},
     },
     Resolver,
 };
-use crate::ledger::LedgerSettings;
+use crate::ledger::{LedgerSettings, Location};
+
+const URL_HINT: &str = "it takes the path of a file, or `postgres://user@host/database`";
+
+fn is_server(text: &str) -> bool {
+    ["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme))
+}
 
 /// What makes a conversation be refreshed, and how often.
 #[derive(Debug, Clone)]
@@ -44,22 +56,12 @@ pub struct WorkerSettings {
 
 impl Resolver<'_> {
     pub(in super::super) fn ledger(&mut self, written: &ConfigFile) -> LedgerSettings {
-        let LedgerFile { path, keep: _ } = &written.ledger;
-        let path = self.located(path);
-        let path = self.overridden(environment::LEDGER, path, |text| Ok(PathBuf::from(text)));
-        let shown = path.to_string_lossy();
-        if shown.contains("://") {
-            self.fault(
-                &["ledger", "path"],
-                "the ledger is a SQLite file; this is a URL",
-                "give a path such as `/var/lib/crisp-sync/ledger.db`",
-            );
-        }
         let settings = LedgerSettings {
             urgent_limit: written.triggers.urgent_cap.get(),
             waiting_limit: written.webhooks.max_waiting.get(),
             day_begins: written.crisp.quota_resets_at.since_midnight(),
-            ..LedgerSettings::at(path.clone())
+            connections: written.ledger.connections.get(),
+            ..LedgerSettings::of(self.location(&written.ledger))
         };
         if written.worker.lease.get() > settings.longest_lease {
             self.fault(
@@ -69,6 +71,69 @@ impl Resolver<'_> {
             );
         }
         settings
+    }
+
+    /// A file, or a server: the environment's word, or else what the file says, which may say one of them.
+    fn location(&mut self, written: &LedgerFile) -> Location {
+        let named = [
+            ("path", written.path.is_some()),
+            ("url", written.url.is_some()),
+            ("url_file", written.url_file.is_some()),
+        ];
+        let mut named = named.iter().filter(|(_, is_set)| *is_set);
+        if let (Some((first, _)), Some((second, _))) = (named.next(), named.next()) {
+            self.fault(
+                &["ledger", second],
+                format!("`ledger.{first}` is set as well"),
+                "the ledger is in one place: keep one of the two",
+            );
+        }
+        let file = written
+            .url_file
+            .as_deref()
+            .map(|path| (path, &["ledger", "url_file"][..]));
+        if let Some(text) = self.secret(environment::LEDGER, file) {
+            let exposed = text.expose_secret();
+            if is_server(exposed) {
+                return Location::Server(text);
+            }
+            if exposed.contains("://") {
+                let place = Place::Named(self.environment.origin(environment::LEDGER).to_owned());
+                let fault = Fault::new(place, "the ledger cannot be kept there");
+                self.faults.push(fault.hint(URL_HINT));
+            }
+            return Location::File(PathBuf::from(exposed));
+        }
+        if let Some(url) = &written.url {
+            if Url::parse(url).is_ok_and(|url| url.password().is_some())
+                || url.contains("password=")
+            {
+                self.fault(
+                    &["ledger", "url"],
+                    "`ledger.url` holds a password",
+                    "set CRISP_SYNC_LEDGER to the whole URL, or leave the password out of the file",
+                );
+            } else if !is_server(url) {
+                self.fault(
+                    &["ledger", "url"],
+                    "this is no URL of a PostgreSQL database",
+                    "it takes `postgres://user@host/database`",
+                );
+            }
+            return Location::Server(url.clone().into());
+        }
+        let path = written
+            .path
+            .as_deref()
+            .unwrap_or(Path::new("crisp-sync.db"));
+        if path.to_string_lossy().contains("://") {
+            self.fault(
+                &["ledger", "path"],
+                "this is a URL, and no path of a file",
+                "a PostgreSQL database goes into `ledger.url`",
+            );
+        }
+        Location::File(self.located(path))
     }
 
     pub(in super::super) fn triggers(&mut self, written: &TriggersFile) -> TriggerSettings {

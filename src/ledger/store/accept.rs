@@ -1,6 +1,9 @@
 //! One batch of acceptances: one transaction, one statement per table for what is frequent.
 
-use std::sync::{LazyLock, atomic::Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::{LazyLock, atomic::Ordering},
+};
 
 use jiff::Timestamp;
 
@@ -20,7 +23,7 @@ use super::{
     engine::{Column, RowsStatement, Transaction, Value, query},
     held::{self, Held},
     mirror, pauses, send,
-    work::{Fold, Key, soil},
+    work::{Fold, Key, lock, soil},
 };
 
 const WHAT: &str = "commit deliveries";
@@ -98,6 +101,8 @@ impl Store {
             .execute(&mut tx, receipts, &[])
             .await
             .map_err(failed(WHAT))?;
+        let touched = touched(&mut tx, batch).await?;
+        lock(&mut tx, &touched.iter().collect::<Vec<_>>()).await?;
         let mut gathered = Gathered::default();
         for (acceptance, _) in batch {
             for effect in &acceptance.effects {
@@ -114,6 +119,60 @@ impl Store {
         gathered.fold.write(&mut tx, &self.settings, now).await?;
         tx.commit().await.map_err(failed(WHAT))
     }
+}
+
+/// The work rows that a batch writes or judges by, where several processes do. All are locked before anything else, in one
+/// order: two batches cannot wait for each other, and what a settlement of another process has to judge is either there
+/// before it or after.
+async fn touched(
+    tx: &mut Transaction<'_>,
+    batch: &[(&Acceptance, Timestamp)],
+) -> Result<BTreeSet<Key>, LedgerError> {
+    let mut keys = BTreeSet::new();
+    if !tx.is_shared() {
+        return Ok(keys);
+    }
+    for effect in batch.iter().flat_map(|(acceptance, _)| &acceptance.effects) {
+        let (website, email, people) = match effect {
+            Effect::Enqueue(enqueue) => {
+                let website = enqueue.website.as_str().to_owned();
+                keys.insert((enqueue.kind.as_str(), website, enqueue.key.clone()));
+                continue;
+            }
+            Effect::IdentityChanged { website, session }
+            | Effect::LowerTrust { website, session }
+            | Effect::HeldData {
+                website, session, ..
+            }
+            | Effect::HeldSegments {
+                website, session, ..
+            }
+            | Effect::ForgetConversation { website, session } => {
+                keys.insert(conversation(website, session));
+                continue;
+            }
+            Effect::EnqueuePerson { website, by, .. } => match by {
+                PersonBy::Email(email) => (website, Some(email), None),
+                PersonBy::People(people) => (website, None, Some(people)),
+            },
+            Effect::ContactCreated {
+                website,
+                people,
+                email,
+            }
+            | Effect::ContactRemoved {
+                website,
+                people,
+                email,
+            } => (website, email.as_ref(), Some(people)),
+            Effect::Resume { .. } => continue,
+        };
+        for key in mirror::find_persons(tx, website, email, people).await? {
+            let kind = WorkKind::Person.as_str();
+            keys.insert((kind, website.as_str().to_owned(), key));
+        }
+    }
+    Ok(keys)
 }
 
 async fn gather(

@@ -2,12 +2,13 @@
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
+use sqlx::postgres::PgDatabaseError;
 
 use crate::clock::millis;
 
 use super::{
     super::error::{LedgerError, Source},
-    engine::Row,
+    engine::{Row, is_cut},
 };
 
 /// Reads the cells of one row.
@@ -117,8 +118,44 @@ pub(super) fn span(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
 }
 
-/// Turns a driver's error into ours, by what is to be done next. The codes are SQLite's primary result codes.
+/// Turns a driver's error into ours, by what is to be done next.
 pub(super) fn failed(what: &'static str) -> impl FnOnce(sqlx::Error) -> LedgerError {
+    move |error| {
+        let kind = match &error {
+            sqlx::Error::PoolClosed => return LedgerError::Closed,
+            error if is_cut(error) => Kind::Interrupted,
+            sqlx::Error::Database(database) => {
+                if let Some(error) = database.try_downcast_ref::<PgDatabaseError>() {
+                    postgres(error.code())
+                } else {
+                    sqlite(database.code().as_deref())
+                }
+            }
+            _ => Kind::Storage,
+        };
+        let source = Source::new(error);
+        match kind {
+            Kind::ReadOnly => LedgerError::ReadOnly { what, source },
+            Kind::Corrupt => LedgerError::Corrupt { what, source },
+            Kind::Full => LedgerError::Full { what, source },
+            Kind::Refused => LedgerError::Refused { what, source },
+            Kind::Interrupted => LedgerError::Interrupted { what, source },
+            Kind::Storage => LedgerError::Storage { what, source },
+        }
+    }
+}
+
+enum Kind {
+    ReadOnly,
+    Corrupt,
+    Full,
+    Refused,
+    Interrupted,
+    Storage,
+}
+
+/// By the primary result code.
+fn sqlite(code: Option<&str>) -> Kind {
     const ERROR: i32 = 1;
     const READONLY: i32 = 8;
     const CORRUPT: i32 = 11;
@@ -127,21 +164,30 @@ pub(super) fn failed(what: &'static str) -> impl FnOnce(sqlx::Error) -> LedgerEr
     const CONSTRAINT: i32 = 19;
     const MISMATCH: i32 = 20;
     const NOT_A_DATABASE: i32 = 26;
-    move |error| {
-        let code = match &error {
-            sqlx::Error::Database(database) => database
-                .code()
-                .and_then(|code| code.parse::<i32>().ok())
-                .map(|code| code & 0xff),
-            _ => None,
-        };
-        let source = Source::new(error);
-        match code {
-            Some(READONLY) => LedgerError::ReadOnly { what, source },
-            Some(CORRUPT | NOT_A_DATABASE) => LedgerError::Corrupt { what, source },
-            Some(FULL) => LedgerError::Full { what, source },
-            Some(ERROR | TOO_BIG | CONSTRAINT | MISMATCH) => LedgerError::Refused { what, source },
-            _ => LedgerError::Storage { what, source },
-        }
+    match code
+        .and_then(|code| code.parse::<i32>().ok())
+        .map(|code| code & 0xff)
+    {
+        Some(READONLY) => Kind::ReadOnly,
+        Some(CORRUPT | NOT_A_DATABASE) => Kind::Corrupt,
+        Some(FULL) => Kind::Full,
+        Some(ERROR | TOO_BIG | CONSTRAINT | MISMATCH) => Kind::Refused,
+        _ => Kind::Storage,
+    }
+}
+
+/// By the SQLSTATE, whose first two characters are its class.
+fn postgres(code: &str) -> Kind {
+    match code {
+        "25006" => Kind::ReadOnly,
+        "53100" => Kind::Full,
+        "XX001" | "XX002" => Kind::Corrupt,
+        // Another transaction was in the way: it could not be put in an order, it was a deadlock, a lock took too long.
+        "40001" | "40P01" | "55P03" => Kind::Interrupted,
+        // No right to a table, or no table: nothing that one row could help.
+        "42501" | "42P01" => Kind::Storage,
+        // A value, a constraint, a statement, a limit.
+        _ if ["22", "23", "42", "54"].contains(&code.get(..2).unwrap_or_default()) => Kind::Refused,
+        _ => Kind::Storage,
     }
 }

@@ -14,30 +14,44 @@ use super::{
     },
     LedgerError, LedgerSettings, Store, begin,
     cells::{Cells, failed, json, list, ms, span},
-    engine::{Row, Transaction, query},
+    engine::{Row, Transaction, query, query_for},
     held, pauses, upkeep,
     work::{Key, ROW},
 };
 
 /// Takes rows back whose lease ran out: a crash is counted, and the mirror is dirty. After the first crash a row is due at
 /// once. Each further one makes it wait longer, so that a process that something else kills again and again does not use up
-/// a row that happens to be in its hand each time; only after all of them is it dead. A probe among
-/// them found nothing out, and the next may go.
+/// a row that happens to be in its hand each time; only after all of them is it dead. A probe among them found nothing out,
+/// and the next may go.
 pub(super) async fn reap(
     tx: &mut Transaction<'_>,
     settings: &LedgerSettings,
     now: i64,
 ) -> Result<(), LedgerError> {
-    let rows = query(
-        "UPDATE work SET lease_token = NULL, lease_until = NULL, claimed_gen = NULL, \
-           crashes = crashes + 1, dirt = dirt + 1, run_at = min(run_at, $1), \
-           not_before = max(not_before, $1 + CASE crashes WHEN 0 THEN 0 WHEN 1 THEN 60000 WHEN 2 THEN 120000 \
-             WHEN 3 THEN 240000 WHEN 4 THEN 480000 ELSE 960000 END), \
-           state = CASE WHEN crashes + 1 >= $3 THEN 'dead' ELSE 'ready' END, \
-           dead_at = CASE WHEN crashes + 1 >= $3 THEN $1 ELSE dead_at END, \
-           last_error = 'the lease ran out before the result was settled' \
-         WHERE lease_token IS NOT NULL AND (lease_until <= $1 OR lease_until > $1 + $2) \
-         RETURNING kind, website, key, probe",
+    macro_rules! taken_back {
+        ($rows:literal) => {
+            concat!(
+                "UPDATE work SET lease_token = NULL, lease_until = NULL, claimed_gen = NULL, \
+                   crashes = crashes + 1, dirt = dirt + 1, run_at = min(run_at, $1), \
+                   not_before = max(not_before, $1 + CASE crashes WHEN 0 THEN 0 WHEN 1 THEN 60000 \
+                     WHEN 2 THEN 120000 WHEN 3 THEN 240000 WHEN 4 THEN 480000 ELSE 960000 END), \
+                   state = CASE WHEN crashes + 1 >= $3 THEN 'dead' ELSE 'ready' END, \
+                   dead_at = CASE WHEN crashes + 1 >= $3 THEN $1 ELSE dead_at END, \
+                   last_error = 'the lease ran out before the result was settled' \
+                 WHERE ",
+                $rows,
+                " RETURNING kind, website, key, probe"
+            )
+        };
+    }
+    let rows = query_for(
+        taken_back!("lease_token IS NOT NULL AND (lease_until <= $1 OR lease_until > $1 + $2)"),
+        // What another process takes back at this moment is none of ours; waiting for it would be a deadlock.
+        taken_back!(
+            "(kind, website, key) IN (SELECT kind, website, key FROM work \
+               WHERE lease_token IS NOT NULL AND (lease_until <= $1 OR lease_until > $1 + $2) \
+               FOR UPDATE SKIP LOCKED)"
+        ),
     )
     .bind(now)
     .bind(span(settings.longest_lease))
@@ -85,6 +99,26 @@ macro_rules! due {
     };
 }
 
+/// The same for several processes: what another one takes at this moment is passed over, and what is taken is locked. The
+/// order of an index over (priority, due_at) is not seen through a list of priorities, so each is walked by itself, the most
+/// urgent first, and none that the limit has not left room for.
+macro_rules! due_and_free {
+    ($priorities:literal) => {
+        concat!(
+            "SELECT kind, website, key FROM (VALUES ",
+            $priorities,
+            ") AS p (level), LATERAL (SELECT kind, website, key FROM work \
+             WHERE state = 'ready' AND want_gen > done_gen AND lease_token IS NULL \
+               AND priority = p.level AND due_at <= $1 \
+               AND kind IN (SELECT value ->> 0 FROM json_each($2)) \
+               AND (kind NOT IN (SELECT value ->> 0 FROM json_each($3)) \
+                    OR website NOT IN (SELECT value ->> 0 FROM json_each($4))) \
+               AND ($5 IS NULL OR website = $5) \
+             ORDER BY due_at LIMIT $6 FOR UPDATE SKIP LOCKED) AS due LIMIT $6"
+        )
+    };
+}
+
 async fn select(
     tx: &mut Transaction<'_>,
     selection: &Selection<'_>,
@@ -106,11 +140,14 @@ async fn select(
         .collect();
     // What never calls Crisp is never urgent: what waits for a pause need not be walked past to find it.
     let statement = if selection.calling == Some(false) {
-        due!("3")
+        query_for(due!("3"), due_and_free!("(CAST(3 AS BIGINT))"))
     } else {
-        due!("0, 1, 2, 3")
+        query_for(
+            due!("0, 1, 2, 3"),
+            due_and_free!("(CAST(0 AS BIGINT)), (1), (2), (3)"),
+        )
     };
-    let rows = query(statement)
+    let rows = statement
         .bind(now)
         .bind(list(&kinds))
         .bind(list(&calling))
@@ -149,8 +186,9 @@ async fn candidates(
                 limit: 1,
             };
             for key in select(tx, &probe, now).await? {
-                pauses::probe(tx, Some(&key.1), true, now).await?;
-                taken.push((key, true));
+                if pauses::probe(tx, Some(&key.1), true, now).await? {
+                    taken.push((key, true));
+                }
             }
         }
         let others = Selection {
@@ -174,8 +212,9 @@ async fn candidates(
             limit: 1,
         };
         for key in select(tx, &probe, now).await? {
-            pauses::probe(tx, Some(website), false, now).await?;
-            taken.push((key, true));
+            if pauses::probe(tx, Some(website), false, now).await? {
+                taken.push((key, true));
+            }
         }
     }
     let paused: Vec<String> = state.blocked.iter().chain(&state.probes).cloned().collect();
@@ -205,8 +244,14 @@ impl Store {
         let lease_until = now + span(lease.min(self.settings.longest_lease));
         let mut writer = self.writer().await?;
         let mut tx = begin(&mut writer, WHAT).await?;
+        if let Some(process) = self.process.get()
+            && process.ask(&mut tx, now).await?
+        {
+            tx.rollback().await.map_err(failed(WHAT))?;
+            return Ok(Vec::new());
+        }
         if let Some(back) = self.watch_clock(now) {
-            upkeep::clamp(&mut tx, now, back).await?;
+            upkeep::follow_back(&mut tx, now, back).await?;
         }
         reap(&mut tx, &self.settings, now).await?;
         let chosen = candidates(&mut tx, i64::from(limit), now).await?;
@@ -245,7 +290,8 @@ impl Store {
         &self,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, LedgerError> {
-        if self.older.load(Ordering::SeqCst) {
+        // Whether it is outdated still, only a claim can tell.
+        if self.older.load(Ordering::SeqCst) || self.is_outdated() {
             return Ok(None);
         }
         let calling: Vec<&str> = WorkKind::ALL

@@ -9,7 +9,7 @@ use super::{
     LedgerError, Store, begin,
     cells::{Cells, failed, json, ms},
     engine::query,
-    upkeep::{instant_fact, set_fact},
+    upkeep::{instant_fact, set_fact, turn},
 };
 
 impl Store {
@@ -53,6 +53,7 @@ impl Store {
             .collect();
         let mut writer = self.writer().await?;
         let mut tx = begin(&mut writer, WHAT).await?;
+        turn(&mut tx, &["conditions"]).await?;
         let known = query("SELECT kind, subject FROM conditions")
             .fetch_all(&mut tx)
             .await
@@ -107,6 +108,7 @@ impl Store {
         const TURN: &str = "alerts_turn";
         let mut writer = self.writer().await?;
         let mut tx = begin(&mut writer, WHAT).await?;
+        turn(&mut tx, &[TURN]).await?;
         let taken_until = instant_fact(&mut tx, TURN).await?.unwrap_or(0);
         // Nobody takes a turn this long: it was taken before the clock was set back.
         let stale = taken_until > ms(now) + 3_600_000;

@@ -283,6 +283,20 @@ pub(super) async fn see_verified(
     Ok(())
 }
 
+pub(super) async fn person_count(
+    from: impl Into<Through<'_>>,
+    website: &WebsiteId,
+) -> Result<u64, LedgerError> {
+    let count = query("SELECT count(*) FROM persons WHERE website = $1")
+        .bind(website.as_str())
+        .fetch_number(from)
+        .await
+        .map_err(failed("count the people"))?;
+    Ok(count
+        .and_then(|count| u64::try_from(count).ok())
+        .unwrap_or(0))
+}
+
 impl Store {
     pub(in super::super) async fn conversation(
         &self,
@@ -339,14 +353,7 @@ impl Store {
         &self,
         website: &WebsiteId,
     ) -> Result<u64, LedgerError> {
-        let count = query("SELECT count(*) FROM persons WHERE website = $1")
-            .bind(website.as_str())
-            .fetch_number(&self.readers)
-            .await
-            .map_err(failed("count the people"))?;
-        Ok(count
-            .and_then(|count| u64::try_from(count).ok())
-            .unwrap_or(0))
+        person_count(&self.readers, website).await
     }
 
     pub(in super::super) async fn owned_names(&self) -> Result<BTreeSet<OwnedName>, LedgerError> {

@@ -1,7 +1,5 @@
-//! The SQL behind the ledger, one text for two engines.
-//!
-//! SQLite ([`sqlite`]): one process, one connection that writes, some that read. WAL with `synchronous=FULL`: a commit is on the disk when it returns, and readers never wait for it. Every write is a
-//! `BEGIN IMMEDIATE` transaction. `secure_delete` overwrites what is deleted: an erased person is not left in free pages.
+//! The SQL behind the ledger, one text for two engines: a file that one process has ([`sqlite`]), a server that any number
+//! of processes share ([`postgres`]).
 
 mod accept;
 mod cells;
@@ -15,6 +13,8 @@ mod mirror;
 mod operator;
 mod outbox;
 mod pauses;
+mod postgres;
+mod processes;
 mod send;
 mod settle;
 mod sqlite;
@@ -26,33 +26,64 @@ mod work;
 use std::{
     fs::File,
     path::Path,
-    sync::atomic::{AtomicBool, AtomicI64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
 };
 
 use jiff::Timestamp;
 use secrecy::SecretSlice;
-use sqlx::Connection as _;
+use sqlx::{Connection as _, PgPool};
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::{LedgerError, LedgerSettings, Source};
+use super::{LedgerError, LedgerSettings, Location, Source};
 use cells::{failed, ms};
-use engine::{Connection, Readers, Transaction, Writing};
+use engine::{Connection, Readers, Transaction, Writing, query};
 
-pub use sqlite::{MIGRATIONS, MigrationFile};
+pub use postgres::POSTGRES_MIGRATIONS;
+pub use sqlite::MIGRATIONS;
+
+/// One step of a schema.
+#[derive(Debug, Clone, Copy)]
+pub struct MigrationFile {
+    /// Its number, from 1.
+    pub version: i64,
+    /// What it brings.
+    pub name: &'static str,
+    /// How.
+    pub sql: &'static str,
+}
+
+/// Callers take their time before they get here, and so come in some disorder; a clock that was set back by less delays
+/// nothing by more than that.
+const TOLERANCE: i64 = 60_000;
 
 /// The ledger, open.
 #[derive(Debug)]
 pub(super) struct Store {
     settings: LedgerSettings,
-    /// `None` once closed.
-    writer: Mutex<Option<Connection>>,
+    writers: Writers,
     readers: Readers,
     /// Whether a newer definition than this process's was noted.
     older: AtomicBool,
+    /// What this process is known as among those that share a server's ledger, once it works.
+    process: OnceLock<processes::Process>,
     /// The latest `now` that was seen: a smaller one means that the clock was set back.
     seen_at: AtomicI64,
-    /// Held until the ledger is closed.
-    lock: File,
+}
+
+/// Where connections that write come from.
+#[derive(Debug)]
+enum Writers {
+    /// The only one there may be; `None` once closed.
+    Only {
+        writer: Mutex<Option<Connection>>,
+        /// Held until the ledger is closed.
+        lock: File,
+    },
+    /// As many as the pool has.
+    Pool(PgPool),
 }
 
 impl Store {
@@ -61,47 +92,100 @@ impl Store {
         settings: LedgerSettings,
         now: Timestamp,
     ) -> Result<(Self, SecretSlice<u8>), LedgerError> {
-        let mut opened = sqlite::open(&settings.path, &settings).await?;
-        let secret = upkeep::secret(&mut opened.writer).await?;
-        let seen_at = upkeep::take_over(&mut opened.writer, &opened.place, ms(now)).await?;
+        let (writers, readers, secret) = match &settings.location {
+            Location::File(path) => {
+                let mut opened = sqlite::open(path, &settings).await?;
+                let secret = upkeep::secret(&mut opened.writer).await?;
+                upkeep::take_over(&mut opened.writer, &opened.place, ms(now)).await?;
+                let writers = Writers::Only {
+                    writer: Mutex::new(Some(opened.writer)),
+                    lock: opened.lock,
+                };
+                (writers, opened.readers, secret)
+            }
+            Location::Server(url) => {
+                let server = settings.location.to_string();
+                let mut opening = postgres::open(url, server, &settings).await?;
+                let secret = upkeep::secret(&mut opening.connection).await?;
+                upkeep::join(&mut opening.connection, &opening.place, ms(now)).await?;
+                let pool = opening.done().await?;
+                (Writers::Pool(pool.clone()), Readers::Postgres(pool), secret)
+            }
+        };
         let store = Self {
             settings,
-            writer: Mutex::new(Some(opened.writer)),
-            readers: opened.readers,
+            writers,
+            readers,
             older: AtomicBool::new(false),
-            seen_at: AtomicI64::new(seen_at),
-            lock: opened.lock,
+            process: OnceLock::new(),
+            seen_at: AtomicI64::new(ms(now)),
         };
         Ok((store, secret))
     }
 
+    /// Whether other processes may have the ledger at the same time.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.writers, Writers::Pool(_))
+    }
+
     /// A connection that writes, for as long as the guard lives.
     async fn writer(&self) -> Result<Writing<'_>, LedgerError> {
-        let mut writer = self.writer.lock().await;
-        if let Some(Connection::Sqlite(connection)) = writer.as_mut()
-            && sqlite::is_stuck(connection).await
-        {
-            *connection = sqlite::connect(&self.settings.path, &self.settings).await?;
+        match &self.writers {
+            Writers::Only { writer, .. } => {
+                let mut writer = writer.lock().await;
+                if let (Some(Connection::Sqlite(connection)), Some(path)) =
+                    (writer.as_mut(), self.settings.location.path())
+                    && sqlite::is_stuck(connection).await
+                {
+                    *connection = sqlite::connect(path, &self.settings).await?;
+                }
+                MutexGuard::try_map(writer, Option::as_mut)
+                    .map(Writing::Only)
+                    .map_err(|_closed| LedgerError::Closed)
+            }
+            Writers::Pool(pool) => {
+                let connection = pool
+                    .acquire()
+                    .await
+                    .map_err(failed("connect to the ledger"))?;
+                Ok(Writing::Own(Connection::Postgres(connection)))
+            }
         }
-        MutexGuard::try_map(writer, Option::as_mut)
-            .map(Writing::Only)
-            .map_err(|_closed| LedgerError::Closed)
     }
 
     /// Closes the readers, then the writer, which folds the write-ahead log into the file.
     pub(super) async fn close(&self) -> Result<(), LedgerError> {
+        self.leave().await;
         match &self.readers {
             Readers::Sqlite(pool) => pool.close().await,
             Readers::Postgres(pool) => pool.close().await,
         }
-        if let Some(Connection::Sqlite(writer)) = self.writer.lock().await.take() {
+        let Writers::Only { writer, lock } = &self.writers else {
+            return Ok(());
+        };
+        if let Some(Connection::Sqlite(writer)) = writer.lock().await.take() {
             writer.close().await.map_err(failed("close the ledger"))?;
         }
         // Handles may outlive this; what they ask for fails, so they must not keep the next process out.
-        self.lock.unlock().map_err(|error| LedgerError::Storage {
+        lock.unlock().map_err(|error| LedgerError::Storage {
             what: "let go of the ledger's lock",
             source: Source::new(error),
         })
+    }
+
+    /// The server's clock, which every process that shares the ledger follows. `None`: there is no server.
+    pub(super) async fn server_time(&self) -> Result<Option<Timestamp>, LedgerError> {
+        match &self.readers {
+            Readers::Sqlite(_) => Ok(None),
+            Readers::Postgres(_) => {
+                let now =
+                    query("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)")
+                        .fetch_number(&self.readers)
+                        .await
+                        .map_err(failed("ask the server for the time"))?;
+                Ok(now.map(crate::clock::millis))
+            }
+        }
     }
 
     pub(super) async fn backup(&self, to: &Path) -> Result<(), LedgerError> {
@@ -110,15 +194,12 @@ impl Store {
                 let mut reader = pool.acquire().await.map_err(failed("copy the ledger"))?;
                 sqlite::back_up(&mut reader, to).await
             }
-            Readers::Postgres(_) => Err(LedgerError::Closed),
+            Readers::Postgres(_) => Err(LedgerError::NoFile),
         }
     }
 
     /// Remembers `now` and returns by how much the clock went back, if it did.
     fn watch_clock(&self, now: i64) -> Option<i64> {
-        // Callers take their time before they get here, and so come in some disorder; a smaller step delays nothing by
-        // more than that.
-        const TOLERANCE: i64 = 60_000;
         let seen = self.seen_at.fetch_max(now, Ordering::SeqCst);
         let back = seen - now;
         (back > TOLERANCE).then(|| {

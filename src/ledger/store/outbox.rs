@@ -18,7 +18,7 @@ use super::{
     },
     LedgerError, Store, begin,
     cells::{Cells, failed, json, ms},
-    engine::{Row, Transaction, query},
+    engine::{Row, Through, Transaction, query, query_for},
     work::Fold,
 };
 
@@ -33,14 +33,17 @@ pub(super) fn page(limit: u32) -> i64 {
 /// Counts and instants of attempts never fall, because the caller may have read the row before it began to send.
 pub(super) async fn write(tx: &mut Transaction<'_>, row: &OutboxRow) -> Result<(), LedgerError> {
     const WHAT: &str = "write the outbox";
-    let before: Option<String> =
-        query("SELECT state FROM outbox WHERE website = $1 AND user_key = $2 AND key = $3")
-            .bind(row.website.as_str())
-            .bind(row.user_key.as_str())
-            .bind(&row.key)
-            .fetch_text(&mut *tx)
-            .await
-            .map_err(failed(WHAT))?;
+    // An operator's command moves rows without the person's lease.
+    let before: Option<String> = query_for(
+        "SELECT state FROM outbox WHERE website = $1 AND user_key = $2 AND key = $3",
+        "SELECT state FROM outbox WHERE website = $1 AND user_key = $2 AND key = $3 FOR UPDATE",
+    )
+    .bind(row.website.as_str())
+    .bind(row.user_key.as_str())
+    .bind(&row.key)
+    .fetch_text(&mut *tx)
+    .await
+    .map_err(failed(WHAT))?;
     if let Some(before) = before {
         let before = OutboxState::parse(&before).ok_or(LedgerError::Unreadable { what: ROW })?;
         if !before.may_become(row.state) {
@@ -135,6 +138,33 @@ macro_rules! bind_filter {
             .bind($filter.reference.as_ref().map(OccurrenceRef::as_str))
             .bind(page($filter.limit))
     };
+}
+
+/// What the brake looks at.
+pub(super) async fn send_count(
+    from: impl Into<Through<'_>>,
+    website: &WebsiteId,
+    event: &str,
+    since: Timestamp,
+) -> Result<SendCount, LedgerError> {
+    let row = query(
+            "SELECT (SELECT count(*) FROM outbox WHERE website = $1 AND event = $2 \
+                       AND state IN ('sending', 'sent', 'unsure') AND attempted_at >= $3) AS sent, \
+                    (SELECT count(*) FROM outbox WHERE website = $1 AND event = $2 AND state = 'held' \
+                       AND reason = $4) AS held",
+        )
+        .bind(website.as_str())
+        .bind(event)
+        .bind(ms(since))
+        .bind(BRAKE)
+        .fetch_one(from)
+        .await
+        .map_err(failed("count what was sent"))?;
+    let cells = Cells::of(&row, "a count");
+    Ok(SendCount {
+        sent: cells.total("sent")?,
+        held: cells.total("held")?,
+    })
 }
 
 impl Store {
@@ -282,24 +312,7 @@ impl Store {
         event: &str,
         since: Timestamp,
     ) -> Result<SendCount, LedgerError> {
-        let row = query(
-            "SELECT (SELECT count(*) FROM outbox WHERE website = $1 AND event = $2 \
-                       AND state IN ('sending', 'sent', 'unsure') AND attempted_at >= $3) AS sent, \
-                    (SELECT count(*) FROM outbox WHERE website = $1 AND event = $2 AND state = 'held' \
-                       AND reason = $4) AS held",
-        )
-        .bind(website.as_str())
-        .bind(event)
-        .bind(ms(since))
-        .bind(BRAKE)
-        .fetch_one(&self.readers)
-        .await
-        .map_err(failed("count what was sent"))?;
-        let cells = Cells::of(&row, "a count");
-        Ok(SendCount {
-            sent: cells.total("sent")?,
-            held: cells.total("held")?,
-        })
+        send_count(&self.readers, website, event, since).await
     }
 
     pub(in super::super) async fn arm(

@@ -47,14 +47,15 @@ pub(super) async fn state(tx: &mut Transaction<'_>, now: i64) -> Result<State, L
     Ok(state)
 }
 
-/// Notes that a probe goes: the next may only follow after the interval that the pause was given.
+/// Notes that a probe goes: the next may only follow after the interval that the pause was given. `false`: another process
+/// has just sent one.
 pub(super) async fn probe(
     tx: &mut Transaction<'_>,
     website: Option<&str>,
     token: bool,
     now: i64,
-) -> Result<(), LedgerError> {
-    query(
+) -> Result<bool, LedgerError> {
+    let done = query(
         "UPDATE pauses SET until = $1 + probe_every, probing = 1 \
          WHERE until <= $1 AND ((scope = 'token' AND $3 = 1) OR (scope = 'website' AND website = $2))",
     )
@@ -64,7 +65,7 @@ pub(super) async fn probe(
     .execute(tx)
     .await
     .map_err(failed("send a probe"))?;
-    Ok(())
+    Ok(done > 0)
 }
 
 /// Begins or prolongs a pause.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     ids::{PeopleId, WebsiteId},
-    lifecycle::OutboxState,
+    lifecycle::{BRAKE_WINDOW, OutboxState, RELEASED, brakes},
     pseudonym::EmailMac,
 };
 
@@ -16,8 +16,8 @@ use super::{
     },
     LedgerError, Store, begin,
     cells::{failed, json, list, ms},
-    engine::{Transaction, query},
-    outbox,
+    engine::{Transaction, query, query_for},
+    mirror, outbox, upkeep,
 };
 
 const WHAT: &str = "note that an event is on its way";
@@ -36,6 +36,8 @@ impl Store {
             Begun::LeaseLost
         } else if is_too_soon(&mut tx, row, spacing).await? {
             Begun::TooSoon
+        } else if is_braked(&mut tx, row, now).await? {
+            Begun::Braked
         } else if !move_to_sending(&mut tx, row, now).await? {
             Begun::Moved
         } else {
@@ -73,8 +75,10 @@ async fn leases(
     {
         return Ok(false);
     }
-    let held: Option<i64> = query(
+    let held: Option<i64> = query_for(
         "SELECT 1 FROM work WHERE kind = $1 AND website = $2 AND key = $3 AND lease_token = $4 AND lease_until > $5",
+        "SELECT 1 FROM work WHERE kind = $1 AND website = $2 AND key = $3 AND lease_token = $4 AND lease_until > $5 \
+         FOR UPDATE",
     )
     .bind(claim.kind.as_str())
     .bind(claim.website.as_str())
@@ -96,6 +100,9 @@ async fn is_too_soon(
     let Some(spacing) = spacing else {
         return Ok(false);
     };
+    // There may be no row yet that two processes could lock: whoever comes second looks after the first has committed.
+    let address = row.email_mac.as_ref().map_or("", EmailMac::as_str);
+    upkeep::turn(tx, &["address", row.website.as_str(), address]).await?;
     let other: Option<i64> = query(
         "SELECT 1 FROM outbox WHERE website = $1 AND email_mac = $2 AND state IN ('sending', 'sent', 'unsure') \
            AND event IN (SELECT value ->> 0 FROM json_each($3)) AND NOT (user_key = $4 AND key = $5) \
@@ -111,6 +118,24 @@ async fn is_too_soon(
     .await
     .map_err(failed(WHAT))?;
     Ok(other.is_some())
+}
+
+/// Asked here once more, because many people are worked at the same time, and each of them would be the last that may go.
+async fn is_braked(
+    tx: &mut Transaction<'_>,
+    row: &OutboxRow,
+    now: Timestamp,
+) -> Result<bool, LedgerError> {
+    upkeep::turn(tx, &["brake", row.website.as_str(), &row.event]).await?;
+    let since = now.checked_sub(BRAKE_WINDOW).unwrap_or(Timestamp::MIN);
+    let count = outbox::send_count(&mut *tx, &row.website, &row.event, since).await?;
+    let people = mirror::person_count(tx, &row.website).await?;
+    Ok(brakes(
+        count.sent,
+        count.held,
+        people,
+        row.reason == RELEASED,
+    ))
 }
 
 /// From the state that the caller saw, or from `due`, if that is one from which a row may leave.

@@ -13,7 +13,7 @@ use super::{
     },
     LedgerError, Store, accept, begin,
     cells::{failed, ms, span},
-    engine::{Transaction, query},
+    engine::{Transaction, query, query_for},
     held, listening, mirror, outbox, pauses, totals, traces,
     work::Fold,
 };
@@ -247,9 +247,12 @@ async fn bury(
 
 /// Whether the claim still holds its lease, and whether its mirror became dirty since.
 async fn held_by(tx: &mut Transaction<'_>, claim: &Claim) -> Result<Dirtied, LedgerError> {
-    let dirtied: Option<i64> = query(
+    // Whoever takes the row over meanwhile waits until what is written under this lease is there.
+    let dirtied: Option<i64> = query_for(
         "SELECT dirt > claimed_dirt FROM work \
          WHERE kind = $1 AND website = $2 AND key = $3 AND lease_token = $4",
+        "SELECT dirt > claimed_dirt FROM work \
+         WHERE kind = $1 AND website = $2 AND key = $3 AND lease_token = $4 FOR UPDATE",
     )
     .bind(claim.kind.as_str())
     .bind(claim.website.as_str())

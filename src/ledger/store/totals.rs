@@ -10,7 +10,7 @@ use super::{
     super::quota::{DayQuota, Health},
     LedgerError, Store, begin,
     cells::{Cells, failed, json, ms, span},
-    engine::{Transaction, query},
+    engine::{Transaction, query, query_for},
     pauses,
     upkeep::instant_fact,
 };
@@ -102,7 +102,8 @@ impl Store {
         // Work rows are looked for beside the writer, because no index leads to the idle ones.
         let idle = query(
             "SELECT kind, website, key FROM work \
-             WHERE want_gen <= done_gen AND state = 'ready' AND lease_token IS NULL AND done_at < $1",
+             WHERE want_gen <= done_gen AND state = 'ready' AND lease_token IS NULL \
+               AND coalesce(done_at, first_triggered_at) < $1",
         )
         .bind(before)
         .fetch_all(&self.readers)
@@ -122,7 +123,7 @@ impl Store {
             let mut writer = self.writer().await?;
             let done = query(
                 "DELETE FROM work WHERE want_gen <= done_gen AND state = 'ready' AND lease_token IS NULL \
-                   AND done_at < $1 AND (kind, website, key) IN \
+                   AND coalesce(done_at, first_triggered_at) < $1 AND (kind, website, key) IN \
                      (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each($2))",
             )
             .bind(before)
@@ -137,12 +138,20 @@ impl Store {
 
     pub(in super::super) async fn health(&self, now: Timestamp) -> Result<Health, LedgerError> {
         const WHAT: &str = "look at the state of the ledger";
-        let row = query(
+        let row = query_for(
             "SELECT count(*) AS waiting, count(CASE WHEN due_at <= $1 THEN 1 END) AS due, \
                min(CASE WHEN due_at <= $1 THEN due_at END) AS oldest_due, \
                (SELECT count(*) FROM work WHERE lease_token IS NOT NULL) AS leased, \
                (SELECT count(*) FROM work WHERE state = 'dead') AS dead, \
                (SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()) AS file_bytes \
+             FROM work WHERE state = 'ready' AND want_gen > done_gen AND lease_token IS NULL",
+            "SELECT count(*) AS waiting, count(CASE WHEN due_at <= $1 THEN 1 END) AS due, \
+               min(CASE WHEN due_at <= $1 THEN due_at END) AS oldest_due, \
+               (SELECT count(*) FROM work WHERE lease_token IS NOT NULL) AS leased, \
+               (SELECT count(*) FROM work WHERE state = 'dead') AS dead, \
+               (SELECT CAST(sum(pg_total_relation_size(c.oid)) AS BIGINT) FROM pg_class c \
+                  JOIN pg_namespace n ON n.oid = c.relnamespace \
+                  WHERE n.nspname = 'crisp_sync' AND c.relkind = 'r') AS file_bytes \
              FROM work WHERE state = 'ready' AND want_gen > done_gen AND lease_token IS NULL",
         )
         .bind(ms(now))

@@ -4,14 +4,16 @@ use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use secrecy::SecretSlice;
+use sqlx::{Connection as _, PgConnection};
 
 use crate::{clock::millis, telemetry::events};
 
 use super::{
     super::quota::{Gap, Standing},
-    LedgerError, Store, begin,
-    cells::{failed, ms, span},
+    LedgerError, Store, TOLERANCE, begin,
+    cells::{failed, json, ms, span},
     engine::{Connection, Through, Transaction, query},
+    postgres::{Place, timeline},
 };
 
 async fn fact(
@@ -57,17 +59,31 @@ pub(super) async fn set_fact(
     Ok(())
 }
 
+/// Where several processes write, waits for its turn at something that has no row to lock. It lasts to the end of the
+/// transaction.
+pub(super) async fn turn(tx: &mut Transaction<'_>, at: &[&str]) -> Result<(), LedgerError> {
+    if tx.is_shared() {
+        query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0)) IS NULL")
+            .bind(json(&at))
+            .fetch_number(tx)
+            .await
+            .map_err(failed("wait for a turn"))?;
+    }
+    Ok(())
+}
+
 /// The secret for pseudonyms, made with the ledger, beside its id.
-pub(super) async fn secret(writer: &mut Connection) -> Result<SecretSlice<u8>, LedgerError> {
-    const WHAT: &str = "make the ledger's secret";
+pub(super) async fn secret<C>(writer: &mut C) -> Result<SecretSlice<u8>, LedgerError>
+where
+    for<'a> Through<'a>: From<&'a mut C>,
+{
     let text = if let Some(text) = fact(&mut *writer, "secret").await? {
         text
     } else {
-        let mut tx = begin(writer, WHAT).await?;
+        // Nobody else is opening the ledger now. The secret comes last: with it, both are there.
+        set_fact(&mut *writer, "id", &uuid::Uuid::new_v4().to_string()).await?;
         let text = hex::encode(rand::random::<[u8; 32]>());
-        set_fact(&mut tx, "secret", &text).await?;
-        set_fact(&mut tx, "id", &uuid::Uuid::new_v4().to_string()).await?;
-        tx.commit().await.map_err(failed(WHAT))?;
+        set_fact(&mut *writer, "secret", &text).await?;
         text
     };
     match hex::decode(text) {
@@ -78,13 +94,13 @@ pub(super) async fn secret(writer: &mut Connection) -> Result<SecretSlice<u8>, L
     }
 }
 
-/// Takes the ledger over from the process before. Its leases are over, because only one process can have the file; a
-/// copy is noticed by its place; a clock that was set back since the last heartbeat pulls what it had planned.
+/// Takes a file over from the process before. Its leases are over, because only one process can have the file; a copy is
+/// noticed by its place; a clock that was set back since the last heartbeat pulls what it had planned.
 pub(super) async fn take_over(
     writer: &mut Connection,
     place: &str,
     now: i64,
-) -> Result<i64, LedgerError> {
+) -> Result<(), LedgerError> {
     const WHAT: &str = "take the ledger over";
     let mut tx = begin(writer, WHAT).await?;
     if let Some(heartbeat) = instant_fact(&mut tx, "heartbeat").await?
@@ -98,18 +114,57 @@ pub(super) async fn take_over(
         .execute(&mut tx)
         .await
         .map_err(failed(WHAT))?;
-    match fact(&mut tx, "place").await? {
-        Some(known) if known == place => {}
-        known => {
-            set_fact(&mut tx, "place", place).await?;
-            if known.is_some() {
-                let since = instant_fact(&mut tx, "heartbeat").await?.unwrap_or(now);
-                be_cautious(&mut tx, since, now, "the ledger is a copy, or was moved").await?;
-            }
-        }
+    note_place(&mut tx, "place", place, now, COPIED).await?;
+    tx.commit().await.map_err(failed(WHAT))
+}
+
+/// Joins the processes that share a server's ledger: their leases are none of ours.
+pub(super) async fn join(
+    connection: &mut PgConnection,
+    place: &Place,
+    now: i64,
+) -> Result<(), LedgerError> {
+    const WHAT: &str = "join the ledger";
+    let tx = connection.begin().await.map_err(failed(WHAT))?;
+    let mut tx = Transaction::Postgres(tx);
+    note_place(&mut tx, "place", &place.name, now, COPIED).await?;
+    note_timeline(&mut tx, place.timeline, now).await?;
+    tx.commit().await.map_err(failed(WHAT))
+}
+
+const COPIED: &str = "the ledger is a copy, or was moved";
+
+/// The server's history: another one than last time means that a standby was promoted, or a backup restored.
+async fn note_timeline(
+    tx: &mut Transaction<'_>,
+    timeline: Option<i64>,
+    now: i64,
+) -> Result<(), LedgerError> {
+    let Some(timeline) = timeline else {
+        return Ok(());
+    };
+    let reason = "the server's timeline changed: what was committed last may be gone";
+    note_place(tx, "timeline", &timeline.to_string(), now, reason).await
+}
+
+/// Notes where the ledger is, and is cautious if it was elsewhere: what happened since its last heartbeat is not in it.
+async fn note_place(
+    tx: &mut Transaction<'_>,
+    key: &'static str,
+    place: &str,
+    now: i64,
+    reason: &'static str,
+) -> Result<(), LedgerError> {
+    let known = fact(&mut *tx, key).await?;
+    if known.as_deref() == Some(place) {
+        return Ok(());
     }
-    tx.commit().await.map_err(failed(WHAT))?;
-    Ok(now)
+    set_fact(&mut *tx, key, place).await?;
+    if known.is_some() {
+        let since = instant_fact(&mut *tx, "heartbeat").await?.unwrap_or(now);
+        be_cautious(tx, since, now, reason).await?;
+    }
+    Ok(())
 }
 
 /// Between `since` and `now`, more may have happened than the ledger knows.
@@ -133,11 +188,7 @@ async fn be_cautious(
 /// The clock was set back by `back` milliseconds: what lies ahead was planned by the wrong clock and moves by as much,
 /// what seems to have happened later than now happened now. A run that comes too early finds nothing due and plans itself
 /// again.
-pub(super) async fn clamp(
-    tx: &mut Transaction<'_>,
-    now: i64,
-    back: i64,
-) -> Result<(), LedgerError> {
+async fn clamp(tx: &mut Transaction<'_>, now: i64, back: i64) -> Result<(), LedgerError> {
     for statement in [
         "UPDATE work SET \
            run_at = CASE WHEN run_at > $1 THEN max($1, run_at - $2) ELSE run_at END, \
@@ -159,6 +210,34 @@ pub(super) async fn clamp(
     Ok(())
 }
 
+/// Follows the clock, which this process saw go back. Of several processes the first pulls what was planned: the last
+/// heartbeat of any of them tells the others that it is done.
+pub(super) async fn follow_back(
+    tx: &mut Transaction<'_>,
+    now: i64,
+    back: i64,
+) -> Result<(), LedgerError> {
+    if !tx.is_shared() {
+        return clamp(tx, now, back).await;
+    }
+    if let Some(back) = set_back(tx, now).await? {
+        clamp(tx, now, back).await?;
+        set_fact(tx, "heartbeat", &now.to_string()).await?;
+    }
+    Ok(())
+}
+
+/// By how much the clock that all processes follow was set back since the last heartbeat of any of them, if it was. Until
+/// the transaction ends no other process asks.
+async fn set_back(tx: &mut Transaction<'_>, now: i64) -> Result<Option<i64>, LedgerError> {
+    let last = query("SELECT value FROM meta WHERE key = 'heartbeat' FOR UPDATE")
+        .fetch_text(tx)
+        .await
+        .map_err(failed("read the last heartbeat"))?
+        .and_then(|text| text.parse::<i64>().ok());
+    Ok(last.map(|last| last - now).filter(|back| *back > TOLERANCE))
+}
+
 impl Store {
     pub(in super::super) async fn heartbeat(
         &self,
@@ -167,12 +246,30 @@ impl Store {
         const WHAT: &str = "write the heartbeat";
         let at = ms(now);
         let mut writer = self.writer().await?;
+        // Outside of the transaction, which a server that does not tell would end.
+        let timeline = match &mut *writer {
+            Connection::Sqlite(_) => None,
+            Connection::Postgres(connection) => timeline(connection).await,
+        };
         let mut tx = begin(&mut writer, WHAT).await?;
-        if let Some(back) = self.watch_clock(at) {
+        note_timeline(&mut tx, timeline, at).await?;
+        if let Some(process) = self.process.get() {
+            process.beat(&mut tx, at).await?;
+            process.ask(&mut tx, at).await?;
+        }
+        let mut back = self.watch_clock(at);
+        if tx.is_shared() {
+            back = set_back(&mut tx, at).await?;
+        }
+        if let Some(back) = back {
             clamp(&mut tx, at, back).await?;
         }
         let last = instant_fact(&mut tx, "heartbeat").await?;
-        set_fact(&mut tx, "heartbeat", &at.to_string()).await?;
+        // Of two processes one is always a little behind.
+        let latest = last
+            .filter(|_| back.is_none())
+            .map_or(at, |last| last.max(at));
+        set_fact(&mut tx, "heartbeat", &latest.to_string()).await?;
         let gap = last
             .filter(|last| at - last > span(self.settings.gap))
             .map(|last| Gap {

@@ -152,6 +152,7 @@ impl Fold {
         if self.0.is_empty() {
             return Ok(());
         }
+        lock_all(tx, &self.0.keys().collect::<Vec<_>>(), now).await?;
         let mut rows = Vec::with_capacity(self.0.len() * ASKED.len());
         for asked in self.0.into_values() {
             rows.extend(asked.into_values());
@@ -167,6 +168,50 @@ impl Fold {
             .await
             .map_err(failed("enqueue"))
     }
+}
+
+/// Where several processes write, locks those of these rows that are there, in the order of their keys. Returns how many
+/// there are.
+pub(super) async fn lock(tx: &mut Transaction<'_>, keys: &[&Key]) -> Result<usize, LedgerError> {
+    if !tx.is_shared() || keys.is_empty() {
+        return Ok(0);
+    }
+    let rows = query(
+        "SELECT kind FROM work WHERE (kind, website, key) IN \
+           (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each($1)) \
+         ORDER BY kind, website, key FOR UPDATE",
+    )
+    .bind(json(&keys))
+    .fetch_all(tx)
+    .await
+    .map_err(failed("lock work rows"))?;
+    Ok(rows.len())
+}
+
+/// The same for rows that are about to be written from what they were: those that are not there yet are made, so that
+/// there is something to lock. Such a row wants nothing and equals none for what is folded into it.
+async fn lock_all(tx: &mut Transaction<'_>, keys: &[&Key], now: i64) -> Result<(), LedgerError> {
+    /// A row can only vanish in between when its conversation is forgotten.
+    const TRIES: usize = 3;
+    if !tx.is_shared() {
+        return Ok(());
+    }
+    for _ in 0..TRIES {
+        if lock(tx, keys).await? >= keys.len() {
+            break;
+        }
+        query(
+            "INSERT INTO work (kind, website, key, want_gen, run_at, trigger, priority, first_triggered_at) \
+             SELECT value ->> 0, value ->> 1, value ->> 2, 0, $2, '', 3, $2 FROM json_each($1) \
+             ON CONFLICT (kind, website, key) DO NOTHING",
+        )
+        .bind(json(&keys))
+        .bind(now)
+        .execute(&mut *tx)
+        .await
+        .map_err(failed("make work rows"))?;
+    }
+    Ok(())
 }
 
 /// Counts that mirrors became dirty, so that a settlement under way does not clean them. `keys` are (kind, website, key).

@@ -2,7 +2,11 @@
 
 use serde_json::{Value as Json, json};
 
-use super::site::{CONFIG, Site, exists, set_email};
+use super::{
+    process::Serving,
+    site::{CONFIG, Site, exists, set_email},
+};
+use crate::engines::with_database;
 
 /// What differs from run to run: instants, durations, and what a colder cache costs. Everything else must not.
 fn steady(answer: &Json) -> Json {
@@ -195,4 +199,41 @@ async fn a_port_in_use_is_said_and_the_ledger_let_go() {
     assert!(ran.stderr.contains("could not listen on"), "{ran:?}");
     assert!(ran.stderr.contains("hint: is another process"), "{ran:?}");
     assert!(!exists(&site.path("crisp-sync.db.sock")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_share_a_server_and_commands_join_them() {
+    with_database(|url| async move {
+        // The server asks for no password; it may be told nowhere all the same.
+        let mut url = url::Url::parse(&url).expect("a URL");
+        url.set_password(Some("hunter2")).expect("a password");
+        let mut site = Site::new().await;
+        site.set("CRISP_SYNC_LEDGER", Some(url.as_str()));
+        let checked = site.run(&["check"]);
+        assert!(
+            checked.stdout.contains("ok     ledger `postgres://"),
+            "{checked:?}"
+        );
+        assert!(!format!("{checked:?}").contains("hunter2"));
+
+        let mut one = site.serve().await;
+        let command = site.command(&["serve"]);
+        let mut two = Serving::start(command, &site.path("second.log")).await;
+        let session = site.chat("ada@example.org");
+        let body = set_email(&session, "ada@example.org");
+        assert_eq!(one.post(&body).expect("an answer"), 200);
+        assert_eq!(two.post(&body).expect("an answer"), 200);
+        site.wait_refreshed(&session).await;
+        let list = site.run(&["deliveries", "list", "--json"]).ended(0);
+        assert_eq!(list.json().as_array().map(Vec::len), Some(2), "{list:?}");
+        let act = ["reconcile", "--email", "ada@example.org", "--json"];
+        site.run(&act).ended(0);
+        assert!(!exists(&site.path("crisp-sync.db.sock")));
+        for serving in [&mut one, &mut two] {
+            serving.signal("TERM");
+            assert_eq!(serving.wait_end().await.code(), Some(0));
+            assert!(!serving.log().contains("hunter2"));
+        }
+    })
+    .await;
 }

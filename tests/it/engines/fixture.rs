@@ -1,14 +1,11 @@
 //! A database of its own for each test, and the app's schema in each engine's words.
 
-use std::{
-    path::PathBuf,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::path::PathBuf;
 
 use secrecy::SecretString;
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection, SqliteConnection};
 
-use super::servers::Server;
+use super::{database::unique_name, servers::Server};
 
 /// An engine of the story.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,10 +73,8 @@ pub(super) async fn with_app<F>(engine: Engine, story: impl FnOnce(App) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let number = NUMBER.fetch_add(1, Ordering::SeqCst);
-    let name = format!("crisp_sync_test_{}_{number}", std::process::id());
+    let name = unique_name();
     let admin = match engine {
         Engine::Sqlite => None,
         Engine::Postgres => Some(Server::Postgres.url()),

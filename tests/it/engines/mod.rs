@@ -1,5 +1,8 @@
 //! The user directory against real engines: one story, told on SQLite, PostgreSQL and MariaDB or MySQL.
 
+mod database;
 mod fixture;
 pub(crate) mod servers;
 mod story;
+
+pub(crate) use database::{Database, execute, with_database};

@@ -40,7 +40,7 @@ pub(crate) enum Found {
     clippy::disallowed_methods,
     reason = "tests take servers from the environment"
 )]
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 

@@ -81,9 +81,11 @@ async fn what_is_only_announced_takes_no_room() {
 /// The third finds one commit under way and one waiting: it is not made to wait for the deadline.
 #[tokio::test]
 async fn a_full_ledger_says_so_at_once_and_keeps_what_it_took() {
-    let world =
-        World::with(|setup| setup.add("[webhooks]\nmax_waiting = 1\naccept_deadline = \"30s\""))
-            .await;
+    let world = World::with(|setup| {
+        setup.needs_file = true;
+        setup.add("[webhooks]\nmax_waiting = 1\naccept_deadline = \"30s\"");
+    })
+    .await;
     let mut ledger = locked(&world).await;
     let request = genuine(&world, &opened(SESSION, 0));
     let mut waiting = Vec::new();
@@ -119,6 +121,7 @@ async fn a_full_ledger_says_so_at_once_and_keeps_what_it_took() {
 #[tokio::test]
 async fn a_delivery_that_still_waits_for_the_disk_still_takes_its_room() {
     let world = World::with(|setup| {
+        setup.needs_file = true;
         setup.replace(
             "workers = 1",
             "workers = 1\nmax_body = \"4KiB\"\nbody_memory = \"4KiB\"",

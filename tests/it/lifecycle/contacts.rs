@@ -151,3 +151,12 @@ async fn an_event_follows_its_person_to_a_new_address() {
     assert_eq!(person.contact, ContactState::Exists);
     world.finish().await;
 }
+
+crate::world::also_on_postgres! {
+    a_contact_is_created_for_an_event_and_not_before,
+    whoever_was_faster_made_the_contact,
+    a_parked_event_goes_when_the_contact_appears,
+    a_removed_contact_is_never_made_again,
+    a_contact_that_is_gone_waits_for_the_word_that_it_was_removed,
+    an_event_follows_its_person_to_a_new_address,
+}

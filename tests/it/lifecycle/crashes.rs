@@ -179,6 +179,7 @@ async fn a_run_that_outlived_its_lease_sends_nothing() {
 #[tokio::test]
 async fn a_restored_ledger_tells_nothing_again() {
     let mut world = world(|setup| {
+        setup.needs_file = true;
         setup.replace("at = \"subscribed_at\"", "on_change = \"plan\"");
     })
     .await;
@@ -214,4 +215,10 @@ async fn a_restored_ledger_tells_nothing_again() {
     }
     assert_eq!(outbox(&world).await.len(), 2, "both are known again");
     world.finish().await;
+}
+
+crate::world::also_on_postgres! {
+    before_and_after_every_request_at_most_once_and_in_the_end_once,
+    between_the_commit_and_the_request,
+    a_run_that_outlived_its_lease_sends_nothing,
 }

@@ -206,3 +206,13 @@ async fn beyond_the_brake_a_person_lets_them_go() {
     assert_eq!(posts(&world), 22);
     world.finish().await;
 }
+
+crate::world::also_on_postgres! {
+    nobody_is_told_without_their_consent_and_then_they_are,
+    the_excluded_get_nothing_and_no_contact,
+    who_came_back_is_not_told_goodbye,
+    who_took_it_back_between_decision_and_post_is_left_alone,
+    two_accounts_on_one_address_are_told_once_a_day,
+    ids_are_told_apart_whatever_the_time_between_them,
+    beyond_the_brake_a_person_lets_them_go,
+}

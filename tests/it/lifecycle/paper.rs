@@ -88,3 +88,8 @@ async fn a_plan_shows_what_would_be_sent_and_sends_nothing() {
     );
     world.finish().await;
 }
+
+crate::world::also_on_postgres! {
+    observing_sends_nothing_and_remembers_nothing,
+    a_plan_shows_what_would_be_sent_and_sends_nothing,
+}

@@ -67,3 +67,9 @@ async fn a_rule_that_fails_holds_up_no_other() {
     assert_eq!(world.timeline(ADA), ["user:onboarding:completed"]);
     world.finish().await;
 }
+
+crate::world::also_on_postgres! {
+    a_pause_keeps_the_event_due,
+    what_crisp_does_not_take_is_held_and_the_others_go_on,
+    a_rule_that_fails_holds_up_no_other,
+}

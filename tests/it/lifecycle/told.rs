@@ -298,3 +298,17 @@ async fn without_a_query_by_key_the_last_conversation_finds_them() {
     assert_eq!(world.step().await, Step::Idle);
     world.finish().await;
 }
+
+crate::world::also_on_postgres! {
+    the_six_events_in_order_with_colour_and_data,
+    nothing_twice_however_often_somebody_looks,
+    nothing_before_a_person_armed_it_and_nothing_from_before,
+    a_rule_keeps_its_history_under_a_new_name,
+    arming_again_keeps_the_first_watermark,
+    what_is_too_old_is_never_told,
+    a_future_instant_waits_until_it_comes,
+    a_change_is_told_once_per_change,
+    the_app_has_its_time_to_tell_and_is_not_repeated,
+    one_of_two_imports_that_the_app_told_is_not_both,
+    without_a_query_by_key_the_last_conversation_finds_them,
+}

@@ -230,3 +230,15 @@ async fn a_foreign_entry_counts_for_an_attempt_too() {
     assert_eq!(outbox(&world).await[0].state, OutboxState::AlreadyInCrisp);
     world.finish().await;
 }
+
+crate::world::also_on_postgres! {
+    a_request_without_an_answer_is_settled_by_the_timeline,
+    what_was_proven_absent_is_held_unless_told_otherwise,
+    nothing_goes_past_an_event_that_may_be_on_its_way,
+    a_list_that_was_cut_proves_nothing,
+    a_cached_list_proves_no_absence,
+    what_was_tried_is_looked_for_past_the_cache,
+    an_attempt_is_not_judged_by_the_timeline_of_another_address,
+    an_attempt_on_a_contact_that_was_made_anew_is_not_repeated,
+    a_foreign_entry_counts_for_an_attempt_too,
+}

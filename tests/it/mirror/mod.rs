@@ -18,14 +18,16 @@ use futures_util::FutureExt as _;
 use proptest::strategy::ValueTree as _;
 
 use self::{play::Play, schedule::Step};
-use crate::world::World;
+use crate::world::{World, wants_postgres};
 
 /// Schedules in a usual run.
 const SCHEDULES: u64 = 240;
+/// As many where each statement is a message to a server.
+const ON_POSTGRES: u64 = 30;
 /// Tests that share them, so that more than one core is busy.
 const SHARES: u64 = 3;
 /// Schedules that are played in one world, one after the other, each with a conversation of its own.
-const TOGETHER: u64 = 20;
+const TOGETHER: u64 = 10;
 /// How often a failing schedule is played again to make it smaller.
 const SHRINKING: u32 = 300;
 
@@ -122,7 +124,12 @@ async fn explore(share: u64) {
         }
         return;
     }
-    let schedules = number("CRISP_SYNC_TEST_SCHEDULES").unwrap_or(SCHEDULES);
+    let usual = if wants_postgres() {
+        ON_POSTGRES
+    } else {
+        SCHEDULES
+    };
+    let schedules = number("CRISP_SYNC_TEST_SCHEDULES").unwrap_or(usual);
     let batches = (0..schedules.div_ceil(TOGETHER)).filter(|batch| batch % SHARES == share);
     for batch in batches {
         let mut world = world().await;
@@ -150,4 +157,10 @@ async fn whatever_the_order_nothing_is_lost_and_everything_converges_2() {
 #[tokio::test]
 async fn whatever_the_order_nothing_is_lost_and_everything_converges_3() {
     explore(2).await;
+}
+
+crate::world::also_on_postgres! {
+    whatever_the_order_nothing_is_lost_and_everything_converges_1,
+    whatever_the_order_nothing_is_lost_and_everything_converges_2,
+    whatever_the_order_nothing_is_lost_and_everything_converges_3,
 }

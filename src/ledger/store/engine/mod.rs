@@ -11,17 +11,16 @@ use std::ops::{Deref, DerefMut};
 
 use sqlx::{
     Connection as _, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool,
-    pool::PoolConnection,
+    pool::PoolConnection, postgres::PgDatabaseError,
 };
 use tokio::sync::MappedMutexGuard;
 
-pub(super) use query::{Value, query};
+pub(super) use query::{Value, query, query_for};
 pub(super) use row::Row;
 pub(super) use rows::{Column, RowsStatement};
 
 /// A connection that may write.
 #[derive(Debug)]
-#[expect(dead_code, reason = "nothing opens PostgreSQL yet")]
 pub(super) enum Connection {
     Sqlite(SqliteConnection),
     /// One of a pool, which replaces those that were cut.
@@ -30,10 +29,24 @@ pub(super) enum Connection {
 
 /// Connections that only read.
 #[derive(Debug)]
-#[expect(dead_code, reason = "nothing opens PostgreSQL yet")]
 pub(super) enum Readers {
     Sqlite(SqlitePool),
     Postgres(PgPool),
+}
+
+/// Whether the connection ended in the middle, and with it whatever had not been committed.
+pub(super) fn is_cut(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) => true,
+        sqlx::Error::Database(database) => database
+            .try_downcast_ref::<PgDatabaseError>()
+            // Connection exceptions; shut down by an operator, by a crash, not up yet; idle for too long in a transaction.
+            .is_some_and(|error| {
+                let code = error.code();
+                code.starts_with("08") || matches!(code, "57P01" | "57P02" | "57P03" | "25P03")
+            }),
+        _ => false,
+    }
 }
 
 /// Where a statement goes.
@@ -50,6 +63,12 @@ impl<'a> From<&'a mut Connection> for Through<'a> {
             Connection::Sqlite(connection) => Self::Sqlite(connection),
             Connection::Postgres(connection) => Self::Postgres(connection),
         }
+    }
+}
+
+impl<'a> From<&'a mut PgConnection> for Through<'a> {
+    fn from(connection: &'a mut PgConnection) -> Self {
+        Self::Postgres(connection)
     }
 }
 
@@ -73,7 +92,6 @@ impl<'a> From<&'a Readers> for Through<'a> {
 
 /// A connection for writing, for as long as this lives.
 #[derive(Debug)]
-#[expect(dead_code, reason = "nothing opens PostgreSQL yet")]
 pub(super) enum Writing<'store> {
     /// The only one there is.
     Only(MappedMutexGuard<'store, Connection>),
@@ -109,6 +127,11 @@ pub(super) enum Transaction<'connection> {
 }
 
 impl<'connection> Transaction<'connection> {
+    /// Whether other processes write the same rows at the same time.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
     pub(super) async fn begin(
         connection: &'connection mut Connection,
     ) -> Result<Self, sqlx::Error> {
@@ -123,7 +146,11 @@ impl<'connection> Transaction<'connection> {
     pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
         match self {
             Self::Sqlite(tx) => tx.commit().await,
-            Self::Postgres(tx) => tx.commit().await,
+            // A connection that is cut now leaves it open whether all of it is kept or none.
+            Self::Postgres(tx) => match tx.commit().await {
+                Err(error) if is_cut(&error) => Err(sqlx::Error::AnyDriverError(error.into())),
+                result => result,
+            },
         }
     }
 

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use sqlx::{Postgres, Sqlite, postgres::PgArguments, sqlite::SqliteArguments};
 
-use super::{Row, Through};
+use super::{Row, Through, is_cut};
 
 /// A parameter: all that the ledger keeps is whole numbers and text.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize)]
 #[serde(untagged)]
 pub(in super::super) enum Value<'q> {
     Int(Option<i64>),
@@ -57,7 +57,7 @@ impl<'q> From<Option<&'q str>> for Value<'q> {
 }
 
 /// A statement with its parameters. Every run of one text must bind the same types in the same order.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in super::super) struct Query<'q> {
     sqlite: &'static str,
     postgres: &'static str,
@@ -67,6 +67,15 @@ pub(in super::super) struct Query<'q> {
 /// A statement that both engines understand.
 pub(in super::super) fn query<'q>(text: &'static str) -> Query<'q> {
     Query::new(text, Vec::new())
+}
+
+/// A statement with a text of its own for each engine. Both take the same parameters.
+pub(in super::super) fn query_for<'q>(sqlite: &'static str, postgres: &'static str) -> Query<'q> {
+    Query {
+        sqlite,
+        postgres,
+        values: Vec::new(),
+    }
 }
 
 type SqliteQuery<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
@@ -98,7 +107,14 @@ macro_rules! dispatch {
             Through::Postgres(connection) => {
                 Either::Postgres($query.for_postgres().$method(connection).await?)
             }
-            Through::PgPool(pool) => Either::Postgres($query.for_postgres().$method(pool).await?),
+            Through::PgPool(pool) => {
+                // Only reads go to the pool as such: one that met a connection which was cut is asked again.
+                let again = $query.clone();
+                Either::Postgres(match $query.for_postgres().$method(pool).await {
+                    Err(error) if is_cut(&error) => again.for_postgres().$method(pool).await?,
+                    result => result?,
+                })
+            }
         }
     };
 }

@@ -23,7 +23,7 @@ use super::{
 };
 
 pub(super) use copy::back_up;
-pub use schema::{MIGRATIONS, MigrationFile};
+pub use schema::MIGRATIONS;
 
 /// Every statement that writes stays prepared.
 const STATEMENTS: usize = 256;

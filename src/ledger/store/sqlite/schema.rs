@@ -11,18 +11,7 @@ use sqlx::{
     sqlite::SqliteConnectOptions,
 };
 
-use super::{LedgerError, Source, copy};
-
-/// One step of the schema.
-#[derive(Debug, Clone, Copy)]
-pub struct MigrationFile {
-    /// Its number, from 1.
-    pub version: i64,
-    /// What it brings.
-    pub name: &'static str,
-    /// How.
-    pub sql: &'static str,
-}
+use super::{super::MigrationFile, LedgerError, Source, copy};
 
 /// Every step, in order. A step that was released never changes.
 pub const MIGRATIONS: &[MigrationFile] = &[

@@ -1,0 +1,125 @@
+//! A ledger on a server: any number of processes, each with a pool of connections.
+//!
+//! Its tables and functions lie in a schema of their own, `crisp_sync`, of the database that the URL names. A commit waits
+//! for the server's disk (`synchronous_commit` is never off). Statements run in `READ COMMITTED`; where two processes
+//! could read the same row before either writes it, the row is locked first.
+//!
+//! Sessions keep settings, prepared statements and an advisory lock, so a pooler between us and the server has to pool
+//! sessions, not transactions.
+
+mod place;
+mod schema;
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::{
+    Connection as _, Executor as _, PgConnection, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use super::{
+    super::error::{LedgerError, Source},
+    LedgerSettings,
+};
+
+pub(super) use place::{Place, place, timeline};
+pub use schema::POSTGRES_MIGRATIONS;
+
+/// Where everything of ours lies in the database.
+const SCHEMA: &str = "crisp_sync";
+
+/// The oldest server we know to work.
+const OLDEST: i32 = 130_000;
+
+/// Longest wait for a connection, a new one included. Whoever waits for a commit gets an answer rather than a hanging one.
+const ACQUIRE: Duration = Duration::from_secs(3);
+
+/// What every session says first. Waits for locks are short, because transactions are; a process that hangs in the middle
+/// of one loses it, and with it the locks. `off` alone would acknowledge what a crash can lose.
+const SESSION: &str = "SET search_path = crisp_sync; SET default_transaction_isolation = 'read committed'; \
+    SET statement_timeout = '30s'; SET lock_timeout = '1s'; SET idle_in_transaction_session_timeout = '10s'; \
+    SET client_min_messages = 'warning'; \
+    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
+
+/// A server's ledger, with its schema up to date, and locked against others that open it.
+#[derive(Debug)]
+pub(super) struct Opening {
+    /// The connection that holds the lock.
+    pub(super) connection: PgConnection,
+    pub(super) pool: PgPool,
+    pub(super) place: Place,
+    server: String,
+}
+
+/// Connects, waits for its turn, and brings the schema up to date.
+pub(super) async fn open(
+    url: &SecretString,
+    server: String,
+    settings: &LedgerSettings,
+) -> Result<Opening, LedgerError> {
+    let connect = |error: sqlx::Error| LedgerError::Connect {
+        server: server.clone(),
+        source: Source::new(error),
+    };
+    let options: PgConnectOptions = url.expose_secret().parse().map_err(connect)?;
+    let options = options.application_name("crisp-sync");
+    let mut connection = tokio::time::timeout(ACQUIRE, PgConnection::connect_with(&options))
+        .await
+        .unwrap_or_else(|late| Err(sqlx::Error::Io(late.into())))
+        .map_err(connect)?;
+    let version: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::integer")
+        .fetch_one(&mut connection)
+        .await
+        .map_err(connect)?;
+    if version < OLDEST {
+        return Err(LedgerError::OldServer {
+            server,
+            found: version / 10_000,
+            needed: OLDEST / 10_000,
+        });
+    }
+    connection.execute(SESSION).await.map_err(connect)?;
+    // Another process may be migrating a large ledger.
+    connection
+        .execute("SET lock_timeout = '5min'; SET statement_timeout = 0")
+        .await
+        .map_err(connect)?;
+    schema::lock(&mut connection).await.map_err(connect)?;
+    schema::migrate(&mut connection, &server).await?;
+    let place = place(&mut connection).await.map_err(connect)?;
+    let pool = PgPoolOptions::new()
+        .max_connections(settings.connections.max(2))
+        .acquire_timeout(ACQUIRE)
+        .max_lifetime(Duration::from_mins(30))
+        // One that was cut is replaced, and whoever asked does not notice.
+        .test_before_acquire(true)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                connection.execute(SESSION).await?;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options);
+    Ok(Opening {
+        connection,
+        pool,
+        place,
+        server,
+    })
+}
+
+impl Opening {
+    /// Lets the next process open, and says goodbye.
+    pub(super) async fn done(mut self) -> Result<PgPool, LedgerError> {
+        let connect = |error: sqlx::Error| LedgerError::Connect {
+            server: self.server.clone(),
+            source: Source::new(error),
+        };
+        schema::unlock(&mut self.connection)
+            .await
+            .map_err(connect)?;
+        self.connection.close().await.map_err(connect)?;
+        Ok(self.pool)
+    }
+}
