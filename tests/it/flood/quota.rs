@@ -101,6 +101,26 @@ async fn a_visitor_who_opens_many_conversations_cannot_spend_the_day() {
     drain(world).await;
 }
 
+/// Nothing is left for strangers. Whoever proves to be somebody is served, though the work was planned for a stranger.
+#[tokio::test]
+async fn a_verification_lifts_the_share_of_strangers() {
+    let mut world = World::with(|setup| setup.add("[crisp]\ndaily_quota = 9")).await;
+    world.add_user("u1", "ada@northwind.example").await;
+    let email = "ada@northwind.example";
+    let session = world.sandbox.open_chat(OpenChat::by(email));
+    world.hooks_arrive().await;
+    world
+        .sandbox
+        .change_identity(&session, Some(email), true)
+        .expect("it is there");
+    world.refresh().await;
+    assert_eq!(world.data(&session, "plan"), "pro");
+    let marker = world.marker();
+    world.open(OpenChat::by("b@elsewhere.example")).await;
+    assert_eq!(world.calls_since(marker), [""; 0], "a stranger waits");
+    drain(world).await;
+}
+
 /// What was put off is done when the quota's day is over.
 async fn drain(mut world: World) {
     for _ in 0..12 {
