@@ -41,7 +41,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Ended> {
     );
     let mut signals = Signals::listen().context("could not take over the signals")?;
     let folder = Folder::make()?;
-    let stage = Stage::set(&folder.0, options.listen, Clock::System).await?;
+    let stage = Box::pin(Stage::set(&folder.0, options.listen, Clock::System)).await?;
     let ended = if options.once {
         once::play(&stage).await
     } else {
