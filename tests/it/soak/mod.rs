@@ -9,7 +9,10 @@ mod books;
 mod crowd;
 mod gauge;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use crisp_sync::sandbox::{HookState, State, WebhookSettings};
 
@@ -24,6 +27,8 @@ use crate::binary::{
 const USUALLY: u64 = 6;
 /// How often somebody does something.
 const PACE: Duration = Duration::from_millis(100);
+/// Crisp delivers one webhook after the other. On a machine that is busy with something else the crowd waits for it.
+const BEHIND: usize = 50;
 /// How long everything may take to drain.
 const DRAINS_WITHIN: Duration = Duration::from_mins(4);
 
@@ -125,7 +130,9 @@ async fn days_of_bad_weather_leave_nothing_behind() {
     let mut gauges = Gauges::of(serving.id(), length);
     let began = Instant::now();
     while began.elapsed() < length {
-        crowd.acts(&site).await;
+        if site.sandbox.look(untold).values().sum::<usize>() < BEHIND {
+            crowd.acts(&site).await;
+        }
         gauges.look(began.elapsed());
         wait_a_moment().await;
     }
@@ -148,29 +155,30 @@ pub(crate) async fn drain(site: &Site) -> Duration {
     let began = Instant::now();
     let mut books = Books::open(site).await;
     loop {
-        let all_told = wait_for("every webhook is accepted", || {
-            site.sandbox.look(is_all_told).then_some(())
-        });
-        let waits = tokio::time::timeout(DRAINS_WITHIN, all_told);
-        waits.await.expect("every webhook is accepted in time");
+        let heard = site.sandbox.look(State::hook_marker);
+        let untold = site.sandbox.look(untold);
+        let late = site.sandbox.look(State::late_count);
         let left = books.left().await;
-        if left.is_empty() && site.sandbox.look(is_all_told) {
+        // Work that ended between the looks may have made webhooks, and they work.
+        let is_quiet = heard == site.sandbox.look(State::hook_marker);
+        if untold.is_empty() && late == 0 && left.is_empty() && is_quiet {
             return began.elapsed();
         }
         assert!(
             began.elapsed() < DRAINS_WITHIN,
-            "{} rows do not drain: {left:#?}",
-            left.len()
+            "does not drain: webhooks {untold:?}, {late} applied late, rows {left:#?}"
         );
         wait_a_moment().await;
     }
 }
 
-fn is_all_told(state: &State) -> bool {
-    state.late_count() == 0
-        && state
-            .hooks()
-            .iter()
-            .rev()
-            .all(|hook| matches!(hook.state, HookState::Accepted | HookState::NoReceiver))
+/// Webhooks that are not accepted yet, by where they stand.
+fn untold(state: &State) -> BTreeMap<String, usize> {
+    let mut untold = BTreeMap::new();
+    for hook in state.hooks() {
+        if !matches!(hook.state, HookState::Accepted | HookState::NoReceiver) {
+            *untold.entry(format!("{:?}", hook.state)).or_default() += 1;
+        }
+    }
+    untold
 }
