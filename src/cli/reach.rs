@@ -16,9 +16,10 @@ pub(super) async fn perform(
     operation: Operation,
     json: bool,
 ) -> anyhow::Result<Ended> {
-    let config = config.load()?;
+    // The whole of it would lie on the stack of every command.
+    let config = Box::new(config.load()?);
     let location = config.ledger.location.clone();
-    let answer = match Box::pin(Service::build(config, Clock::System)).await {
+    let answer = match Box::pin(Service::build(*config, Clock::System)).await {
         Ok(service) => {
             let answer = Box::pin(service.perform(operation)).await;
             service.ledger.close().await.context("the ledger did not close cleanly")?;

@@ -17,7 +17,8 @@ pub(super) struct Options {
 }
 
 pub(super) async fn run(options: Options) -> anyhow::Result<Ended> {
-    let config = options.config.load()?;
+    // The whole of it would lie on the stack for as long as the service runs.
+    let config = Box::new(options.config.load()?);
     telemetry::init(config.log.format, config.log.filter.as_deref());
     let signals = Signals::listen().context("could not take over the signals")?;
     let warnings = config.drawn_warnings();
@@ -31,7 +32,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Ended> {
         );
     }
     let deadline = config.server.shutdown_deadline;
-    let service = Service::build(config, Clock::System).await?;
+    let service = Box::pin(Service::build(*config, Clock::System)).await?;
     let running = service.start().await?;
     until_stopped(running, signals, deadline).await
 }

@@ -1097,7 +1097,7 @@ fn the_ledger_is_in_one_place() {
      --> crisp-sync.toml:2:8
       |
     2 | path = "postgres://db/ledger"
-      |        ^^^^^^^^^^^^^^^^^^^^^^^^
+      |        ^^^^^^^^^^^^^^^^^^^^^^
       |
       = hint: a PostgreSQL database goes into `ledger.url`
 

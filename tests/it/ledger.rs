@@ -1754,7 +1754,7 @@ async fn acceptances_come_from_other_runtimes(home: Home) {
 #[tokio::test]
 async fn a_second_opening_gets_an_error_with_a_hint() {
     let home = Home::new().await;
-    let second = open(&home.folder(), at(0)).await.expect_err("locked");
+    let second = open(home.folder(), at(0)).await.expect_err("locked");
     assert!(matches!(second, LedgerError::Locked { .. }));
     assert!(second.to_string().contains("\nhint: "), "{second}");
     let _again = home.reopened(at(0)).await;

@@ -340,8 +340,8 @@ async fn a_pause_is_everybodys_and_so_is_its_probe(url: String) {
         let first = claims(&both[0], 1, now).await;
         assert_eq!(first.len(), 1);
         let pause = Outcome::PauseToken {
-            until: now + Duration::from_secs(600),
-            probe_every: Duration::from_secs(900),
+            until: now + Duration::from_mins(10),
+            probe_every: Duration::from_mins(15),
             reason: "quota".to_owned(),
         };
         assert_eq!(
@@ -350,7 +350,7 @@ async fn a_pause_is_everybodys_and_so_is_its_probe(url: String) {
         );
         let waits = now + Duration::from_secs(599);
         assert!(claims(&both[1], 10, waits).await.is_empty());
-        let probes_at = now + Duration::from_secs(600);
+        let probes_at = now + Duration::from_mins(10);
         let (one, other) = join(
             claims(&both[0], 10, probes_at),
             claims(&both[1], 10, probes_at),
@@ -436,7 +436,7 @@ async fn two_accounts_on_one_address_are_told_once(url: String) {
             tokio::spawn(async move {
                 let spacing = Spacing {
                     events: vec![row.event.clone()],
-                    since: now - Duration::from_secs(60),
+                    since: now - Duration::from_mins(1),
                 };
                 let begun = ledger.begin_send(&claim, &row, Some(&spacing), now).await;
                 begun.expect("an answer")

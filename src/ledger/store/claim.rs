@@ -21,8 +21,8 @@ use super::{
 
 /// Takes rows back whose lease ran out: a crash is counted, and the mirror is dirty. After the first crash a row is due at
 /// once. Each further one makes it wait longer, so that a process that something else kills again and again does not use up
-/// a row that happens to be in its hand each time; only after all of them is it dead. A probe among them found nothing out,
-/// and the next may go.
+/// a row that happens to be in its hand each time; only after all of them is it dead. A probe among
+/// them found nothing out, and the next may go.
 pub(super) async fn reap(
     tx: &mut Transaction<'_>,
     settings: &LedgerSettings,
@@ -100,7 +100,7 @@ macro_rules! due {
 }
 
 /// The same for several processes: what another one takes at this moment is passed over, and what is taken is locked. The
-/// order of an index over (priority, due_at) is not seen through a list of priorities, so each is walked by itself, the most
+/// order of an index over (`priority`, `due_at`) is not seen through a list of priorities, so each is walked by itself, the most
 /// urgent first, and none that the limit has not left room for.
 macro_rules! due_and_free {
     ($priorities:literal) => {
