@@ -356,3 +356,34 @@ fn a_breach_is_caught() {
         ["GET /sandbox/a".to_owned(), "POST /sandbox/c".to_owned()].into()
     );
 }
+
+/// What the table on scaling promises follows from the defaults.
+#[test]
+fn the_calls_that_are_left_to_a_website_follow_from_the_defaults() {
+    const GRANTED: f64 = 5000.0;
+    let gap = crisp_sync::reconcile::GapSettings::default();
+    let looks = 86_400.0 / gap.every.as_secs_f64();
+    let text = document("docs/scaling.md").text;
+    let rows: Vec<Vec<f64>> = text
+        .lines()
+        .skip_while(|line| !line.starts_with("| websites | calls"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            let cells = line.trim_matches('|').split('|');
+            cells
+                .map(|cell| cell.trim().replace(',', "").parse().expect("a number"))
+                .collect()
+        })
+        .collect();
+    assert!(rows.len() > 3, "the table is there");
+    for row in rows {
+        let calls = GRANTED / row[0];
+        let look = looks.min(f64::from(gap.daily_calls) / row[0]);
+        let conversations = |cost: f64| ((calls - look) / cost).floor();
+        assert_eq!(
+            row,
+            [row[0], calls, look, conversations(2.0), conversations(5.0)]
+        );
+    }
+}
