@@ -200,19 +200,21 @@ impl Service {
     /// Opens the listeners and nothing else: deliveries are committed, and wait for somebody to step the worker.
     pub async fn listen(&self) -> anyhow::Result<Server> {
         self.take_charge().await?;
-        if self.mode == Mode::Live && self.location.path().is_none() {
-            // From now on it works; a command, which ends at once, silences nobody.
-            self.ledger
-                .join(&self.definition_hash, self.clock.now())
-                .await?;
-        }
-        Ok(Server::start(
+        let server = Server::start(
             self.server.clone(),
             self.ledger.clone(),
             self.metrics.clone(),
             self.breakers.clone(),
             self.clock.clone(),
-        )?)
+        )?;
+        if self.mode == Mode::Live && self.location.path().is_none() {
+            // From now on it works, and those with an older definition do not: so not before it listens. A command, which
+            // ends at once, silences nobody.
+            self.ledger
+                .join(&self.definition_hash, self.clock.now())
+                .await?;
+        }
+        Ok(server)
     }
 
     /// Has every website that is known looked through for what changed while nobody listened.

@@ -70,7 +70,8 @@ impl SecretWatch {
     pub(super) fn new(config: &Config, crisp: Client, keys: HookKeys, ledger: Ledger) -> Self {
         let files = config.secret_files.iter();
         let seen = Seen {
-            files: files.map(|file| (file.clone(), Look::at(file))).collect(),
+            // Nobody has looked: since they were read, they may have been replaced.
+            files: files.map(|file| (file.clone(), None)).collect(),
             token: config.crisp.client.token.clone(),
             complaint: None,
         };

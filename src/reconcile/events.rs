@@ -78,9 +78,6 @@ impl Reconciler {
             run.trace
                 .fact(format!("a rule could not be evaluated: {failure}"));
         }
-        if let Ok(edges) = serde_json::to_value(&found.edges) {
-            mirror.edges = edges;
-        }
         let mut outbox = match self.remembered(website, mirror, gap).await {
             Ok(outbox) => outbox,
             // As above.
@@ -134,6 +131,10 @@ impl Reconciler {
             &outbox.memory(&known),
             run.now,
         );
+        // With the rows that came of them, and not before: a change that was noted without its event is never told.
+        if let Ok(edges) = serde_json::to_value(&found.edges) {
+            mirror.edges = edges;
+        }
         writes.push(Write::Person(mirror.clone()));
         self.checkpoint(run, writes).await?;
         let now = run.now;

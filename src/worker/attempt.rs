@@ -40,7 +40,7 @@ impl Worker {
     /// Works one claim to its settlement.
     pub async fn work(&self, claim: Claim) -> Worked {
         let started = self.clock.now();
-        let Some(_place) = self.place(&claim).await else {
+        let Some((_place, until)) = self.place(&claim).await else {
             let lost = Worked {
                 outcome: "lease_lost",
                 ..Worked::default()
@@ -49,7 +49,7 @@ impl Worker {
             return lost;
         };
         let ended = match budget::admits(&self.ledger, self.settings.quota, &claim, started).await {
-            Ok(true) => self.refresh(&claim).await,
+            Ok(true) => self.refresh(&claim, until).await,
             Ok(false) => self.put_off(&claim, started).await,
             Err(error) => self.unsettled(&claim, &error).await,
         };
@@ -65,12 +65,12 @@ impl Worker {
         ended
     }
 
-    /// Waits for a place to work the row in. `None`: its lease was lost meanwhile.
-    async fn place(&self, claim: &Claim) -> Option<Place<'_>> {
+    /// Waits for a place to work the row in, and says how long the lease is from then on. `None`: it was lost meanwhile.
+    async fn place(&self, claim: &Claim) -> Option<(Place<'_>, Timestamp)> {
         if claim.crashes < SUSPECT
             && let Ok(guard) = self.alone.try_read()
         {
-            return Some(Place::Shared { _guard: guard });
+            return Some((Place::Shared { _guard: guard }, claim.lease_until));
         }
         let waiting = async {
             if claim.crashes < SUSPECT {
@@ -87,12 +87,13 @@ impl Worker {
         loop {
             let turn = tokio::time::timeout(self.settings.lease / 3, &mut waiting).await;
             // The wait uses up the lease. Should it run out here, that would count as a crash of a row that did nothing.
-            let held = self
-                .ledger
-                .extend(claim, self.settings.lease, self.clock.now())
-                .await;
+            let now = self.clock.now();
+            let held = self.ledger.extend(claim, self.settings.lease, now).await;
             match (held, turn) {
-                (Ok(true), Ok(place)) => return Some(place),
+                (Ok(true), Ok(place)) => {
+                    let until = now.checked_add(self.settings.lease);
+                    return Some((place, until.unwrap_or(Timestamp::MAX)));
+                }
                 (Ok(true), Err(_elapsed)) => {}
                 (Ok(false), _) => return None,
                 (Err(error), _) => {
@@ -103,11 +104,12 @@ impl Worker {
         }
     }
 
-    async fn refresh(&self, claim: &Claim) -> Worked {
+    async fn refresh(&self, claim: &Claim, until: Timestamp) -> Worked {
         let mut run = self.reconciler.run(claim.clone(), self.clock.clone());
-        let deadline = self
-            .settings
-            .lease
+        // Some of the lease is gone by now, and a request must not outlive it.
+        let left = Duration::try_from(until.duration_since(self.clock.now())).unwrap_or_default();
+        let deadline = left
+            .min(self.settings.lease)
             .saturating_sub(self.settings.call_timeout);
         let working = tokio::time::timeout(
             deadline,

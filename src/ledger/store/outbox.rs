@@ -207,9 +207,11 @@ impl Store {
         now: Timestamp,
     ) -> Result<u64, LedgerError> {
         const WHAT: &str = "release occurrences";
+        // The state is asked for twice: on PostgreSQL only the outer question is asked again of a row that another process
+        // has changed meanwhile, and what is being sent must not become due once more.
         const RELEASE: &str = filtered!(
             "UPDATE outbox SET state = 'due', due_at = $7, not_before = NULL, updated_at = $7, reason = 'released' \
-             WHERE (website, user_key, key) IN (SELECT website, user_key, key FROM outbox",
+             WHERE state IN ('held', 'parked', 'unsure') AND (website, user_key, key) IN (SELECT website, user_key, key FROM outbox",
             "AND (state IN ('held', 'parked') OR (state = 'unsure' AND $4 = 'unsure')) ORDER BY created_at, key LIMIT $6) \
              RETURNING website, user_key"
         );
@@ -247,7 +249,8 @@ impl Store {
     ) -> Result<u64, LedgerError> {
         const DROP: &str = filtered!(
             "UPDATE outbox SET state = 'expired', updated_at = $7, reason = 'dropped' \
-             WHERE (website, user_key, key) IN (SELECT website, user_key, key FROM outbox",
+             WHERE state IN ('scheduled', 'due', 'held', 'parked', 'no_consent', 'excluded') \
+               AND (website, user_key, key) IN (SELECT website, user_key, key FROM outbox",
             "AND state IN ('scheduled', 'due', 'held', 'parked', 'no_consent', 'excluded') \
              ORDER BY created_at, key LIMIT $6)"
         );

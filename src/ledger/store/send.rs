@@ -16,8 +16,10 @@ use super::{
     },
     LedgerError, Store, begin,
     cells::{failed, json, list, ms},
-    engine::{Transaction, query, query_for},
-    mirror, outbox, upkeep,
+    engine::{Connection, Transaction, query, query_for},
+    mirror, outbox,
+    postgres::timeline,
+    upkeep,
 };
 
 const WHAT: &str = "note that an event is on its way";
@@ -31,7 +33,18 @@ impl Store {
         now: Timestamp,
     ) -> Result<Begun, LedgerError> {
         let mut writer = self.writer().await?;
+        // A standby that was promoted a moment ago may lack the commit before the very same request. Outside of the
+        // transaction, which a server that does not tell would end.
+        let timeline = match &mut *writer {
+            Connection::Sqlite(_) => None,
+            Connection::Postgres(connection) => timeline(connection).await,
+        };
         let mut tx = begin(&mut writer, WHAT).await?;
+        if upkeep::note_timeline(&mut tx, timeline, ms(now)).await? {
+            tx.commit().await.map_err(failed(WHAT))?;
+            // The next run knows that it has to be careful; this one was begun without.
+            return Ok(Begun::LeaseLost);
+        }
         let begun = if !leases(&mut tx, claim, row, now).await? {
             Begun::LeaseLost
         } else if is_too_soon(&mut tx, row, spacing).await? {

@@ -135,13 +135,14 @@ pub(super) async fn join(
 const COPIED: &str = "the ledger is a copy, or was moved";
 
 /// The server's history: another one than last time means that a standby was promoted, or a backup restored.
-async fn note_timeline(
+/// Says whether it is.
+pub(super) async fn note_timeline(
     tx: &mut Transaction<'_>,
     timeline: Option<i64>,
     now: i64,
-) -> Result<(), LedgerError> {
+) -> Result<bool, LedgerError> {
     let Some(timeline) = timeline else {
-        return Ok(());
+        return Ok(false);
     };
     let reason = "the server's timeline changed: what was committed last may be gone";
     note_place(tx, "timeline", &timeline.to_string(), now, reason).await
@@ -154,17 +155,17 @@ async fn note_place(
     place: &str,
     now: i64,
     reason: &'static str,
-) -> Result<(), LedgerError> {
+) -> Result<bool, LedgerError> {
     let known = fact(&mut *tx, key).await?;
     if known.as_deref() == Some(place) {
-        return Ok(());
+        return Ok(false);
     }
     set_fact(&mut *tx, key, place).await?;
     if known.is_some() {
         let since = instant_fact(&mut *tx, "heartbeat").await?.unwrap_or(now);
         be_cautious(tx, since, now, reason).await?;
     }
-    Ok(())
+    Ok(known.is_some())
 }
 
 /// Between `since` and `now`, more may have happened than the ledger knows.

@@ -68,6 +68,31 @@ async fn a_rule_that_fails_holds_up_no_other() {
     world.finish().await;
 }
 
+/// The ledger remembers the last value. A change that was remembered without its event would be lost.
+#[tokio::test]
+async fn a_change_that_nobody_could_decide_on_is_told_later() {
+    let mut world = world(|setup| {
+        setup.replace("at = \"subscribed_at\"", "on_change = \"plan\"");
+        setup.replace(
+            "require = \"marketing_opt_in\"",
+            "require = \"status == 'active' or tenant.missing.thing\"",
+        );
+    })
+    .await;
+    refresh(&mut world).await;
+    minutes(&mut world, 5).await;
+    world
+        .change_user("u1", "plan = 'team', status = 'odd'")
+        .await;
+    refresh(&mut world).await;
+    assert_eq!(posts(&world), 0);
+    world.change_user("u1", "status = 'active'").await;
+    minutes(&mut world, 10).await;
+    refresh(&mut world).await;
+    assert_eq!(world.timeline(ADA), ["user:subscription:started"]);
+    world.finish().await;
+}
+
 crate::world::also_on_postgres! {
     a_pause_keeps_the_event_due,
     what_crisp_does_not_take_is_held_and_the_others_go_on,

@@ -92,11 +92,16 @@ pub(super) async fn open(
         .max_connections(settings.connections.max(2))
         .acquire_timeout(ACQUIRE)
         .max_lifetime(Duration::from_mins(30))
-        // One that was cut is replaced, and whoever asked does not notice.
-        .test_before_acquire(true)
+        // One that was cut is replaced, and whoever asked does not notice. So is one to a server that has become a standby:
+        // it answers, and takes nothing.
+        .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!is_standby(connection).await?) }))
         .after_connect(|connection, _| {
             Box::pin(async move {
                 connection.execute(SESSION).await?;
+                if is_standby(connection).await? {
+                    return Err(sqlx::Error::Protocol("the server is a standby".to_owned()));
+                }
                 Ok(())
             })
         })
@@ -107,6 +112,12 @@ pub(super) async fn open(
         place,
         server,
     })
+}
+
+async fn is_standby(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT pg_is_in_recovery()")
+        .fetch_one(connection)
+        .await
 }
 
 impl Opening {
