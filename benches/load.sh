@@ -183,7 +183,8 @@ jq -r -s '(map(select(.name == "bare"))[0].per_second // 0) as $bare | (map(sele
   done
 cat "$folder/kept" 2>/dev/null || true
 
-jq -e -s 'all(.bad == 0 and .answered > 0)' "$folder/figures" >/dev/null ||
+# What the receiver beside us refuses under load is its own affair.
+jq -e -s 'map(select(.name != "express")) | all(.bad == 0 and .answered > 0)' "$folder/figures" >/dev/null ||
   fail "some requests were not answered 2xx: $(cat "$folder/figures")"
 if wanted bare && wanted durable; then
   jq -e -s --argjson minimum "$minimum" \
