@@ -6,7 +6,7 @@
 //! them:
 //!
 //! - `_` is escaped at the edge of a word, `*` unless blanks surround it, `` ` `` and `~` always;
-//! - `]` is escaped where `(`, `[`, `:` or the end follows, `[` with it, which leaves no link of any kind;
+//! - `]` is escaped where `(`, `[`, `:` or the end follows, `[` with it, which leaves no link of any kind; `[` before `^`;
 //! - `<` is escaped where a tag or an address could start, `&` where an entity could;
 //! - `://` and `www.` are broken, because renderers make links of bare addresses: `https\://…` still reads `https://…`;
 //! - at the start, what would open a heading, a list or a quotation is escaped;
@@ -59,6 +59,8 @@ fn write(pieces: &[Piece<'_>], in_label: bool) -> String {
     for (place, &character) in characters.iter().enumerate() {
         let acts = || match character {
             '[' | ']' if in_label => true,
+            // A footnote wants no definition to be one in some renderers.
+            '[' if characters.get(place + 1) == Some(&'^') => true,
             '[' => last_close.is_some_and(|close| close > place),
             _ => acts(&characters[..place], character, &characters[place + 1..]),
         };
@@ -265,6 +267,7 @@ mod tests {
             ("[click](http://evil)", "\\[click\\](http\\://evil)"),
             ("![x](http://evil)", "!\\[x\\](http\\://evil)"),
             ("[x]", "\\[x\\]"),
+            ("see [^1] there", "see \\[^1] there"),
             ("*bold*", "\\*bold\\*"),
             ("**bold**", "\\*\\*bold\\*\\*"),
             ("_it_", "\\_it\\_"),
