@@ -19,10 +19,10 @@ pub use shutdown::{Signals, Stopped};
 
 use crate::{
     alerts::Watch,
-    breaker::{self, BreakerSettings, Breakers},
+    breaker::{BreakerSettings, Breakers},
     clock::Clock,
     config::Config,
-    crisp::client::{Client, Reporting},
+    crisp::client::Client,
     ids::WebsiteId,
     ledger::{Ledger, Location, OwnedKind, OwnedName, Side},
     lifecycle::Rules,
@@ -112,10 +112,7 @@ impl Service {
         let breakers = Breakers::new(clock.clone(), metrics.clone(), BreakerSettings::default());
         let users = UserDirectory::connect_guarded(config.users, metrics.clone(), &breakers)
             .context("could not set up the look-ups")?;
-        let crisp = crisp.reporting_to(Reporting {
-            calls: breakers.of(breaker::CRISP),
-            writes: breakers.of(breaker::CRISP_WRITES),
-        });
+        let crisp = crisp.reporting_to(breakers.clone());
         let websites = reconcile.websites.clone();
         let mode = reconcile.mode;
         let definition_hash = definition.hash().to_owned();

@@ -26,10 +26,15 @@ use crate::{
 /// The breakers of a process. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Breakers {
+    process: Arc<Process>,
+}
+
+#[derive(Debug)]
+struct Process {
     clock: Clock,
     metrics: Metrics,
     settings: BreakerSettings,
-    all: Arc<Mutex<BTreeMap<String, Breaker>>>,
+    all: Mutex<BTreeMap<String, Breaker>>,
 }
 
 /// The breaker of one thing. Clones share it.
@@ -61,7 +66,7 @@ pub struct Permit {
 /// How a breaker stands, for people.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Standing {
-    /// What it guards: `crisp`, `crisp.writes`, `users`, `users.more.<name>`, `definition`, `ledger`, or a query by its path in the file.
+    /// What it guards: `crisp`, `crisp.writes`, `people.<purpose>`, `users`, `users.more.<name>`, `definition`, `ledger`, or a query by its path in the file.
     pub name: String,
     /// `closed`, `open` or `half_open`.
     pub state: &'static str,
@@ -82,6 +87,9 @@ pub struct Standing {
 pub const CRISP: &str = "crisp";
 /// The breaker of the writes among them: Crisp may answer every read and take nothing.
 pub const CRISP_WRITES: &str = "crisp.writes";
+/// The breakers of what Crisp does for contacts, `people.<purpose>` each: it may serve conversations and no contact, or read
+/// contacts and take no event. Only the work on people waits for them.
+pub const PEOPLE: &str = "people";
 /// The breaker of the app's database. A further look-up with a database of its own has `users.more.<name>`; each query has
 /// one of its own as well, by its path in the configuration file: a query that no longer fits the tables is no outage of
 /// the others.
@@ -95,24 +103,40 @@ impl Breakers {
     /// None yet; each comes into being when it is first asked for.
     pub fn new(clock: Clock, metrics: Metrics, settings: BreakerSettings) -> Self {
         Self {
-            clock,
-            metrics,
-            settings,
-            all: Arc::default(),
+            process: Arc::new(Process {
+                clock,
+                metrics,
+                settings,
+                all: Mutex::default(),
+            }),
         }
     }
 
     /// The breaker of that name.
     pub fn of(&self, name: &str) -> Breaker {
-        let mut all = lock(&self.all);
-        all.entry(name.to_owned())
-            .or_insert_with(|| Breaker::new(name, &self.clock, &self.metrics, self.settings))
+        let Process {
+            clock,
+            metrics,
+            settings,
+            all,
+        } = &*self.process;
+        lock(all)
+            .entry(name.to_owned())
+            .or_insert_with(|| Breaker::new(name, clock, metrics, *settings))
             .clone()
+    }
+
+    /// Leave to try everything of that name, or when to ask again.
+    pub fn admit(&self, name: &str) -> Result<Vec<Permit>, Timestamp> {
+        self.part_of(name).map(|breaker| breaker.admit()).collect()
     }
 
     /// How each stands, by name.
     pub fn standings(&self) -> Vec<Standing> {
-        lock(&self.all).values().map(Breaker::standing).collect()
+        lock(&self.process.all)
+            .values()
+            .map(Breaker::standing)
+            .collect()
     }
 
     /// The outage of the thing of that name, or of a part of it, that lets the next probe through last.
@@ -131,7 +155,7 @@ impl Breakers {
     }
 
     fn part_of(&self, name: &str) -> impl Iterator<Item = Breaker> {
-        let parts: Vec<Breaker> = lock(&self.all)
+        let parts: Vec<Breaker> = lock(&self.process.all)
             .iter()
             .filter(|(part, _)| {
                 part.strip_prefix(name)

@@ -15,10 +15,10 @@ use super::{
     settle::{self, Around},
 };
 use crate::{
-    breaker::{CRISP, DEFINITION},
+    breaker::{CRISP, DEFINITION, PEOPLE, Permit},
     identity::Trust,
     ids::{SessionId, UserKey},
-    ledger::{Claim, Outcome as Settling, Settled, Settlement, WorkKind, Write},
+    ledger::{Claim, LedgerError, Outcome as Settling, Settled, Settlement, WorkKind, Write},
     reconcile::{Outcome, ReconcileError, Reconciled, Run},
     telemetry::metrics::WorkLabels,
 };
@@ -48,10 +48,11 @@ impl Worker {
             self.log(&claim, &lost, Duration::ZERO);
             return lost;
         };
-        let ended = match budget::admits(&self.ledger, self.settings.quota, &claim, started).await {
-            Ok(true) => self.refresh(&claim, until).await,
-            Ok(false) => self.put_off(&claim, started).await,
-            Err(error) => self.unsettled(&claim, &error).await,
+        let ended = match (self.leave(&claim), self.admits(&claim, started).await) {
+            (_, Err(error)) => self.unsettled(&claim, &error).await,
+            (Err(at), _) => self.wait_for_people(&claim, at, started).await,
+            (Ok(_), Ok(false)) => self.put_off(&claim, started).await,
+            (Ok(_leave), Ok(true)) => self.refresh(&claim, until).await,
         };
         let duration = self.clock.now().duration_since(started).unsigned_abs();
         self.metrics
@@ -126,6 +127,43 @@ impl Worker {
         self.settle(claim, run, result).await
     }
 
+    async fn admits(&self, claim: &Claim, now: Timestamp) -> Result<bool, LedgerError> {
+        budget::admits(&self.ledger, self.settings.quota, claim, now).await
+    }
+
+    /// Leave to call what this kind of work calls beyond what all work does, or when to look again.
+    fn leave(&self, claim: &Claim) -> Result<Vec<Permit>, Timestamp> {
+        if claim.kind != WorkKind::Person {
+            return Ok(Vec::new());
+        }
+        let now = self.clock.now();
+        self.breakers.admit(PEOPLE).map_err(|until| {
+            let outage = self.breakers.outage(PEOPLE);
+            let after = outage.map(|outage| {
+                backoff::after_outage(outage, claim.priority, now, backoff::jitter())
+            });
+            after.map_or(until, |after| after.max(until))
+        })
+    }
+
+    /// Crisp does nothing for contacts: the row stays, and spends no attempt.
+    async fn wait_for_people(&self, claim: &Claim, at: Timestamp, now: Timestamp) -> Worked {
+        let error = "Crisp does nothing for contacts now\nhint: `GET /status` lists the breakers `people.…` with the last error";
+        let settlement = Settlement::of(Settling::Wait {
+            at,
+            error: error.to_owned(),
+        });
+        match self.ledger.settle(claim, settlement, now).await {
+            Ok(_) => Worked {
+                outcome: "waits",
+                error: Some(error.to_owned()),
+                again_at: Some(at),
+                ..Worked::default()
+            },
+            Err(error) => self.unsettled(claim, &error).await,
+        }
+    }
+
     /// The day's quota is kept for what matters more: the row stays, and spends no attempt.
     async fn put_off(&self, claim: &Claim, now: Timestamp) -> Worked {
         let at = now
@@ -176,7 +214,7 @@ impl Worker {
         result: Result<Reconciled, ReconcileError>,
     ) -> Worked {
         let now = self.clock.now();
-        let around = self.around(&result);
+        let around = self.around(claim, &result);
         let answered = settle::answered(&result);
         let mut verdict = settle::verdict(
             claim,
@@ -263,7 +301,7 @@ impl Worker {
     }
 
     /// How the thing stands that a run failed on.
-    fn around(&self, result: &Result<Reconciled, ReconcileError>) -> Around {
+    fn around(&self, claim: &Claim, result: &Result<Reconciled, ReconcileError>) -> Around {
         let error = match result {
             Ok(reconciled) => reconciled.owed.as_ref(),
             Err(error) => Some(error),
@@ -271,6 +309,13 @@ impl Worker {
         let Some(name) = error.and_then(ReconcileError::breaker) else {
             return Around::default();
         };
+        if name == CRISP && claim.kind == WorkKind::Person {
+            return Around {
+                failures_in_a_row: self.breakers.failures_in_a_row(PEOPLE),
+                outage: self.breakers.outage(PEOPLE),
+                is_gated: false,
+            };
+        }
         Around {
             failures_in_a_row: self.breakers.failures_in_a_row(&name),
             outage: self.breakers.outage(&name),

@@ -26,7 +26,7 @@ use reqwest::{
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use self::route::Route;
+use self::route::{Route, Subject};
 pub use self::{
     calls::{PersonRef, Timeline},
     meter::{Call, Meter},
@@ -36,7 +36,7 @@ pub use self::{
 };
 use super::error::CrispError;
 use crate::{
-    breaker::Breaker,
+    breaker::{Breakers, CRISP, CRISP_WRITES, PEOPLE},
     telemetry::{
         events,
         metrics::{CrispCallLabels, Metrics},
@@ -64,7 +64,7 @@ pub struct Client {
     /// Of the claim that the calls are made for.
     stamp: Option<HeaderValue>,
     metrics: Metrics,
-    breakers: Option<Reporting>,
+    breakers: Option<Breakers>,
 }
 
 /// A token as it is sent.
@@ -81,15 +81,6 @@ impl Credentials {
             tier: token.tier,
         }
     }
-}
-
-/// Whom the client tells how its calls ended.
-#[derive(Debug, Clone)]
-pub struct Reporting {
-    /// Of every call.
-    pub calls: Breaker,
-    /// Of the writes once more: reads that are answered say nothing about them.
-    pub writes: Breaker,
 }
 
 impl fmt::Debug for Client {
@@ -150,7 +141,7 @@ impl Client {
 
     /// Reports to `breakers` how each call ended. Whether to call at all is the caller's to ask.
     #[must_use]
-    pub fn reporting_to(self, breakers: Reporting) -> Self {
+    pub fn reporting_to(self, breakers: Breakers) -> Self {
         Self {
             breakers: Some(breakers),
             ..self
@@ -288,9 +279,15 @@ impl Client {
     ) {
         let outcome = error.map_or("ok", CrispError::code);
         if let Some(breakers) = &self.breakers {
-            let writes =
-                (!matches!(route.method, Method::GET | Method::HEAD)).then_some(&breakers.writes);
-            for breaker in [&breakers.calls].into_iter().chain(writes) {
+            // Reads that are answered say nothing about writes, and one kind of call about contacts nothing about another.
+            let is_write = !matches!(route.method, Method::GET | Method::HEAD);
+            let is_people = route.subject == Subject::People;
+            let names = [
+                Some(CRISP.to_owned()),
+                is_write.then(|| CRISP_WRITES.to_owned()),
+                is_people.then(|| format!("{PEOPLE}.{}", route.purpose)),
+            ];
+            for breaker in names.into_iter().flatten().map(|name| breakers.of(&name)) {
                 match error.filter(|error| error.is_outage()) {
                     Some(error) => breaker.failed(&told(error)),
                     None => breaker.succeeded(),

@@ -291,6 +291,32 @@ async fn half_a_day_in_which_crisp_only_reads_buries_nothing() {
         .await;
 }
 
+/// Conversations are served all the while, so that nothing fails often in a row; reads of the contact are, too.
+#[tokio::test]
+async fn half_a_day_without_one_kind_of_call_for_contacts_buries_nobody() {
+    let (mut world, session) = ada_chats(|_| {}).await;
+    world.change_user("u1", "plan = 'starter'").await;
+    world.sandbox.fault(Fault::status(CONTACT, 503).times(0));
+    let marker = world.marker();
+    for plan in ["pro", "team", "starter"].iter().cycle().take(36) {
+        world.change_user("u1", &format!("plan = '{plan}'")).await;
+        agent_looks(&mut world, &session).await;
+        for _ in 0..2 {
+            world.pass(Duration::from_mins(10)).await;
+        }
+        assert_eq!(world.data(&session, "plan"), *plan, "the chat is kept true");
+    }
+    let dead = world.service.ledger.dead(10).await.expect("readable");
+    assert!(dead.is_empty(), "{dead:#?}");
+    let tried = world.calls_since(marker);
+    let tried = tried.iter().filter(|call| **call == CONTACT).count();
+    assert!((5..=240).contains(&tried), "{tried} probes");
+    world.sandbox.clear_faults();
+    world.pass(Duration::from_mins(9)).await;
+    assert_shows(&world, &session, "starter");
+    world.finish().await;
+}
+
 /// What fails for one conversation while others are served is that conversation's. It is buried, and nobody waits for it.
 async fn fails_for_one_alone(route: &str) {
     let (mut world, sick) = ada_chats(|_| {}).await;
