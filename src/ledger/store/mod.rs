@@ -10,6 +10,7 @@ mod engine;
 mod held;
 mod listening;
 mod mirror;
+mod moving;
 mod operator;
 mod outbox;
 mod pauses;
@@ -41,6 +42,7 @@ use super::{LedgerError, LedgerSettings, Location, Source};
 use cells::{failed, ms};
 use engine::{Connection, Readers, Transaction, Writing, query};
 
+pub use moving::Move;
 pub use postgres::POSTGRES_MIGRATIONS;
 pub use sqlite::MIGRATIONS;
 
@@ -95,6 +97,7 @@ impl Store {
         let (writers, readers, secret) = match &settings.location {
             Location::File(path) => {
                 let mut opened = sqlite::open(path, &settings).await?;
+                moving::refuse_leaving(&mut opened.writer, path).await?;
                 let secret = upkeep::secret(&mut opened.writer).await?;
                 upkeep::take_over(&mut opened.writer, &opened.place, ms(now)).await?;
                 let writers = Writers::Only {
@@ -105,7 +108,8 @@ impl Store {
             }
             Location::Server(url) => {
                 let server = settings.location.to_string();
-                let mut opening = postgres::open(url, server, &settings).await?;
+                let mut opening = postgres::open(url, server.clone(), &settings).await?;
+                moving::refuse_arriving(&mut opening.connection, server).await?;
                 let secret = upkeep::secret(&mut opening.connection).await?;
                 upkeep::join(&mut opening.connection, &opening.place, ms(now)).await?;
                 let pool = opening.done().await?;

@@ -16,7 +16,7 @@ use super::{
     postgres::{Place, timeline},
 };
 
-async fn fact(
+pub(super) async fn fact(
     from: impl Into<Through<'_>>,
     key: &'static str,
 ) -> Result<Option<String>, LedgerError> {
