@@ -28,7 +28,7 @@ use std::{
     fs::File,
     path::Path,
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
@@ -36,7 +36,7 @@ use std::{
 use jiff::Timestamp;
 use secrecy::SecretSlice;
 use sqlx::{Connection as _, PgPool};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::{LedgerError, LedgerSettings, Location, Source};
 use cells::{failed, ms};
@@ -85,7 +85,7 @@ enum Writers {
         lock: File,
     },
     /// As many as the pool has.
-    Pool(PgPool),
+    Pool { pool: PgPool, bell: postgres::Bell },
 }
 
 impl Store {
@@ -113,7 +113,9 @@ impl Store {
                 let secret = upkeep::secret(&mut opening.connection).await?;
                 upkeep::join(&mut opening.connection, &opening.place, ms(now)).await?;
                 let pool = opening.done().await?;
-                (Writers::Pool(pool.clone()), Readers::Postgres(pool), secret)
+                let bell = postgres::Bell::hang(&pool);
+                let readers = Readers::Postgres(pool.clone());
+                (Writers::Pool { pool, bell }, readers, secret)
             }
         };
         let store = Self {
@@ -127,9 +129,38 @@ impl Store {
         Ok((store, secret))
     }
 
+    /// The bell by which processes that share a ledger wake one another.
+    fn bell(&self) -> Option<&postgres::Bell> {
+        match &self.writers {
+            Writers::Only { .. } => None,
+            Writers::Pool { bell, .. } => Some(bell),
+        }
+    }
+
+    /// Wakes the other processes soon, once for all that comes until then.
+    pub(super) fn ring_soon(&self) {
+        if let Some(bell) = self.bell() {
+            bell.ring_soon();
+        }
+    }
+
+    /// Wakes the other processes now.
+    pub(super) async fn ring(&self) {
+        if let Some(bell) = self.bell() {
+            bell.ring().await;
+        }
+    }
+
+    /// Has the other processes wake this one from now on.
+    pub(super) fn listen(&self, wake: &Arc<Notify>) {
+        if let Some(bell) = self.bell() {
+            bell.listen(wake);
+        }
+    }
+
     /// Whether other processes may have the ledger at the same time.
     pub(super) fn is_shared(&self) -> bool {
-        matches!(self.writers, Writers::Pool(_))
+        matches!(self.writers, Writers::Pool { .. })
     }
 
     /// A connection that writes, for as long as the guard lives.
@@ -147,7 +178,7 @@ impl Store {
                     .map(Writing::Only)
                     .map_err(|_closed| LedgerError::Closed)
             }
-            Writers::Pool(pool) => {
+            Writers::Pool { pool, .. } => {
                 let connection = pool
                     .acquire()
                     .await
@@ -159,6 +190,9 @@ impl Store {
 
     /// Closes the readers, then the writer, which folds the write-ahead log into the file.
     pub(super) async fn close(&self) -> Result<(), LedgerError> {
+        if let Some(bell) = self.bell() {
+            bell.still();
+        }
         self.leave().await;
         match &self.readers {
             Readers::Sqlite(pool) => pool.close().await,

@@ -7,6 +7,7 @@
 //! Sessions keep settings, prepared statements and an advisory lock, so a pooler between us and the server has to pool
 //! sessions, not transactions.
 
+mod bell;
 mod place;
 mod schema;
 
@@ -23,6 +24,7 @@ use super::{
     LedgerSettings,
 };
 
+pub(super) use bell::Bell;
 pub(super) use place::{Place, place, timeline};
 pub use schema::POSTGRES_MIGRATIONS;
 pub(super) use schema::{is_there, migrate};
