@@ -2,9 +2,12 @@
 //!
 //! Everything below the edges takes `now` as an argument. The edges hold a [`Clock`], and a test holds the other kind.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Instant,
 };
 
 use jiff::Timestamp;
@@ -14,10 +17,24 @@ use jiff::Timestamp;
 pub enum Clock {
     /// The machine's clock.
     System,
-    /// The machine's clock and what it lacks, in milliseconds, to a clock that several machines follow.
-    Following(Arc<AtomicI64>),
+    /// What a clock that several machines follow said last, and the time since, whatever becomes of the machine's own: a
+    /// time server that puts that one right moves no lease.
+    Following(Arc<Mutex<Followed>>),
     /// A clock that stands still until it is moved: milliseconds since the epoch.
     Manual(Arc<AtomicI64>),
+}
+
+/// A moment that is known, by two clocks: milliseconds since the epoch, and one that nobody sets.
+#[derive(Debug, Clone, Copy)]
+pub struct Followed {
+    time: i64,
+    at: Instant,
+}
+
+impl Followed {
+    fn now(self) -> i64 {
+        self.time.saturating_add(whole(self.at.elapsed()))
+    }
 }
 
 impl Clock {
@@ -30,7 +47,10 @@ impl Clock {
     #[must_use]
     pub fn able_to_follow(self) -> Self {
         match self {
-            Self::System => Self::Following(Arc::default()),
+            Self::System => Self::Following(Arc::new(Mutex::new(Followed {
+                time: machine(),
+                at: Instant::now(),
+            }))),
             other => other,
         }
     }
@@ -39,13 +59,14 @@ impl Clock {
     /// and a small difference is not worth a step.
     pub fn follow(&self, theirs: Timestamp, asked: Timestamp, answered: Timestamp) {
         const TOLERANCE: i64 = 100;
-        let Self::Following(correction) = self else {
+        let Self::Following(followed) = self else {
             return;
         };
         let (asked, answered) = (asked.as_millisecond(), answered.as_millisecond());
         let lacks = theirs.as_millisecond() - (asked + (answered - asked) / 2);
         if lacks.abs() > TOLERANCE.max((answered - asked) / 2) {
-            correction.fetch_add(lacks, Ordering::SeqCst);
+            let mut followed = followed.lock().unwrap_or_else(PoisonError::into_inner);
+            followed.time = followed.time.saturating_add(lacks);
         }
     }
 
@@ -53,8 +74,9 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         match self {
             Self::System => millis(machine()),
-            Self::Following(correction) => {
-                millis(machine().saturating_add(correction.load(Ordering::SeqCst)))
+            Self::Following(followed) => {
+                let followed = *followed.lock().unwrap_or_else(PoisonError::into_inner);
+                millis(followed.now())
             }
             Self::Manual(time) => millis(time.load(Ordering::SeqCst)),
         }
@@ -95,6 +117,8 @@ pub fn millis(milliseconds: i64) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -108,6 +132,15 @@ mod tests {
         assert!(clock.now() >= later(3_600_000));
         clock.follow(later(3_600_500), later(3_600_000), later(3_601_000));
         assert!(clock.now() < later(3_600_000 + 3_000), "asked for a second");
+
+        let Clock::Following(followed) = &clock else {
+            panic!("it follows")
+        };
+        // An hour by the clock that nobody sets is an hour, whatever the machine's says.
+        let before = clock.now();
+        followed.lock().expect("nobody panicked").at -= Duration::from_hours(1);
+        let passed = clock.now().duration_since(before).unsigned_abs();
+        assert!(passed >= Duration::from_hours(1) && passed < Duration::from_mins(61));
 
         let standing = Clock::standing_at(now).able_to_follow();
         standing.follow(later(3_600_000), now, now);

@@ -204,12 +204,15 @@ impl Service {
             self.breakers.clone(),
             self.clock.clone(),
         )?;
-        if self.mode == Mode::Live && self.location.path().is_none() {
+        if self.location.path().is_none() {
             // From now on it works, and those with an older definition do not: so not before it listens. A command, which
             // ends at once, silences nobody.
-            self.ledger
-                .join(&self.definition_hash, self.clock.now())
-                .await?;
+            let now = self.clock.now();
+            if self.mode == Mode::Live {
+                self.ledger.join(&self.definition_hash, now).await?;
+            } else {
+                self.ledger.join_to_observe(now).await?;
+            }
         }
         Ok(server)
     }

@@ -53,7 +53,7 @@ enum Command {
     Events(events::Options),
     /// Deliveries: list, show, retry
     Deliveries(deliveries::Options),
-    /// The ledger itself: back it up
+    /// The ledger itself: back it up, move it to a server
     Ledger(ledger::Options),
     /// Ask a running service whether it is ready; for container health checks
     Health(health::Options),

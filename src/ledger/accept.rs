@@ -155,6 +155,7 @@ async fn run(
         let Some(store) = store.upgrade() else { return };
         commit(&store, batch, &quarantined).await;
         wake.notify_one();
+        store.ring_soon();
     }
 }
 

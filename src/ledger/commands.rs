@@ -91,8 +91,14 @@ impl Ledger {
     /// Enqueues work that no webhook asked for: a command's, a sweep's.
     pub async fn enqueue(&self, enqueues: Vec<Enqueue>, now: Timestamp) -> Result<(), LedgerError> {
         again!(self.shared.store.enqueue(&enqueues, now))?;
-        self.shared.wake.notify_one();
+        self.wake_all().await;
         Ok(())
+    }
+
+    /// Wakes whoever works, also in other processes: this one may be a command that ends at once.
+    async fn wake_all(&self) {
+        self.shared.wake.notify_one();
+        self.shared.store.ring().await;
     }
 
     /// Revives one dead row. Returns how many were dead: 0 or 1.
@@ -105,14 +111,14 @@ impl Ledger {
     ) -> Result<u64, LedgerError> {
         let row = Some((kind, website, key));
         let revived = again!(self.shared.store.revive(row, now))?;
-        self.shared.wake.notify_one();
+        self.wake_all().await;
         Ok(revived)
     }
 
     /// Revives every dead row. Returns how many.
     pub async fn revive_all(&self, now: Timestamp) -> Result<u64, LedgerError> {
         let revived = again!(self.shared.store.revive(None, now))?;
-        self.shared.wake.notify_one();
+        self.wake_all().await;
         Ok(revived)
     }
 
@@ -137,7 +143,7 @@ impl Ledger {
     /// filter names that state. Returns how many.
     pub async fn release(&self, filter: &OutboxFilter, now: Timestamp) -> Result<u64, LedgerError> {
         let released = again!(self.shared.store.release(filter, now))?;
-        self.shared.wake.notify_one();
+        self.wake_all().await;
         Ok(released)
     }
 
@@ -154,7 +160,7 @@ impl Ledger {
     /// Ends the pause of one website, or with `None` that of the token: somebody knows better than the next probe.
     pub async fn resume(&self, website: Option<&WebsiteId>) -> Result<bool, LedgerError> {
         let resumed = again!(self.shared.store.resume(website))?;
-        self.shared.wake.notify_one();
+        self.wake_all().await;
         Ok(resumed)
     }
 
@@ -178,9 +184,21 @@ impl Ledger {
     /// newest. A file has one process, whose definition counts, be it old or new.
     pub async fn join(&self, hash: &str, now: Timestamp) -> Result<(), LedgerError> {
         if self.shared.store.is_shared() {
-            again!(self.shared.store.join(hash, now))
+            again!(self.shared.store.join(Some(hash), now))?;
+            self.shared.store.listen(&self.shared.wake);
+            Ok(())
         } else {
             self.adopt_definition(hash, now).await
+        }
+    }
+
+    /// Says that this process only observes, until it is closed: while one lives that works, it claims nothing, because
+    /// what it settles is not done. A file has no other process.
+    pub async fn join_to_observe(&self, now: Timestamp) -> Result<(), LedgerError> {
+        if self.shared.store.is_shared() {
+            again!(self.shared.store.join(None, now))
+        } else {
+            Ok(())
         }
     }
 

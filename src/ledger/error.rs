@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::moving::MoveError;
+
 /// Why the ledger could not do what it was asked. No variant repeats a value of a row.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LedgerError {
@@ -195,6 +197,9 @@ pub enum LedgerError {
         /// Which value.
         what: &'static str,
     },
+    /// It is being moved, or was.
+    #[error(transparent)]
+    Move(MoveError),
     /// More waits for a commit than is good.
     #[error("could not accept: too many acceptances wait for the disk")]
     Saturated,

@@ -18,6 +18,13 @@ pub enum Location {
 }
 
 impl Location {
+    /// Whether a text names a server, and not a file.
+    pub fn is_server(text: &str) -> bool {
+        ["postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| text.starts_with(scheme))
+    }
+
     /// The file, if it is one.
     pub fn path(&self) -> Option<&Path> {
         match self {

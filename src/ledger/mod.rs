@@ -18,6 +18,7 @@ mod error;
 pub mod listening;
 mod location;
 pub mod mirror;
+mod moving;
 pub mod outbox;
 pub mod quota;
 mod reads;
@@ -41,9 +42,10 @@ pub use location::Location;
 pub use mirror::{
     ContactState, ConversationMirror, OwnedKind, OwnedName, PersonMirror, Side, Write,
 };
+pub use moving::{MoveError, Stage, TableRows};
 pub use outbox::{Arming, Begun, OutboxFilter, OutboxRow, SendCount, Spacing};
 pub use quota::{DayQuota, Gap, Health, Pause, PauseScope, Standing};
-pub use store::{MIGRATIONS, MigrationFile, POSTGRES_MIGRATIONS};
+pub use store::{MIGRATIONS, MigrationFile, Move, POSTGRES_MIGRATIONS};
 pub use work::{
     Claim, Enqueue, Outcome, Settled, Settlement, Trace, TraceRow, Trigger, Urgency, WorkKind,
     WorkRow, WorkState,

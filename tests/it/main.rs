@@ -18,6 +18,7 @@ mod identity;
 mod ledger;
 mod lifecycle;
 mod mirror;
+mod moving;
 mod quota;
 mod receiver;
 mod refresh;

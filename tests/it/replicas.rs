@@ -131,10 +131,14 @@ stories! {
     a_lost_lease_writes_nothing,
     leases_that_ran_out_are_taken_back_once,
     a_pause_is_everybodys_and_so_is_its_probe,
+    a_websites_pause_that_is_over_is_no_leave_to_try_the_token,
     the_counted_calls_are_everybodys,
     two_accounts_on_one_address_are_told_once,
     the_brake_counts_what_all_of_them_send,
     the_newest_definition_that_lives_works,
+    who_only_observes_leaves_the_work_to_those_who_act,
+    what_one_takes_wakes_the_others,
+    a_listening_connection_that_is_cut_heals,
     connections_that_are_cut_heal,
     a_row_that_somebody_sits_on_is_an_answer_and_not_a_hang,
     a_clock_set_back_is_followed_once,
@@ -368,6 +372,56 @@ async fn a_pause_is_everybodys_and_so_is_its_probe(url: String) {
     }
 }
 
+async fn a_websites_pause_that_is_over_is_no_leave_to_try_the_token(url: String) {
+    let both = two(&url).await;
+    for round in 0..5_i64 {
+        let now = secs(round * 10_000);
+        let until = now + Duration::from_mins(1);
+        let probe_every = Duration::from_mins(15);
+        let mut rows = Vec::new();
+        for number in 1..=3 {
+            let website = WebsiteId::parse(&format!("w-{round}-{number}")).expect("an id");
+            rows.push(Enqueue {
+                website,
+                ..enqueue(WorkKind::Conversation, "session_1", now)
+            });
+        }
+        both[0].enqueue(rows, now).await.expect("enqueued");
+        let claimed = claims(&both[0], 10, now).await;
+        assert_eq!(claimed.len(), 3);
+        for (claim, is_token) in claimed.iter().zip([false, false, true]) {
+            let reason = "quota".to_owned();
+            let pause = if is_token {
+                Outcome::PauseToken {
+                    until,
+                    probe_every,
+                    reason,
+                }
+            } else {
+                Outcome::PauseWebsite {
+                    until,
+                    probe_every,
+                    reason,
+                }
+            };
+            assert_eq!(settle(&both[0], claim, pause, now).await, Settled::Written);
+        }
+        let (one, other) = join(claims(&both[0], 10, until), claims(&both[1], 10, until)).await;
+        let probes: Vec<_> = one.into_iter().chain(other).collect();
+        assert_eq!(probes.len(), 1, "round {round}");
+        // The next round begins with nothing left.
+        both[0].resume(None).await.expect("resumed");
+        for claim in &claimed {
+            both[0].resume(Some(&claim.website)).await.expect("resumed");
+        }
+        let rest = claims(&both[0], 10, until).await;
+        for claim in rest.iter().chain(&probes) {
+            let settled = settle(&both[0], claim, Outcome::Done, until).await;
+            assert_eq!(settled, Settled::Written);
+        }
+    }
+}
+
 async fn the_counted_calls_are_everybodys(url: String) {
     let both = two(&url).await;
     let count = |ledger: Ledger| async move {
@@ -539,6 +593,79 @@ async fn the_newest_definition_that_lives_works(url: String) {
     assert!(old.next_due(secs(181)).await.expect("a read").is_some());
 }
 
+async fn who_only_observes_leaves_the_work_to_those_who_act(url: String) {
+    let [observes, acts] = two(&url).await;
+    observes.join_to_observe(secs(0)).await.expect("joined");
+    let accepted = observes.accept(message(1, secs(0)), secs(0)).await;
+    accepted.expect("accepted");
+    // Alone it observes.
+    let claimed = claims(&observes, 1, secs(0)).await;
+    let again = Outcome::Again { at: secs(1) };
+    assert_eq!(
+        settle(&observes, &claimed[0], again, secs(0)).await,
+        Settled::Written
+    );
+    acts.join("one", secs(1)).await.expect("joined");
+    assert!(claims(&observes, 1, secs(2)).await.is_empty());
+    assert_eq!(observes.next_due(secs(2)).await.expect("a read"), None);
+    let late = open(&url, secs(2)).await;
+    late.join_to_observe(secs(2)).await.expect("joined");
+    assert!(claims(&late, 1, secs(2)).await.is_empty());
+    // It stops nobody, and its turn comes when nobody acts any more.
+    let claimed = claims(&acts, 1, secs(3)).await;
+    let again = Outcome::Again { at: secs(4) };
+    assert_eq!(
+        settle(&acts, &claimed[0], again, secs(3)).await,
+        Settled::Written
+    );
+    acts.close().await.expect("closed");
+    assert_eq!(claims(&observes, 1, secs(5)).await.len(), 1);
+}
+
+/// Waits until somebody is woken; a story does not wait for ever.
+async fn woken(ledger: &Ledger) {
+    let woken = tokio::time::timeout(Duration::from_secs(20), ledger.wake().notified()).await;
+    woken.expect("it is told that there is work");
+}
+
+async fn what_one_takes_wakes_the_others(url: String) {
+    let [takes, works] = two(&url).await;
+    works.join("one", secs(0)).await.expect("joined");
+    // Once, when it has begun to listen: what came before is looked for.
+    woken(&works).await;
+    for number in 0..3 {
+        let accepted = takes.accept(message(number, secs(0)), secs(0)).await;
+        accepted.expect("accepted");
+        woken(&works).await;
+    }
+    // A command wakes those who work before it ends.
+    let command = open(&url, secs(0)).await;
+    let row = enqueue(WorkKind::Conversation, session(7).as_str(), secs(0));
+    command.enqueue(vec![row], secs(0)).await.expect("enqueued");
+    command.close().await.expect("closed");
+    woken(&works).await;
+    works.close().await.expect("closed");
+    takes.close().await.expect("closed");
+}
+
+async fn a_listening_connection_that_is_cut_heals(url: String) {
+    let [takes, works] = two(&url).await;
+    works.join("one", secs(0)).await.expect("joined");
+    woken(&works).await;
+    execute(
+        &url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = current_database() AND query LIKE 'LISTEN%'",
+    )
+    .await;
+    // Connected anew, it looks for what came meanwhile.
+    woken(&works).await;
+    let accepted = takes.accept(message(1, secs(0)), secs(0)).await;
+    accepted.expect("accepted");
+    woken(&works).await;
+    works.close().await.expect("closed");
+}
+
 async fn connections_that_are_cut_heal(url: String) {
     let ledger = open(&url, secs(0)).await;
     for number in 0..5 {
@@ -614,9 +741,11 @@ async fn another_timeline_makes_cautious(url: String) {
         "UPDATE crisp_sync.meta SET value = '0' WHERE key = 'timeline'",
     )
     .await;
-    ledger.heartbeat(secs(60)).await.expect("a beat");
+    // Whoever notices looks for what was lost, at once.
+    let lost = ledger.heartbeat(secs(60)).await.expect("a beat");
     let gap = ledger.last_gap().await.expect("a read").expect("a gap");
     assert_eq!((gap.from, gap.to), (secs(30), secs(60)));
+    assert_eq!(lost, Some(gap));
     // A copy in another database, or one that was restored.
     execute(
         &url,

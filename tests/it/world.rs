@@ -19,7 +19,10 @@ use crisp_sync::{
     clock::Clock,
     config::{Config, environment::Environment},
     ids::{SessionId, WebsiteId},
-    ledger::{ConversationMirror, DeliveryFilter, DeliveryRow, WorkKind, WorkRow},
+    ledger::{
+        ConversationMirror, DeliveryFilter, DeliveryRow, LedgerSettings, Move, Stage, WorkKind,
+        WorkRow,
+    },
     sandbox::{
         Behaviour, Call, Contact, Conversation, DEFAULT_TOKEN_IDENTIFIER, DEFAULT_TOKEN_KEY,
         DEFAULT_WEBSITE, OpenChat, Sandbox, SandboxSettings, State, WebhookSettings,
@@ -301,6 +304,22 @@ impl World {
     pub(crate) async fn restart(&mut self, change: impl FnOnce(&mut Setup)) {
         self.stop_service().await;
         change(&mut self.setup);
+        self.service = build(&self.setup, &self.folder, &self.sandbox, self.clock.clone()).await;
+        self.listen().await;
+    }
+
+    /// Stops the service in order, moves its ledger from the file to a database, and starts it there.
+    pub(crate) async fn move_to_a_server(&mut self) {
+        let path = self.ledger_path();
+        self.stop_service().await;
+        let database = Database::create().await.expect("a server");
+        let to = database.url.clone().into();
+        let moving = Move::open(&LedgerSettings::at(&path), &path, &to).await;
+        let mut moving = moving.expect("both are free");
+        while moving.step(self.now()).await.expect("a step") != Stage::Done {}
+        moving.close().await.expect("the ledgers close");
+        self.setup.set("CRISP_SYNC_LEDGER", database.url.clone());
+        self.database = Some(database);
         self.service = build(&self.setup, &self.folder, &self.sandbox, self.clock.clone()).await;
         self.listen().await;
     }

@@ -22,12 +22,6 @@ use crate::ledger::{LedgerSettings, Location};
 
 const URL_HINT: &str = "it takes the path of a file, or `postgres://user@host/database`";
 
-fn is_server(text: &str) -> bool {
-    ["postgres://", "postgresql://"]
-        .iter()
-        .any(|scheme| text.starts_with(scheme))
-}
-
 /// What makes a conversation be refreshed, and how often.
 #[derive(Debug, Clone)]
 pub struct TriggerSettings {
@@ -94,7 +88,7 @@ impl Resolver<'_> {
             .map(|path| (path, &["ledger", "url_file"][..]));
         if let Some(text) = self.secret(environment::LEDGER, file) {
             let exposed = text.expose_secret();
-            if is_server(exposed) {
+            if Location::is_server(exposed) {
                 return Location::Server(text);
             }
             if exposed.contains("://") {
@@ -113,7 +107,7 @@ impl Resolver<'_> {
                     "`ledger.url` holds a password",
                     "set CRISP_SYNC_LEDGER to the whole URL, or leave the password out of the file",
                 );
-            } else if !is_server(url) {
+            } else if !Location::is_server(url) {
                 self.fault(
                     &["ledger", "url"],
                     "this is no URL of a PostgreSQL database",

@@ -10,6 +10,7 @@ mod engine;
 mod held;
 mod listening;
 mod mirror;
+mod moving;
 mod operator;
 mod outbox;
 mod pauses;
@@ -27,7 +28,7 @@ use std::{
     fs::File,
     path::Path,
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
@@ -35,12 +36,13 @@ use std::{
 use jiff::Timestamp;
 use secrecy::SecretSlice;
 use sqlx::{Connection as _, PgPool};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::{LedgerError, LedgerSettings, Location, Source};
 use cells::{failed, ms};
 use engine::{Connection, Readers, Transaction, Writing, query};
 
+pub use moving::Move;
 pub use postgres::POSTGRES_MIGRATIONS;
 pub use sqlite::MIGRATIONS;
 
@@ -83,7 +85,7 @@ enum Writers {
         lock: File,
     },
     /// As many as the pool has.
-    Pool(PgPool),
+    Pool { pool: PgPool, bell: postgres::Bell },
 }
 
 impl Store {
@@ -95,6 +97,7 @@ impl Store {
         let (writers, readers, secret) = match &settings.location {
             Location::File(path) => {
                 let mut opened = sqlite::open(path, &settings).await?;
+                moving::refuse_leaving(&mut opened.writer, path).await?;
                 let secret = upkeep::secret(&mut opened.writer).await?;
                 upkeep::take_over(&mut opened.writer, &opened.place, ms(now)).await?;
                 let writers = Writers::Only {
@@ -105,11 +108,14 @@ impl Store {
             }
             Location::Server(url) => {
                 let server = settings.location.to_string();
-                let mut opening = postgres::open(url, server, &settings).await?;
+                let mut opening = postgres::open(url, server.clone(), &settings).await?;
+                moving::refuse_arriving(&mut opening.connection, server).await?;
                 let secret = upkeep::secret(&mut opening.connection).await?;
                 upkeep::join(&mut opening.connection, &opening.place, ms(now)).await?;
                 let pool = opening.done().await?;
-                (Writers::Pool(pool.clone()), Readers::Postgres(pool), secret)
+                let bell = postgres::Bell::hang(&pool);
+                let readers = Readers::Postgres(pool.clone());
+                (Writers::Pool { pool, bell }, readers, secret)
             }
         };
         let store = Self {
@@ -123,9 +129,38 @@ impl Store {
         Ok((store, secret))
     }
 
+    /// The bell by which processes that share a ledger wake one another.
+    fn bell(&self) -> Option<&postgres::Bell> {
+        match &self.writers {
+            Writers::Only { .. } => None,
+            Writers::Pool { bell, .. } => Some(bell),
+        }
+    }
+
+    /// Wakes the other processes soon, once for all that comes until then.
+    pub(super) fn ring_soon(&self) {
+        if let Some(bell) = self.bell() {
+            bell.ring_soon();
+        }
+    }
+
+    /// Wakes the other processes now.
+    pub(super) async fn ring(&self) {
+        if let Some(bell) = self.bell() {
+            bell.ring().await;
+        }
+    }
+
+    /// Has the other processes wake this one from now on.
+    pub(super) fn listen(&self, wake: &Arc<Notify>) {
+        if let Some(bell) = self.bell() {
+            bell.listen(wake);
+        }
+    }
+
     /// Whether other processes may have the ledger at the same time.
     pub(super) fn is_shared(&self) -> bool {
-        matches!(self.writers, Writers::Pool(_))
+        matches!(self.writers, Writers::Pool { .. })
     }
 
     /// A connection that writes, for as long as the guard lives.
@@ -143,7 +178,7 @@ impl Store {
                     .map(Writing::Only)
                     .map_err(|_closed| LedgerError::Closed)
             }
-            Writers::Pool(pool) => {
+            Writers::Pool { pool, .. } => {
                 let connection = pool
                     .acquire()
                     .await
@@ -155,6 +190,9 @@ impl Store {
 
     /// Closes the readers, then the writer, which folds the write-ahead log into the file.
     pub(super) async fn close(&self) -> Result<(), LedgerError> {
+        if let Some(bell) = self.bell() {
+            bell.still();
+        }
         self.leave().await;
         match &self.readers {
             Readers::Sqlite(pool) => pool.close().await,

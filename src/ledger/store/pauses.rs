@@ -55,17 +55,24 @@ pub(super) async fn probe(
     token: bool,
     now: i64,
 ) -> Result<bool, LedgerError> {
-    let done = query(
+    let sent = query(
         "UPDATE pauses SET until = $1 + probe_every, probing = 1 \
-         WHERE until <= $1 AND ((scope = 'token' AND $3 = 1) OR (scope = 'website' AND website = $2))",
+         WHERE until <= $1 AND ((scope = 'token' AND $3 = 1) OR (scope = 'website' AND website = $2)) \
+         RETURNING scope",
     )
     .bind(now)
     .bind(website)
     .bind(i64::from(token))
-    .execute(tx)
+    .fetch_texts(tx)
     .await
     .map_err(failed("send a probe"))?;
-    Ok(done > 0)
+    let asked_for = if token {
+        PauseScope::Token
+    } else {
+        PauseScope::Website
+    };
+    // A website's own pause may be over as well; that alone is no leave to try the token.
+    Ok(sent.iter().any(|scope| scope == asked_for.as_str()))
 }
 
 /// Begins or prolongs a pause.

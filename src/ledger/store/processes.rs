@@ -3,6 +3,8 @@
 //! While replicas are replaced one by one, old and new definitions live side by side. Were each to correct what the other
 //! wrote, every conversation would flap; so only the newest among the living works, and the others take webhooks alone.
 //! Whoever goes back to an older definition ends the newer processes, and with them their word.
+//!
+//! A process that only observes would settle work without doing it, so it counts as older than any that acts.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,7 +21,10 @@ const WHAT: &str = "tell the other processes of this one";
 /// A process that was silent for so long, three heartbeats, has died.
 const ALIVE: i64 = 90_000;
 
-/// A process that works.
+/// What stands in the place of a definition for a process that only observes. None has this hash.
+const OBSERVES: &str = "";
+
+/// A process that works, or observes.
 #[derive(Debug)]
 pub(super) struct Process {
     id: String,
@@ -30,12 +35,13 @@ pub(super) struct Process {
 
 impl Store {
     /// Tells the other processes that this one works from now on, with this definition. One that is not known is the
-    /// newest.
+    /// newest. Without a definition it only observes: it is not known to be older before it asks, so it asks at once.
     pub(in super::super) async fn join(
         &self,
-        definition: &str,
+        definition: Option<&str>,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
+        let definition = definition.unwrap_or(OBSERVES);
         let process = self.process.get_or_init(|| Process {
             id: uuid::Uuid::new_v4().to_string(),
             definition: definition.to_owned(),
@@ -45,7 +51,7 @@ impl Store {
         let mut tx = begin(&mut writer, WHAT).await?;
         query(
             "INSERT INTO definitions (hash, noted_at) SELECT $1, $2 \
-             WHERE NOT EXISTS (SELECT 1 FROM definitions WHERE hash = $1) ON CONFLICT (hash) DO NOTHING",
+             WHERE $1 <> '' AND NOT EXISTS (SELECT 1 FROM definitions WHERE hash = $1) ON CONFLICT (hash) DO NOTHING",
         )
         .bind(&process.definition)
         .bind(ms(now))
@@ -53,6 +59,7 @@ impl Store {
         .await
         .map_err(failed(WHAT))?;
         process.beat(&mut tx, ms(now)).await?;
+        process.ask(&mut tx, ms(now)).await?;
         tx.commit().await.map_err(failed(WHAT))
     }
 
@@ -111,7 +118,7 @@ impl Process {
         let newer = query(
             "SELECT 1 FROM processes JOIN definitions ON definitions.hash = processes.hash \
              WHERE processes.heartbeat_at > $1 \
-               AND definitions.number > (SELECT number FROM definitions WHERE hash = $2) LIMIT 1",
+               AND definitions.number > coalesce((SELECT number FROM definitions WHERE hash = $2), 0) LIMIT 1",
         )
         .bind(now - ALIVE)
         .bind(&self.definition)

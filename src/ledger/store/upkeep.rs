@@ -12,11 +12,11 @@ use super::{
     super::quota::{Gap, Standing},
     LedgerError, Store, TOLERANCE, begin,
     cells::{failed, json, ms, span},
-    engine::{Connection, Through, Transaction, query},
+    engine::{Connection, Through, Transaction, query, query_for},
     postgres::{Place, timeline},
 };
 
-async fn fact(
+pub(super) async fn fact(
     from: impl Into<Through<'_>>,
     key: &'static str,
 ) -> Result<Option<String>, LedgerError> {
@@ -156,7 +156,15 @@ async fn note_place(
     now: i64,
     reason: &'static str,
 ) -> Result<bool, LedgerError> {
-    let known = fact(&mut *tx, key).await?;
+    // Of two processes that notice it at once the second finds it noted.
+    let known = query_for(
+        "SELECT value FROM meta WHERE key = $1",
+        "SELECT value FROM meta WHERE key = $1 FOR UPDATE",
+    )
+    .bind(key)
+    .fetch_text(&mut *tx)
+    .await
+    .map_err(failed("read where the ledger was"))?;
     if known.as_deref() == Some(place) {
         return Ok(false);
     }
@@ -253,7 +261,7 @@ impl Store {
             Connection::Postgres(connection) => timeline(connection).await,
         };
         let mut tx = begin(&mut writer, WHAT).await?;
-        note_timeline(&mut tx, timeline, at).await?;
+        let has_other_history = note_timeline(&mut tx, timeline, at).await?;
         if let Some(process) = self.process.get() {
             process.beat(&mut tx, at).await?;
             process.ask(&mut tx, at).await?;
@@ -281,7 +289,12 @@ impl Store {
             be_cautious(&mut tx, ms(gap.from), at, "nobody listened for a while").await?;
         }
         tx.commit().await.map_err(failed(WHAT))?;
-        Ok(gap)
+        // What was committed last may be gone, and with it deliveries that nobody sends again.
+        let since_the_switch = has_other_history.then(|| Gap {
+            from: millis(last.unwrap_or(at).min(at)),
+            to: now,
+        });
+        Ok(gap.or(since_the_switch))
     }
 
     pub(in super::super) async fn last_gap(&self) -> Result<Option<Gap>, LedgerError> {

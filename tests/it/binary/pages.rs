@@ -7,7 +7,7 @@ use serde_json::json;
 use super::site::{Ran, Site, set_email};
 
 /// Every command, in the order of the help.
-const COMMANDS: [&[&str]; 20] = [
+const COMMANDS: [&[&str]; 21] = [
     &[],
     &["serve"],
     &["demo"],
@@ -27,6 +27,7 @@ const COMMANDS: [&[&str]; 20] = [
     &["deliveries", "retry"],
     &["ledger"],
     &["ledger", "backup"],
+    &["ledger", "move"],
     &["health"],
 ];
 

@@ -13,15 +13,15 @@ use sqlx::{
 };
 
 /// Everything in a database, as JSON by table.
-pub(super) type Contents = BTreeMap<String, Vec<String>>;
+pub(crate) type Contents = BTreeMap<String, Vec<String>>;
 
 /// The schema of this binary.
-pub(super) fn newest() -> i64 {
+pub(crate) fn newest() -> i64 {
     MIGRATIONS.last().expect("a step").version
 }
 
 /// The rows that a service with this schema wrote.
-pub(super) fn rows(version: i64) -> String {
+pub(crate) fn rows(version: i64) -> String {
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/ledger/v{version}.sql"));
     std::fs::read_to_string(&path).unwrap_or_else(|error| {
@@ -32,7 +32,7 @@ pub(super) fn rows(version: i64) -> String {
     })
 }
 
-pub(super) async fn connect(path: &Path) -> SqliteConnection {
+pub(crate) async fn connect(path: &Path) -> SqliteConnection {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
@@ -45,7 +45,7 @@ pub(super) async fn connect(path: &Path) -> SqliteConnection {
 }
 
 /// Writes a ledger of this schema, with its rows.
-pub(super) async fn write(connection: &mut SqliteConnection, version: i64) {
+pub(crate) async fn write(connection: &mut SqliteConnection, version: i64) {
     let steps = MIGRATIONS
         .iter()
         .map(|step| {
@@ -64,7 +64,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, version: i64) {
 }
 
 /// A ledger of this schema, as a service that ended in order leaves it.
-pub(super) async fn older(path: &Path, version: i64) {
+pub(crate) async fn older(path: &Path, version: i64) {
     let mut connection = connect(path).await;
     write(&mut connection, version).await;
     connection.close().await.expect("closed");
@@ -72,7 +72,7 @@ pub(super) async fn older(path: &Path, version: i64) {
 
 /// A ledger of this schema, as a service that was killed leaves it: most of it is in a long write-ahead log. Returns
 /// that log's length.
-pub(super) async fn older_and_killed(path: &Path, version: i64) -> u64 {
+pub(crate) async fn older_and_killed(path: &Path, version: i64) -> u64 {
     const LONG: u64 = 300_000;
     let folder = tempfile::tempdir().expect("a folder");
     let alive = folder.path().join("ledger.db");
@@ -100,7 +100,7 @@ fn log_of(path: &Path) -> PathBuf {
 }
 
 /// Everything in a ledger, read from a copy of its files so that looking changes nothing.
-pub(super) async fn contents(path: &Path) -> Contents {
+pub(crate) async fn contents(path: &Path) -> Contents {
     let folder = tempfile::tempdir().expect("a folder");
     let copy = folder.path().join("copy.db");
     std::fs::copy(path, &copy).expect("copied");
@@ -147,7 +147,7 @@ async fn columns(connection: &mut SqliteConnection, table: &str) -> Vec<String> 
 }
 
 /// The schema's version, by what a ledger says of itself.
-pub(super) fn version(contents: &Contents) -> i64 {
+pub(crate) fn version(contents: &Contents) -> i64 {
     contents["_sqlx_migrations"]
         .iter()
         .map(|row| {
@@ -159,7 +159,7 @@ pub(super) fn version(contents: &Contents) -> i64 {
 }
 
 /// Columns that hold nothing in any row: `table.column`.
-pub(super) async fn empty_columns(connection: &mut SqliteConnection) -> Vec<String> {
+pub(crate) async fn empty_columns(connection: &mut SqliteConnection) -> Vec<String> {
     let tables: Vec<String> = sqlx::query_scalar(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT GLOB 'sqlite_*' AND name NOT GLOB '_sqlx*'",
     )

@@ -14,24 +14,24 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 /// When the fixtures were written.
-pub(super) const WRITTEN: i64 = 1_763_700_000_000;
-pub(super) const WEBSITE: &str = "42286ab3-b29a-4fde-8538-da0ae501d825";
+pub(crate) const WRITTEN: i64 = 1_763_700_000_000;
+pub(crate) const WEBSITE: &str = "42286ab3-b29a-4fde-8538-da0ae501d825";
 /// It is paused.
 const OTHER: &str = "8c842203-7ed8-4e29-a608-7cf78a7d2fcc";
-pub(super) const SESSION: &str = "session_0e4c04ed-8a4b-4d8a-9c5e-6a1d1f6e0a01";
+pub(crate) const SESSION: &str = "session_0e4c04ed-8a4b-4d8a-9c5e-6a1d1f6e0a01";
 const DEAD: &str = "session_0e4c04ed-8a4b-4d8a-9c5e-6a1d1f6e0a02";
 /// Somebody was at work on it.
-pub(super) const LEASED: &str = "session_0e4c04ed-8a4b-4d8a-9c5e-6a1d1f6e0a03";
+pub(crate) const LEASED: &str = "session_0e4c04ed-8a4b-4d8a-9c5e-6a1d1f6e0a03";
 
-pub(super) fn website(text: &str) -> WebsiteId {
+pub(crate) fn website(text: &str) -> WebsiteId {
     WebsiteId::parse(text).expect("an id")
 }
 
-pub(super) fn session(text: &str) -> SessionId {
+pub(crate) fn session(text: &str) -> SessionId {
     SessionId::parse(text).expect("an id")
 }
 
-pub(super) fn user(text: &str) -> UserKey {
+pub(crate) fn user(text: &str) -> UserKey {
     UserKey::parse(text).expect("a key")
 }
 
@@ -40,7 +40,7 @@ fn email(text: &str) -> Email {
 }
 
 /// What is known, by the table it comes from. A row counts once; a table that nobody asks for is not in it.
-pub(super) async fn told(ledger: &Ledger) -> BTreeMap<&'static str, Vec<Json>> {
+pub(crate) async fn told(ledger: &Ledger) -> BTreeMap<&'static str, Vec<Json>> {
     let filter = DeliveryFilter {
         limit: 1000,
         ..DeliveryFilter::default()
@@ -289,12 +289,12 @@ fn occurrence(row: &OutboxRow) -> Json {
 }
 
 /// Instants of the fixtures.
-pub(super) fn at(milliseconds: i64) -> Timestamp {
+pub(crate) fn at(milliseconds: i64) -> Timestamp {
     millis(WRITTEN + milliseconds)
 }
 
 /// How far each website was listened to, and what a person was told.
-pub(super) async fn assert_watch_goes_on(ledger: &Ledger) {
+pub(crate) async fn assert_watch_goes_on(ledger: &Ledger) {
     let listening = ledger.listening().await.expect("a read");
     let [heard, silent] = listening.try_into().expect("two websites");
     assert_eq!(heard.heard_at, Some(at(-30_000)));

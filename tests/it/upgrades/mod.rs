@@ -4,9 +4,9 @@
 //! says of those rows. A new schema needs both: rows in every column of every table, and somebody who asks for them in
 //! [`meaning::told`].
 
-mod fixture;
+pub(crate) mod fixture;
 mod killed;
-mod meaning;
+pub(crate) mod meaning;
 
 use std::{
     collections::BTreeMap,
@@ -47,7 +47,7 @@ fn copy_of(path: &Path) -> PathBuf {
 }
 
 /// What the fixtures mean, whatever the schema they were written with.
-fn meaning() -> BTreeMap<String, Vec<Json>> {
+pub(crate) fn told_by_the_fixtures() -> BTreeMap<String, Vec<Json>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/ledger/told.json");
     let text = std::fs::read_to_string(path).expect("fixtures/ledger/told.json");
     serde_json::from_str(&text).expect("lists by table")
@@ -81,7 +81,7 @@ async fn assert_means_the_same(path: &Path, version: i64) {
         .map(|(table, rows)| (table.to_owned(), rows))
         .collect();
     let told_as = serde_json::to_string_pretty(&told).expect("JSON");
-    assert_eq!(told, meaning(), "schema {version}:\n{told_as}");
+    assert_eq!(told, told_by_the_fixtures(), "schema {version}:\n{told_as}");
 
     // Facts. The file lies elsewhere than its service did, so all since the last heartbeat is in doubt.
     let gap = ledger.last_gap().await.expect("a read").expect("a gap");
@@ -104,7 +104,7 @@ async fn assert_means_the_same(path: &Path, version: i64) {
 }
 
 /// What is due is due, what was at work is taken up again, what waits waits.
-async fn assert_work_goes_on(ledger: &Ledger) {
+pub(crate) async fn assert_work_goes_on(ledger: &Ledger) {
     assert_next(ledger, at(1), &[(SESSION, 3, 1, 0)]).await;
     // It is the second process that dies over it, so it waits a minute.
     assert_next(ledger, at(60_000), &[]).await;

@@ -7,6 +7,7 @@
 //! Sessions keep settings, prepared statements and an advisory lock, so a pooler between us and the server has to pool
 //! sessions, not transactions.
 
+mod bell;
 mod place;
 mod schema;
 
@@ -23,8 +24,10 @@ use super::{
     LedgerSettings,
 };
 
+pub(super) use bell::Bell;
 pub(super) use place::{Place, place, timeline};
 pub use schema::POSTGRES_MIGRATIONS;
+pub(super) use schema::{is_there, migrate};
 
 /// Where everything of ours lies in the database.
 const SCHEMA: &str = "crisp_sync";
@@ -52,14 +55,13 @@ pub(super) struct Opening {
     server: String,
 }
 
-/// Connects, waits for its turn, and brings the schema up to date.
-pub(super) async fn open(
+/// Connects, and waits for its turn, which lasts as long as the connection.
+pub(super) async fn connect(
     url: &SecretString,
-    server: String,
-    settings: &LedgerSettings,
-) -> Result<Opening, LedgerError> {
+    server: &str,
+) -> Result<(PgConnection, PgConnectOptions), LedgerError> {
     let connect = |error: sqlx::Error| LedgerError::Connect {
-        server: server.clone(),
+        server: server.to_owned(),
         source: Source::new(error),
     };
     let options: PgConnectOptions = url.expose_secret().parse().map_err(connect)?;
@@ -74,20 +76,38 @@ pub(super) async fn open(
         .map_err(connect)?;
     if version < OLDEST {
         return Err(LedgerError::OldServer {
-            server,
+            server: server.to_owned(),
             found: version / 10_000,
             needed: OLDEST / 10_000,
         });
     }
     connection.execute(SESSION).await.map_err(connect)?;
-    // Another process may be migrating a large ledger.
+    // Another process may be migrating a large ledger, and this one may be about to carry one over.
     connection
-        .execute("SET lock_timeout = '5min'; SET statement_timeout = 0")
+        .execute(
+            "SET lock_timeout = '5min'; SET statement_timeout = 0; \
+             SET idle_in_transaction_session_timeout = 0",
+        )
         .await
         .map_err(connect)?;
     schema::lock(&mut connection).await.map_err(connect)?;
+    Ok((connection, options))
+}
+
+/// Connects, waits for its turn, and brings the schema up to date.
+pub(super) async fn open(
+    url: &SecretString,
+    server: String,
+    settings: &LedgerSettings,
+) -> Result<Opening, LedgerError> {
+    let (mut connection, options) = connect(url, &server).await?;
     schema::migrate(&mut connection, &server).await?;
-    let place = place(&mut connection).await.map_err(connect)?;
+    let place = place(&mut connection)
+        .await
+        .map_err(|error| LedgerError::Connect {
+            server: server.clone(),
+            source: Source::new(error),
+        })?;
     let pool = PgPoolOptions::new()
         .max_connections(settings.connections.max(2))
         .acquire_timeout(ACQUIRE)

@@ -43,9 +43,41 @@ pub(super) async fn unlock(connection: &mut PgConnection) -> Result<(), sqlx::Er
     Ok(())
 }
 
+fn newest() -> i64 {
+    POSTGRES_MIGRATIONS.last().map_or(0, |step| step.version)
+}
+
+/// Refuses what is not ours, or is newer than we know.
+fn refusing(found: Found, server: &str) -> Result<Found, LedgerError> {
+    let server = || server.to_owned();
+    match found {
+        Found::Foreign => Err(LedgerError::ForeignSchema { server: server() }),
+        Found::Version(found) if found > newest() => Err(LedgerError::NewerSchema {
+            server: server(),
+            found,
+            known: newest(),
+        }),
+        found => Ok(found),
+    }
+}
+
+/// Whether the tables of a ledger are there. Changes nothing, and refuses what [`migrate`] would.
+pub(in super::super) async fn is_there(
+    connection: &mut PgConnection,
+    server: &str,
+) -> Result<bool, LedgerError> {
+    let found = version(connection)
+        .await
+        .map_err(|error| LedgerError::Connect {
+            server: server.to_owned(),
+            source: Source::new(error),
+        })?;
+    Ok(matches!(refusing(found, server)?, Found::Version(version) if version > 0))
+}
+
 /// Brings the schema up to date; refuses one that is not ours, or is newer than we know, without changing anything about
 /// it. To be called under the lock.
-pub(super) async fn migrate(
+pub(in super::super) async fn migrate(
     connection: &mut PgConnection,
     server: &str,
 ) -> Result<(), LedgerError> {
@@ -53,29 +85,16 @@ pub(super) async fn migrate(
         server: server.to_owned(),
         source: Source::new(error),
     };
-    let known = POSTGRES_MIGRATIONS.last().map_or(0, |step| step.version);
     // All steps or none: who dies on the way leaves the schema that was there.
     let mut all = connection.begin().await.map_err(failed)?;
-    match version(&mut all).await.map_err(failed)? {
+    match refusing(version(&mut all).await.map_err(failed)?, server)? {
         Found::Nothing => {
             all.execute(sqlx::AssertSqlSafe(format!("CREATE SCHEMA {SCHEMA}")))
                 .await
                 .map_err(failed)?;
         }
-        Found::Foreign => {
-            return Err(LedgerError::ForeignSchema {
-                server: server.to_owned(),
-            });
-        }
-        Found::Version(found) if found > known => {
-            return Err(LedgerError::NewerSchema {
-                server: server.to_owned(),
-                found,
-                known,
-            });
-        }
-        Found::Version(found) if found == known => return Ok(()),
-        Found::Version(_) => {}
+        Found::Version(found) if found == newest() => return Ok(()),
+        Found::Version(_) | Found::Foreign => {}
     }
     let steps = POSTGRES_MIGRATIONS
         .iter()

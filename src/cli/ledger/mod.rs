@@ -1,4 +1,6 @@
-//! `ledger`: copies of it.
+//! `ledger`: copies of it, and its move to a server.
+
+mod moving;
 
 use std::path::PathBuf;
 
@@ -27,6 +29,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Carry the ledger from its file to a PostgreSQL database, and retire the file
+    ///
+    /// Stop the service first. Killed at any instant, the same command goes on where it was; until it has ended, neither the
+    /// file nor the database is served. The database is the one that the configuration names as the ledger, with the file in
+    /// `--from`, or the one in `--to-file` or `--to`.
+    Move(moving::Options),
 }
 
 pub(super) async fn run(options: Options) -> anyhow::Result<Ended> {
@@ -37,5 +45,6 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Ended> {
                 .with_context(|| format!("could not tell where `{}` is", file.display()))?;
             reach::perform(&config, Operation::LedgerBackup { to }, json).await
         }
+        Command::Move(options) => moving::run(options).await,
     }
 }
