@@ -8,6 +8,7 @@ mod moved;
 mod nobody;
 mod paper;
 mod rechecks;
+mod recipes;
 mod refusals;
 mod told;
 mod unclear;
