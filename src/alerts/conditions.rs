@@ -10,13 +10,17 @@ use jiff::{Timestamp, Unit};
 use super::Watch;
 use crate::{
     breaker::Standing,
-    ledger::{Condition, ConditionRow, Gap, LedgerError, Listening, Pause},
+    ledger::{Condition, ConditionRow, Gap, Latch, LedgerError, Listening, Pause},
     reconcile::{Outlook, outlook},
     telemetry::{Metrics, events, metrics::WebhookLabels},
 };
 
 /// Lifecycle events wait for a person.
 const EVENTS_HELD: &str = "events_held";
+/// The brake holds an event until a person decides.
+const BRAKE_LATCHED: &str = "brake_latched";
+/// The ledger is a copy, or was moved, and nobody said that it belongs there.
+const LEDGER_DISPLACED: &str = "ledger_displaced";
 /// Work failed for good.
 const DEAD_LETTERS: &str = "dead_letters";
 /// The day's quota does not last the day.
@@ -75,6 +79,16 @@ impl Watch {
         let ledger = &self.ledger;
         let waiting = ledger.waiting().await?;
         let mut seen = Vec::new();
+        seen.extend(ledger.latches().await?.iter().map(braked));
+        if let Some(since) = ledger.displaced_since().await? {
+            seen.push(condition(
+                LEDGER_DISPLACED,
+                format!(
+                    "since {} the ledger is a copy, or was moved, and no lifecycle event leaves: if this is the one that is to tell Crisp, type `crisp-sync events arm` here",
+                    shown(since)
+                ),
+            ));
+        }
         if waiting.held + waiting.unsure > 0 {
             seen.push(condition(
                 EVENTS_HELD,
@@ -140,6 +154,22 @@ fn condition(kind: &'static str, detail: String) -> Condition {
         kind: kind.to_owned(),
         subject: String::new(),
         detail,
+    }
+}
+
+fn braked(latch: &Latch) -> Condition {
+    let Latch {
+        website,
+        event,
+        since,
+    } = latch;
+    Condition {
+        kind: BRAKE_LATCHED.to_owned(),
+        subject: format!("{event} on {website}"),
+        detail: format!(
+            "more of it came within an hour than `lifecycle.brake` lets go, and since {} every one is held: `crisp-sync events list --state held` shows them, `crisp-sync events release --event '{event}'` lets them go, `crisp-sync events drop --event '{event}'` gives them up",
+            shown(*since)
+        ),
     }
 }
 

@@ -40,7 +40,13 @@ enum Command {
         json: bool,
     },
     /// Let go what is held, parked or unsure; each is checked again before it is sent
-    Release(Choice),
+    Release {
+        #[command(flatten)]
+        choice: Choice,
+        /// Past the brake's cap; without it, what is beyond the cap is held again
+        #[arg(long)]
+        over_cap: bool,
+    },
     /// Give up what was not sent
     Drop(Choice),
 }
@@ -69,12 +75,17 @@ struct Choice {
 }
 
 impl Choice {
-    async fn perform(self, operation: impl FnOnce(Chosen) -> Operation) -> anyhow::Result<Ended> {
+    async fn perform(
+        self,
+        over_cap: bool,
+        operation: impl FnOnce(Chosen) -> Operation,
+    ) -> anyhow::Result<Ended> {
         let chosen = Chosen {
             event: self.event,
             reference: self.reference,
             state: self.state,
             limit: self.limit,
+            over_cap,
         };
         reach::perform(&self.config, operation(chosen), self.json).await
     }
@@ -93,7 +104,9 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Ended> {
             limit,
             json,
         } => reach::perform(&config, Operation::EventsList { state, limit }, json).await,
-        Command::Release(choice) => choice.perform(Operation::EventsRelease).await,
-        Command::Drop(choice) => choice.perform(Operation::EventsDrop).await,
+        Command::Release { choice, over_cap } => {
+            choice.perform(over_cap, Operation::EventsRelease).await
+        }
+        Command::Drop(choice) => choice.perform(false, Operation::EventsDrop).await,
     }
 }

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use crate::{clock::Clock, ids::WebsiteId};
 
 use super::{
-    Begun, Claim, Enqueue, Gap, Ledger, LedgerError, OutboxFilter, OutboxRow, OwnedName, Settled,
-    Settlement, Spacing, Standing, WorkKind, Write, again::again,
+    Begun, Claim, Enqueue, Gap, Ledger, LedgerError, OutboxFilter, OutboxRow, OwnedName,
+    SendLimits, Settled, Settlement, Standing, WorkKind, Write, again::again,
 };
 
 impl Ledger {
@@ -82,10 +82,10 @@ impl Ledger {
         &self,
         claim: &Claim,
         row: &OutboxRow,
-        spacing: Option<&Spacing>,
+        limits: &SendLimits,
         now: Timestamp,
     ) -> Result<Begun, LedgerError> {
-        again!(self.shared.store.begin_send(claim, row, spacing, now))
+        again!(self.shared.store.begin_send(claim, row, limits, now))
     }
 
     /// Enqueues work that no webhook asked for: a command's, a sweep's.
@@ -133,6 +133,11 @@ impl Ledger {
         again!(self.shared.store.arm(website, rule, watermark, now))
     }
 
+    /// Says that the ledger belongs where it lies: what was armed elsewhere is armed here.
+    pub async fn settle_in(&self) -> Result<(), LedgerError> {
+        again!(self.shared.store.settle_in())
+    }
+
     /// Disarms a rule. `false`: it was not armed.
     pub async fn disarm(&self, website: &WebsiteId, rule: &str) -> Result<bool, LedgerError> {
         again!(self.shared.store.disarm(website, rule))
@@ -142,7 +147,18 @@ impl Ledger {
     /// run, where they are decided once more. Those that are `unsure` may be in Crisp already: they go only if the
     /// filter names that state. Returns how many.
     pub async fn release(&self, filter: &OutboxFilter, now: Timestamp) -> Result<u64, LedgerError> {
-        let released = again!(self.shared.store.release(filter, now))?;
+        let released = again!(self.shared.store.release(filter, false, now))?;
+        self.wake_all().await;
+        Ok(released)
+    }
+
+    /// The same, past the brake's cap.
+    pub async fn release_over_cap(
+        &self,
+        filter: &OutboxFilter,
+        now: Timestamp,
+    ) -> Result<u64, LedgerError> {
+        let released = again!(self.shared.store.release(filter, true, now))?;
         self.wake_all().await;
         Ok(released)
     }

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use crate::{
     ids::{UserKey, WebsiteId},
-    lifecycle::OutboxState,
+    lifecycle::{Brake, OutboxState},
     pseudonym::{EmailMac, OccurrenceRef},
 };
 
@@ -107,13 +107,15 @@ pub struct Arming {
     pub armed_at: Timestamp,
 }
 
-/// What may not have been sent to the same address of late, when another is to be sent there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spacing {
+/// What keeps an occurrence back at the last moment, because of others of the same event.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SendLimits {
     /// The names of the event.
     pub events: Vec<String>,
-    /// Since when.
-    pub since: Timestamp,
+    /// None of them may have been sent to the same address since then.
+    pub spaced_since: Option<Timestamp>,
+    /// How many of them may go.
+    pub brake: Brake,
 }
 
 /// Whether an occurrence is on its way.
@@ -124,7 +126,7 @@ pub enum Begun {
     Yes,
     /// Another occurrence went to the same address too short a time ago. Nothing was written.
     TooSoon,
-    /// So many of this event went out that another one is held ([`brakes`](crate::lifecycle::brakes)). Nothing was written.
+    /// So many of this event went out that another one is held ([`Brake`]). Nothing was written.
     Braked,
     /// The row was moved since it was read. Nothing was written.
     Moved,
@@ -137,6 +139,19 @@ pub enum Begun {
 pub struct SendCount {
     /// Occurrences sent, or being sent, since the instant asked for.
     pub sent: u64,
-    /// Occurrences that the brake holds now: those `held` for the reason [`BRAKE`](crate::lifecycle::BRAKE).
+    /// Occurrences that the brake holds now: those `held` for the reason [`BRAKE`](crate::lifecycle::reason::BRAKE).
     pub held: u64,
+    /// Whether it holds every further one, until a person decides.
+    pub latched: bool,
+}
+
+/// An event that the brake holds on a website, until a person decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Latch {
+    /// Whose.
+    pub website: WebsiteId,
+    /// Which event.
+    pub event: String,
+    /// Since when.
+    pub since: Timestamp,
 }

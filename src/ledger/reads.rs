@@ -11,7 +11,7 @@ use crate::{
 
 use super::{
     Arming, ConversationMirror, DayQuota, DeliveryFilter, DeliveryId, DeliveryRow, Gap, Health,
-    Ledger, LedgerError, OutboxFilter, OutboxRow, OwnedName, Pause, PersonMirror, SendCount,
+    Latch, Ledger, LedgerError, OutboxFilter, OutboxRow, OwnedName, Pause, PersonMirror, SendCount,
     TraceRow, WorkKind, WorkRow,
 };
 
@@ -98,14 +98,19 @@ impl Ledger {
         self.shared.store.last_sent_to(website, email).await
     }
 
-    /// What the brake looks at, for one event on one website.
+    /// What the brake looks at, for one event, under all its names, on one website.
     pub async fn send_count(
         &self,
         website: &WebsiteId,
-        event: &str,
+        events: &[String],
         since: Timestamp,
     ) -> Result<SendCount, LedgerError> {
-        self.shared.store.send_count(website, event, since).await
+        self.shared.store.send_count(website, events, since).await
+    }
+
+    /// Every event that the brake holds until a person decides.
+    pub async fn latches(&self) -> Result<Vec<Latch>, LedgerError> {
+        self.shared.store.latches().await
     }
 
     /// The rules that are armed on a website.
@@ -190,6 +195,12 @@ impl Ledger {
     /// file is a copy.
     pub async fn cautious_until(&self) -> Result<Option<Timestamp>, LedgerError> {
         self.shared.store.cautious_until().await
+    }
+
+    /// Since when the ledger lies where nobody has armed it: it is a copy, or was moved, and tells Crisp nothing until
+    /// somebody says that it belongs here ([`Ledger::settle_in`]).
+    pub async fn displaced_since(&self) -> Result<Option<Timestamp>, LedgerError> {
+        self.shared.store.displaced_since().await
     }
 
     /// The last time of which the ledger may know less than happened.

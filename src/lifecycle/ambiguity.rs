@@ -8,7 +8,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Known,
+    Gap, Known,
     period::{earlier, later},
 };
 
@@ -50,13 +50,14 @@ pub enum Ambiguity {
     Unsure,
 }
 
-/// Judges the attempt of `known`, with a read if one was made.
+/// Judges the attempt of `known`, with a read if one was made. `gap` is the last one of the ledger.
 ///
 /// A row without an attempt was never on its way: it is absent.
 pub fn settle_ambiguous(
     known: &Known,
     reading: Option<&Reading>,
     quiet: SignedDuration,
+    gap: Option<Gap>,
     now: Timestamp,
 ) -> Ambiguity {
     if reading.is_some_and(|reading| reading.found) {
@@ -65,7 +66,7 @@ pub fn settle_ambiguous(
     let Some(attempted_at) = known.attempted_at else {
         return Ambiguity::Absent;
     };
-    let quiet_from = later(attempted_at, quiet);
+    let quiet_from = quiet_from(attempted_at, quiet, gap);
     let read_again = |at: Timestamp| Ambiguity::ReadAgain {
         at,
         absent_reads: known.absent_reads,
@@ -87,7 +88,9 @@ pub fn settle_ambiguous(
         // A timeline only grows at its newer end: a later read reaches back no further.
         return Ambiguity::Unsure;
     }
-    match known.first_absent_at.filter(|_| known.absent_reads > 0) {
+    // One that was made before a gap was noticed may have been too early, too.
+    let first = known.first_absent_at.filter(|at| *at >= quiet_from);
+    match first.filter(|_| known.absent_reads > 0) {
         None => Ambiguity::ReadAgain {
             at: later(reading.at, BETWEEN_READS),
             absent_reads: 1,
@@ -98,6 +101,20 @@ pub fn settle_ambiguous(
         }
         Some(_) => Ambiguity::Absent,
     }
+}
+
+/// From when on no request of the attempt is under way any more. A gap may be a clock that jumped: of the time that it
+/// seems to have taken, none may have passed.
+fn quiet_from(attempted_at: Timestamp, quiet: SignedDuration, gap: Option<Gap>) -> Timestamp {
+    let by_the_clock = later(attempted_at, quiet);
+    let Some(gap) = gap.filter(|gap| attempted_at <= gap.until) else {
+        return by_the_clock;
+    };
+    let passed = gap
+        .from
+        .duration_since(attempted_at)
+        .max(SignedDuration::ZERO);
+    by_the_clock.max(later(gap.until, (quiet - passed).max(SignedDuration::ZERO)))
 }
 
 #[cfg(test)]
@@ -198,7 +215,7 @@ mod tests {
             (None, Some(read(1_456)), 1_456, again(1_461, Some(1_456))),
         ] {
             assert_eq!(
-                settle_ambiguous(&sending(absent), reading.as_ref(), QUIET, minute(now)),
+                settle_ambiguous(&sending(absent), reading.as_ref(), QUIET, None, minute(now)),
                 verdict,
                 "{absent:?} {reading:?} at {now}"
             );
@@ -210,8 +227,42 @@ mod tests {
         let mut known = sending(None);
         known.attempted_at = None;
         assert_eq!(
-            settle_ambiguous(&known, None, QUIET, minute(0)),
+            settle_ambiguous(&known, None, QUIET, None, minute(0)),
             Ambiguity::Absent
+        );
+    }
+
+    /// The clock jumped an hour ahead, four minutes after the attempt.
+    #[test]
+    fn a_clock_that_jumped_does_not_make_it_quiet() {
+        let gap = Some(Gap {
+            from: minute(4),
+            until: minute(64),
+        });
+        for (absent, at, verdict) in [
+            (None, 64, again(75, None)),
+            (None, 74, again(75, None)),
+            (None, 75, again(80, Some(75))),
+            // Read after the jump, and before anybody noticed it.
+            (Some(62), 75, again(80, Some(75))),
+            (Some(75), 80, Ambiguity::Absent),
+        ] {
+            let (known, reading) = (sending(absent), read(at));
+            assert_eq!(
+                settle_ambiguous(&known, Some(&reading), QUIET, gap, minute(at)),
+                verdict,
+                "{absent:?} at {at}"
+            );
+        }
+        // An attempt after it has nothing to do with it.
+        let later = Known {
+            attempted_at: Some(minute(70)),
+            ..sending(None)
+        };
+        let reading = read(85);
+        assert_eq!(
+            settle_ambiguous(&later, Some(&reading), QUIET, gap, minute(85)),
+            again(90, Some(85))
         );
     }
 }

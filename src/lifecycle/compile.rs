@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use super::{Color, LifecycleSource, Rule, RuleSource, Rules, limits, period, rules::Moment};
+use super::{
+    Brake, Color, LifecycleSource, Rule, RuleSource, Rules, Share, gate::Gate, limits, period,
+    rules::Moment,
+};
 use crate::expression::{
     DefinitionFault, Expression, ExpressionFault, Language, Template, nearest,
 };
@@ -29,9 +32,16 @@ impl<'a> Compiler<'a> {
     }
 
     pub(super) fn rules(mut self, source: &LifecycleSource) -> Result<Rules, Vec<DefinitionFault>> {
-        let require = self.guard(&["require"], source.require.as_deref());
-        let exclude = self.guard(&["exclude"], source.exclude.as_deref());
-        let after = self.guard(&["after"], source.after.as_deref());
+        let gate = Gate {
+            require: self.guard(&["require"], source.require.as_deref()),
+            exclude: self.guard(&["exclude"], source.exclude.as_deref()),
+            after: self.guard(&["after"], source.after.as_deref()),
+        };
+        let share = self.share(&["brake", "share"], &source.brake.share);
+        let brake = Brake {
+            per_hour: source.brake.per_hour,
+            share: share.unwrap_or(Brake::default().share),
+        };
         let grace = self.period(&["grace"], &source.grace);
         let quiet = self.period(&["quiet"], &source.quiet);
         let min_gap = self.period(&["min_gap"], &source.min_gap);
@@ -41,7 +51,7 @@ impl<'a> Compiler<'a> {
             .event
             .iter()
             .enumerate()
-            .map(|(index, rule)| self.rule(&index.to_string(), rule, min_gap))
+            .map(|(index, rule)| self.rule(index, rule, min_gap, brake))
             .collect();
         let rules: Option<Vec<Rule>> = rules.into_iter().collect();
         match (grace, quiet, match_within, rules) {
@@ -50,9 +60,7 @@ impl<'a> Compiler<'a> {
             {
                 Ok(Rules {
                     sender: source.sender,
-                    require,
-                    exclude,
-                    after,
+                    gate,
                     grace,
                     quiet,
                     match_within,
@@ -67,10 +75,12 @@ impl<'a> Compiler<'a> {
 
     fn rule(
         &mut self,
-        index: &str,
+        rank: usize,
         source: &RuleSource,
         min_gap: Option<SignedDuration>,
+        brake: Brake,
     ) -> Option<Rule> {
+        let index = &*rank.to_string();
         self.name(&["event", index, "name"], &source.name);
         let moment = self.moment(index, source);
         let when = self.guard(&["event", index, "when"], source.when.as_deref());
@@ -79,6 +89,23 @@ impl<'a> Compiler<'a> {
         let max_age = match &source.max_age {
             None => Some(MAX_AGE),
             Some(text) => self.period(&["event", index, "max_age"], text),
+        };
+        let delay = match &source.delay {
+            None => Some(SignedDuration::ZERO),
+            Some(text) => self.period(&["event", index, "delay"], text),
+        };
+        let gate = Gate {
+            require: self.guard(&["event", index, "require"], source.require.as_deref()),
+            exclude: self.guard(&["event", index, "exclude"], source.exclude.as_deref()),
+            after: self.guard(&["event", index, "after"], source.after.as_deref()),
+        };
+        let share = match &source.brake.share {
+            None => Some(brake.share),
+            Some(text) => self.share(&["event", index, "brake", "share"], text),
+        };
+        let brake = Brake {
+            per_hour: source.brake.per_hour.unwrap_or(brake.per_hour),
+            share: share?,
         };
         let min_gap = match &source.min_gap {
             None if source.id.is_some() => None,
@@ -96,6 +123,7 @@ impl<'a> Compiler<'a> {
             }
         }
         Some(Rule {
+            rank,
             name: source.name.clone(),
             former: source.renamed_from.clone(),
             moment: moment?,
@@ -105,6 +133,9 @@ impl<'a> Compiler<'a> {
             color: color?,
             data,
             max_age: max_age?,
+            delay: delay?,
+            gate,
+            brake,
             min_gap,
             subject,
         })
@@ -275,6 +306,16 @@ impl<'a> Compiler<'a> {
                 None
             }
         }
+    }
+
+    fn share(&mut self, path: Path<'_>, text: &str) -> Option<Share> {
+        let share = Share::parse(text);
+        if share.is_none() {
+            let fault = self.fault(path, format!("`{}` is no part of a whole", text.trim()));
+            fault.range = Some(0..text.len());
+            fault.hint = Some("for example `2%` or `0.5%`, at most `100%`".to_owned());
+        }
+        share
     }
 
     fn guard(&mut self, path: Path<'_>, text: Option<&str>) -> Option<Expression> {

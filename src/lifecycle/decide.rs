@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{
     Guards, Known, Memory, Occurrence, OccurrenceAt, OutboxState, Rule, Rules,
-    later_events::LaterEvents, memory::LOOK_AGAIN, period::later,
+    later_events::LaterEvents, memory::LOOK_AGAIN, period::later, reason,
 };
 
 /// A row to write: a new one, or another state for one that is known.
@@ -196,7 +196,7 @@ impl<'a> Bench<'a> {
         let due = occurrence.due;
         let happened_at = occurrence.happened_at();
         if self.is_too_old(rule, happened_at) {
-            return (OutboxState::Expired, due, "max_age");
+            return (OutboxState::Expired, due, reason::MAX_AGE);
         }
         // An instant that equals the mark is the one that raised it, and its row was pruned. Ids can share a second.
         let high_water = self.memory.high_water(rule, &occurrence.subject);
@@ -205,27 +205,21 @@ impl<'a> Bench<'a> {
             OccurrenceAt::Id(_, instant) | OccurrenceAt::Edge(_, instant) => instant < mark,
         });
         if is_below {
-            return (OutboxState::Superseded, due, "older_than_sent");
+            return (OutboxState::Superseded, due, reason::OLDER_THAN_SENT);
         }
         if self.later.supersede(rule, &occurrence.subject, happened_at) {
-            return (OutboxState::Superseded, due, "later_event");
+            return (OutboxState::Superseded, due, reason::LATER_EVENT);
         }
         if due > self.now {
-            return (OutboxState::Scheduled, due, "not_due");
+            return (OutboxState::Scheduled, due, reason::NOT_DUE);
         }
-        if self.guards.excluded {
-            return (OutboxState::Excluded, due, "exclude");
-        }
-        if !self.guards.consent {
-            return (OutboxState::NoConsent, due, "require");
-        }
-        if let Some(until) = self.guards.closed_until(self.now) {
-            return (OutboxState::Scheduled, until, "after");
+        if let Some(stop) = self.guards.stop(rule, self.now) {
+            return (stop.state, stop.until.unwrap_or(due), stop.reason);
         }
         if self.memory.is_too_soon(rule, None, self.now) {
-            return (OutboxState::Held, due, "min_gap");
+            return (OutboxState::Held, due, reason::MIN_GAP);
         }
-        (OutboxState::Due, due, "due")
+        (OutboxState::Due, due, reason::DUE)
     }
 
     fn move_known(&self, known: &Known) -> Option<Decision> {
@@ -235,17 +229,21 @@ impl<'a> Bench<'a> {
         let rule = self.rules.rule(&known.event)?;
         let happened_at = known.happened_at();
         let (state, reason) = if self.is_too_old(rule, happened_at) {
-            (OutboxState::Expired, "max_age")
+            let reason = match known.state {
+                OutboxState::Parked => reason::PARKED_TOO_LONG,
+                _ => reason::MAX_AGE,
+            };
+            (OutboxState::Expired, reason)
         } else if self
             .memory
             .high_water(rule, &known.subject)
             .is_some_and(|mark| happened_at < mark)
         {
-            (OutboxState::Superseded, "older_than_sent")
+            (OutboxState::Superseded, reason::OLDER_THAN_SENT)
         } else if self.later.supersede(rule, &known.subject, happened_at) {
-            (OutboxState::Superseded, "later_event")
+            (OutboxState::Superseded, reason::LATER_EVENT)
         } else {
-            self.advance(known)?
+            self.advance(rule, known)?
         };
         Some(Decision {
             key: known.key.clone(),
@@ -256,17 +254,16 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// The step that time or a guard allows.
-    fn advance(&self, known: &Known) -> Option<(OutboxState, &'static str)> {
-        let is_open = self.guards.consent
-            && !self.guards.excluded
-            && self.guards.closed_until(self.now).is_none();
+    /// The step that time or the guards allow.
+    fn advance(&self, rule: &Rule, known: &Known) -> Option<(OutboxState, &'static str)> {
         match known.state {
             OutboxState::Scheduled if known.due_at <= self.now && self.still_holds(known) => {
-                Some((OutboxState::Due, "due"))
+                Some((OutboxState::Due, reason::DUE))
             }
-            OutboxState::NoConsent | OutboxState::Excluded if is_open => {
-                Some((OutboxState::Due, "guards_passed"))
+            OutboxState::NoConsent | OutboxState::Excluded
+                if self.guards.stop(rule, self.now).is_none() =>
+            {
+                Some((OutboxState::Due, reason::GUARDS_PASSED))
             }
             _ => None,
         }
@@ -279,6 +276,6 @@ impl<'a> Bench<'a> {
     }
 
     fn is_too_old(&self, rule: &Rule, happened_at: Timestamp) -> bool {
-        self.now.duration_since(happened_at) > rule.max_age()
+        self.now > rule.sent_until(happened_at)
     }
 }

@@ -113,7 +113,7 @@ impl Look<'_> {
                 of: self.value_source(),
                 value: value.as_deref(),
                 holds,
-                max_age: self.rule.max_age(),
+                max_age: self.rule.window(),
             },
             gap,
             self.scope.now,
@@ -206,7 +206,7 @@ impl Look<'_> {
         at: OccurrenceAt,
         holds: bool,
     ) -> Result<Occurrence, RuleError> {
-        let due = self.rules.due(at.happened_at());
+        let due = self.rules.due(self.rule, at.happened_at());
         Ok(Occurrence {
             event: self.rule.name().to_owned(),
             subject,

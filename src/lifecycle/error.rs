@@ -44,10 +44,16 @@ pub enum RuleError {
 }
 
 impl RuleError {
-    pub(super) fn guard(part: &'static str, source: EvalError) -> Self {
-        Self::Guard {
-            part,
-            source: Box::new(source),
+    /// `event`: the rule whose own guard it is.
+    pub(super) fn guard(event: Option<&str>, part: &'static str, source: EvalError) -> Self {
+        let source = Box::new(source);
+        match event {
+            None => Self::Guard { part, source },
+            Some(event) => Self::Evaluate {
+                event: event.to_owned(),
+                part,
+                source,
+            },
         }
     }
 

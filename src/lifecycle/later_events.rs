@@ -11,6 +11,7 @@ struct Happened {
     group: String,
     subject: String,
     event: String,
+    rank: usize,
     at: Timestamp,
 }
 
@@ -46,6 +47,7 @@ impl LaterEvents {
                         group: rule.group()?.to_owned(),
                         subject: subject.clone(),
                         event: rule.name().to_owned(),
+                        rank: rule.rank,
                         at,
                     })
                 })
@@ -53,8 +55,9 @@ impl LaterEvents {
         )
     }
 
-    /// Whether one of them makes an occurrence of `rule` untrue: the same group and subject, and strictly later. Where ids
-    /// tell occurrences apart, a second one does not undo the first.
+    /// Whether one of them makes an occurrence of `rule` untrue: the same group and subject, and later. Of two at one instant
+    /// the one whose rule stands later in the file is the later one: somebody who cancels at once and is gone is gone.
+    /// Where ids tell occurrences apart, a second one does not undo the first.
     pub(super) fn supersede(&self, rule: &Rule, subject: &str, happened_at: Timestamp) -> bool {
         let Some(group) = rule.group() else {
             return false;
@@ -62,7 +65,7 @@ impl LaterEvents {
         self.0.iter().any(|happened| {
             happened.group == group
                 && happened.subject == subject
-                && happened.at > happened_at
+                && (happened.at, happened.rank) > (happened_at, rule.rank)
                 && !(rule.has_id() && happened.event == rule.name())
         })
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Known, OutboxState, Rule, period::later};
+use super::{Known, OutboxState, Rule, period::later, reason};
 
 /// How long until a row that waits for something undated is looked at again.
 pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
@@ -23,8 +23,21 @@ pub struct Memory<'a> {
 }
 
 /// What the operator asks of every user, evaluated for one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guards {
+    /// `require` holds.
+    pub consent: bool,
+    /// `exclude` holds.
+    pub excluded: bool,
+    /// `after`: nothing is sent before; [`Timestamp::MAX`] while it is not known when.
+    pub not_before: Option<Timestamp>,
+    /// The same of the rules that ask for more, by name.
+    pub of_rules: BTreeMap<String, Verdict>,
+}
+
+/// What one `require`, `exclude` and `after` say of a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
     /// `require` holds.
     pub consent: bool,
     /// `exclude` holds.
@@ -33,16 +46,82 @@ pub struct Guards {
     pub not_before: Option<Timestamp>,
 }
 
+/// A guard that stops an occurrence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stop {
+    /// The state that it leads to.
+    pub(super) state: OutboxState,
+    /// When to look again, if it opens by itself.
+    pub(super) until: Option<Timestamp>,
+    /// Which guard.
+    pub(super) reason: &'static str,
+}
+
+impl From<Verdict> for Guards {
+    fn from(all: Verdict) -> Self {
+        Self {
+            consent: all.consent,
+            excluded: all.excluded,
+            not_before: all.not_before,
+            of_rules: BTreeMap::new(),
+        }
+    }
+}
+
 impl Guards {
     /// Guards that let everything pass.
     pub const OPEN: Self = Self {
         consent: true,
         excluded: false,
         not_before: None,
+        of_rules: BTreeMap::new(),
     };
 
+    /// What stops an occurrence of a rule now, if anything does: the guards of all, and its own.
+    pub(super) fn stop(&self, rule: &Rule, now: Timestamp) -> Option<Stop> {
+        let all = Verdict {
+            consent: self.consent,
+            excluded: self.excluded,
+            not_before: self.not_before,
+        };
+        let own = self.of_rules.get(rule.name());
+        let words = [
+            (Some(&all), reason::EXCLUDE, reason::REQUIRE, reason::AFTER),
+            (
+                own,
+                reason::RULE_EXCLUDE,
+                reason::RULE_REQUIRE,
+                reason::RULE_AFTER,
+            ),
+        ];
+        let verdicts = || words.iter().filter_map(|word| Some((word.0?, word)));
+        let stop = |state, reason| Stop {
+            state,
+            until: None,
+            reason,
+        };
+        verdicts()
+            .find(|(verdict, _)| verdict.excluded)
+            .map(|(_, word)| stop(OutboxState::Excluded, word.1))
+            .or_else(|| {
+                verdicts()
+                    .find(|(verdict, _)| !verdict.consent)
+                    .map(|(_, word)| stop(OutboxState::NoConsent, word.2))
+            })
+            .or_else(|| {
+                verdicts().find_map(|(verdict, word)| {
+                    Some(Stop {
+                        until: Some(verdict.closed_until(now)?),
+                        ..stop(OutboxState::Scheduled, word.3)
+                    })
+                })
+            })
+    }
+}
+
+impl Verdict {
     /// When to look again, if nothing may be sent yet.
-    pub(super) fn closed_until(&self, now: Timestamp) -> Option<Timestamp> {
+    fn closed_until(&self, now: Timestamp) -> Option<Timestamp> {
         let not_before = self.not_before.filter(|not_before| *not_before > now)?;
         Some(if not_before == Timestamp::MAX {
             later(now, LOOK_AGAIN)

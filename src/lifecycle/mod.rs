@@ -10,7 +10,7 @@
 //!
 //! 1. reads the user, calls [`occurrences`] and [`decide()`], and stores rows and [`Edges`] in one transaction;
 //! 2. for each `due` row reads the user again and calls [`recheck()`], with a [`Memory`] that holds what was sent a moment ago,
-//!    and asks [`brakes`] whether it is one too many;
+//!    and asks the [`Brake`] whether it is one too many;
 //! 3. where [`Rules::needs_timeline`] says so reads Crisp's timeline past [`timeline::Sought::earliest`], and calls
 //!    [`timeline::clear`]; where [`Rules::needs_proof`] says so, a list from a cache is not enough;
 //! 4. commits `sending` with `attempted_at`, the address, and the high-water mark of the event
@@ -28,6 +28,7 @@ mod decide;
 mod due;
 mod edges;
 mod error;
+mod gate;
 mod later_events;
 pub mod limits;
 mod memory;
@@ -35,23 +36,26 @@ mod moment;
 mod occurrence;
 mod outbox;
 mod period;
+pub mod reason;
 mod recheck;
 mod rules;
 mod source;
 pub mod timeline;
 
 pub use ambiguity::{Ambiguity, BETWEEN_READS, PATIENCE, Reading, settle_ambiguous};
-pub use brake::{BRAKE, BRAKE_WINDOW, RELEASED, brakes};
+pub use brake::{BRAKE_WINDOW, Brake, Release, Share};
 pub use decide::{Decision, Judgement, decide, judge, look_again};
 pub use due::{Found, occurrences};
 pub use edges::{Edge, Edges, Gap};
 pub use error::RuleError;
-pub use memory::{Guards, Memory};
+pub use memory::{Guards, Memory, Verdict};
 pub use occurrence::{Occurrence, OccurrenceAt, payload};
 pub use outbox::{Known, OutboxState, UnknownOutboxState};
 pub use recheck::{Fresh, Recheck, recheck};
 pub use rules::{Rule, Rules};
-pub use source::{AfterAmbiguous, Color, LifecycleSource, RuleSource, Sender};
+pub use source::{
+    AfterAmbiguous, BrakeSource, Color, LifecycleSource, RuleBrakeSource, RuleSource, Sender,
+};
 
 /// What is wrong with the table, and where.
 pub use crate::expression::DefinitionFault as Fault;

@@ -93,6 +93,59 @@ impl OutboxState {
         Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
 
+    /// What it means, in a sentence for the operator.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Scheduled => {
+                "Its moment has not come: it is looked at again then, without anybody asking."
+            }
+            Self::Due => "Its turn has come: it is checked once more, and sent.",
+            Self::Sending => {
+                "The request left, and its answer is not known. Committed before it left, so that no crash repeats it."
+            }
+            Self::Sent => "Crisp has it, by our hand.",
+            Self::Baseline => {
+                "It happened before the rule was armed. What is found so makes no row at all; this is for a watermark that was moved under a row."
+            }
+            Self::Expired => "It was too old, or a person gave it up. It is never sent.",
+            Self::Superseded => "Something later made it untrue. It is never sent.",
+            Self::AlreadyInCrisp => {
+                "Somebody else told Crisp, most often the app. It is never sent."
+            }
+            Self::NoConsent => {
+                "`require` is not true of the user. It goes if that changes within `max_age`."
+            }
+            Self::Excluded => {
+                "`exclude` is true of the user. It goes if that changes within `max_age`."
+            }
+            Self::Held => "A person has to decide.",
+            Self::Parked => {
+                "Crisp has no contact to put it on. It goes when there is one, within `max_age`."
+            }
+            Self::Unsure => {
+                "Nobody can prove whether Crisp has it, so it is not sent again by itself."
+            }
+        }
+    }
+
+    /// Whether `events release` lets such a row go; `unsure` has to be named.
+    pub const fn is_released(self) -> bool {
+        matches!(self, Self::Held | Self::Parked | Self::Unsure)
+    }
+
+    /// Whether `events drop` gives such a row up.
+    pub const fn is_dropped(self) -> bool {
+        matches!(
+            self,
+            Self::Scheduled
+                | Self::Due
+                | Self::Held
+                | Self::Parked
+                | Self::NoConsent
+                | Self::Excluded
+        )
+    }
+
     /// Whether nothing has been decided for good: it may still be sent, or be dropped because something later happened.
     pub const fn is_undecided(self) -> bool {
         matches!(

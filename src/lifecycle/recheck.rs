@@ -13,6 +13,7 @@ use super::{
     memory::LOOK_AGAIN,
     occurrence::{occurrence_key, payload},
     period::later,
+    reason,
 };
 use crate::{
     data::DataMap,
@@ -69,31 +70,31 @@ pub fn recheck(
 ) -> Result<Recheck, RuleError> {
     let drop = |state, reason| Ok(Recheck::Drop { state, reason });
     if !matches!(known.state, OutboxState::Due | OutboxState::Scheduled) {
-        return drop(known.state, "already_decided");
+        return drop(known.state, reason::ALREADY_DECIDED);
     }
     let Some(rule) = rules.rule(&known.event) else {
-        return drop(OutboxState::Superseded, "rule_removed");
+        return drop(OutboxState::Superseded, reason::RULE_REMOVED);
     };
     let happened_at = known.happened_at();
     match memory.watermark(rule) {
-        None => return drop(OutboxState::Held, "not_armed"),
+        None => return drop(OutboxState::Held, reason::NOT_ARMED),
         Some(watermark) if happened_at < watermark => {
-            return drop(OutboxState::Baseline, "before_armed");
+            return drop(OutboxState::Baseline, reason::BEFORE_ARMED);
         }
         Some(_) => {}
     }
-    if now.duration_since(happened_at) > rule.max_age() {
-        return drop(OutboxState::Expired, "max_age");
+    if now > rule.sent_until(happened_at) {
+        return drop(OutboxState::Expired, reason::MAX_AGE);
     }
     let high_water = memory.high_water(rule, &known.subject);
     if high_water.is_some_and(|mark| happened_at < mark) {
-        return drop(OutboxState::Superseded, "older_than_sent");
+        return drop(OutboxState::Superseded, reason::OLDER_THAN_SENT);
     }
     let Some(user) = fresh.user else {
-        return drop(OutboxState::Superseded, "user_gone");
+        return drop(OutboxState::Superseded, reason::USER_GONE);
     };
     let Some(occurrence) = still_there(rules, rule, known, user, fresh, now)? else {
-        return drop(OutboxState::Superseded, "no_longer_true");
+        return drop(OutboxState::Superseded, reason::NO_LONGER_TRUE);
     };
     // What happened since the last look counts too, though no row has it yet. A rule that fails says nothing, here as there.
     let found = occurrences(rules, user, &BTreeMap::new(), fresh.edges, None, now).occurrences;
@@ -102,28 +103,30 @@ pub fn recheck(
         &known.subject,
         happened_at,
     ) {
-        return drop(OutboxState::Superseded, "later_event");
+        return drop(OutboxState::Superseded, reason::LATER_EVENT);
     }
-    if known.due_at > now {
+    // The row's own moment, and what the definition of today makes of it: somebody may have lengthened the delay.
+    let due_at = known.due_at.max(occurrence.due);
+    if due_at > now {
         return Ok(Recheck::Wait {
-            until: known.due_at,
-            reason: "not_due",
+            until: due_at,
+            reason: reason::NOT_DUE,
         });
     }
     if !occurrence.holds {
         let end = later(
-            later(happened_at, rule.max_age()),
+            rule.sent_until(happened_at),
             jiff::SignedDuration::from_secs(1),
         );
         return Ok(Recheck::Wait {
             until: later(now, LOOK_AGAIN).min(end),
-            reason: "when",
+            reason: reason::WHEN,
         });
     }
-    match pass(rules.guards(user, now)?, now) {
+    match pass(&rules.guards_of(rule, user, now)?, rule, now) {
         Some(stopped) => return Ok(stopped),
         None if memory.is_too_soon(rule, Some(&known.key), now) => {
-            return drop(OutboxState::Held, "min_gap");
+            return drop(OutboxState::Held, reason::MIN_GAP);
         }
         None => {}
     }
@@ -134,17 +137,17 @@ pub fn recheck(
     })
 }
 
-fn pass(guards: Guards, now: Timestamp) -> Option<Recheck> {
-    let stopped = |state, reason| Some(Recheck::Drop { state, reason });
-    if guards.excluded {
-        return stopped(OutboxState::Excluded, "exclude");
-    }
-    if !guards.consent {
-        return stopped(OutboxState::NoConsent, "require");
-    }
-    guards.closed_until(now).map(|until| Recheck::Wait {
-        until,
-        reason: "after",
+fn pass(guards: &Guards, rule: &Rule, now: Timestamp) -> Option<Recheck> {
+    let stop = guards.stop(rule, now)?;
+    Some(match stop.until {
+        Some(until) => Recheck::Wait {
+            until,
+            reason: stop.reason,
+        },
+        None => Recheck::Drop {
+            state: stop.state,
+            reason: stop.reason,
+        },
     })
 }
 

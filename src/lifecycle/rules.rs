@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    AfterAmbiguous, Color, Gap, Guards, Known, LifecycleSource, RuleError, Sender,
-    compile::Compiler, moment, timeline::Sought,
+    AfterAmbiguous, Brake, Color, Gap, Guards, Known, LifecycleSource, RuleError, Sender,
+    compile::Compiler, gate::Gate, period::later, timeline::Sought,
 };
 use crate::{
-    expression::{DefinitionFault, Expression, Language, Scope, Template},
+    expression::{DefinitionFault, Expression, Language, Template},
     record::User,
 };
 
@@ -19,9 +19,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Rules {
     pub(super) sender: Sender,
-    pub(super) require: Option<Expression>,
-    pub(super) exclude: Option<Expression>,
-    pub(super) after: Option<Expression>,
+    pub(super) gate: Gate,
     pub(super) grace: SignedDuration,
     pub(super) quiet: SignedDuration,
     pub(super) match_within: SignedDuration,
@@ -33,6 +31,8 @@ pub struct Rules {
 /// One compiled rule.
 #[derive(Debug, Clone)]
 pub struct Rule {
+    /// Its place in the file.
+    pub(super) rank: usize,
     pub(super) name: String,
     pub(super) former: Option<String>,
     pub(super) moment: Moment,
@@ -42,7 +42,10 @@ pub struct Rule {
     pub(super) color: Color,
     pub(super) data: Vec<(String, Template)>,
     pub(super) max_age: SignedDuration,
+    pub(super) delay: SignedDuration,
     pub(super) min_gap: Option<SignedDuration>,
+    pub(super) gate: Gate,
+    pub(super) brake: Brake,
     pub(super) subject: Option<Template>,
 }
 
@@ -109,61 +112,62 @@ impl Rules {
         self.create_contacts
     }
 
-    /// The longest age of all rules: what the daily rescan has to cover.
+    /// How long after it happened an occurrence may still be sent, for the rule that waits longest: what the daily rescan
+    /// has to cover.
     pub fn longest_age(&self) -> SignedDuration {
-        self.list
-            .iter()
-            .map(|rule| rule.max_age)
-            .max()
-            .unwrap_or_default()
+        self.list.iter().map(Rule::window).max().unwrap_or_default()
     }
 
     /// The columns that the rules read.
     pub fn columns(&self) -> BTreeSet<String> {
-        [&self.require, &self.exclude, &self.after]
-            .into_iter()
-            .flatten()
+        self.gate
+            .expressions()
             .flat_map(Expression::columns)
             .chain(self.list.iter().flat_map(Rule::columns))
             .collect()
     }
 
-    /// Evaluates `require`, `exclude` and `after` for a user.
+    /// Evaluates `require`, `exclude` and `after` for a user, those of single rules too. A rule whose own fail is not
+    /// stopped by them here: [`recheck`](super::recheck()) will not let it pass.
     pub fn guards(&self, user: &User, now: Timestamp) -> Result<Guards, RuleError> {
-        let scope = Scope {
-            user,
-            now,
-            row: None,
-        };
-        let failed = |part| move |source| RuleError::guard(part, source);
-        let truth = |expression: &Option<Expression>, otherwise: bool, part| {
-            expression.as_ref().map_or(Ok(otherwise), |expression| {
-                expression.truth(&scope).map_err(failed(part))
+        let all = self.gate.verdict(None, user, now)?;
+        let of_rules = self
+            .list
+            .iter()
+            .filter(|rule| !rule.gate.is_open())
+            .filter_map(|rule| {
+                let verdict = rule.gate.verdict(Some(&rule.name), user, now).ok()?;
+                Some((rule.name.clone(), verdict))
             })
-        };
-        let not_before = match &self.after {
-            None => None,
-            Some(after) => {
-                let value = after.value(&scope).map_err(failed("after"))?;
-                match moment::instant(&value) {
-                    Some(instant) => Some(instant),
-                    None if after.truth(&scope).map_err(failed("after"))? => None,
-                    None => Some(Timestamp::MAX),
-                }
-            }
-        };
+            .collect();
         Ok(Guards {
-            consent: truth(&self.require, true, "require")?,
-            excluded: truth(&self.exclude, false, "exclude")?,
-            not_before,
+            of_rules,
+            ..Guards::from(all)
         })
     }
 
-    /// When an occurrence that happened at `happened_at` may be sent: after the grace where the app sends too.
-    pub(super) fn due(&self, happened_at: Timestamp) -> Timestamp {
+    /// The guards that bear on one rule. What fails is an error.
+    pub(super) fn guards_of(
+        &self,
+        rule: &Rule,
+        user: &User,
+        now: Timestamp,
+    ) -> Result<Guards, RuleError> {
+        let all = self.gate.verdict(None, user, now)?;
+        let own = rule.gate.verdict(Some(&rule.name), user, now)?;
+        Ok(Guards {
+            of_rules: [(rule.name.clone(), own)].into(),
+            ..Guards::from(all)
+        })
+    }
+
+    /// When an occurrence of `rule` that happened at `happened_at` may be sent: after its delay, and after the grace where
+    /// the app sends too.
+    pub(super) fn due(&self, rule: &Rule, happened_at: Timestamp) -> Timestamp {
+        let moment = later(happened_at, rule.delay);
         match self.sender {
-            Sender::Shared => super::period::later(happened_at, self.grace),
-            Sender::Sole => happened_at,
+            Sender::Shared => later(moment, self.grace),
+            Sender::Sole => moment,
         }
     }
 
@@ -197,6 +201,9 @@ impl Rules {
             known.happened_at(),
             self.match_within,
         );
+        if let Some(rule) = rule {
+            sought = sought.delayed(rule.delay);
+        }
         if let Some(rule) = rule
             && which(&known.key, rule).is_some()
         {
@@ -264,6 +271,28 @@ impl Rule {
         self.max_age
     }
 
+    /// How much later than it happened an occurrence is sent.
+    pub const fn delay(&self) -> SignedDuration {
+        self.delay
+    }
+
+    /// How many of it may go within an hour.
+    pub const fn brake(&self) -> Brake {
+        self.brake
+    }
+
+    /// How long after it happened an occurrence may still be sent.
+    pub(super) fn window(&self) -> SignedDuration {
+        self.delay
+            .checked_add(self.max_age)
+            .unwrap_or(SignedDuration::MAX)
+    }
+
+    /// The last moment at which an occurrence may be sent.
+    pub fn sent_until(&self, happened_at: Timestamp) -> Timestamp {
+        later(happened_at, self.window())
+    }
+
     /// The least time between two of it to one address.
     pub const fn min_gap(&self) -> Option<SignedDuration> {
         self.min_gap
@@ -281,6 +310,7 @@ impl Rule {
 
     fn columns(&self) -> BTreeSet<String> {
         let mut expressions: Vec<&Expression> = self.when.iter().collect();
+        expressions.extend(self.gate.expressions());
         match &self.moment {
             Moment::At { at, id } => {
                 expressions.push(at);

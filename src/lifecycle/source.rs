@@ -159,12 +159,66 @@ pub struct RuleSource {
     /// Two of this event to one address within this time: the second is held. `lifecycle.min_gap` where it is not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_gap: Option<String>,
+    /// How much later than `at` it is sent, if everything still holds then: `"10d"` for a win-back. `max_age` runs from
+    /// then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay: Option<String>,
+    /// An expression that has to be true of the user for this event, besides `lifecycle.require`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require: Option<String>,
+    /// An expression; a user of whom it is true does not get this event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclude: Option<String>,
+    /// An expression for an instant before which the user does not get this event, besides `lifecycle.after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Where this event's brake differs from `[lifecycle.brake]`.
+    #[serde(default, skip_serializing_if = "RuleBrakeSource::is_empty")]
+    pub brake: RuleBrakeSource,
     /// A template for what the event is about, where a user has several of it: `"{{ tenant_id }}"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// The name this rule had: what was armed, sent and remembered under it counts for this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renamed_from: Option<String>,
+}
+
+/// The `[lifecycle.brake]` table: how many of one event may go on one website within an hour. Beyond them every further
+/// one is held until a person decides. The greater of the two numbers counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BrakeSource {
+    /// So many may go, however few people there are.
+    pub per_hour: u64,
+    /// So large a part of the people known on the website may go.
+    pub share: String,
+}
+
+impl Default for BrakeSource {
+    fn default() -> Self {
+        Self {
+            per_hour: 20,
+            share: "2%".to_owned(),
+        }
+    }
+}
+
+/// Where the brake of one event differs.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RuleBrakeSource {
+    /// So many may go; `lifecycle.brake.per_hour` where it is not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_hour: Option<u64>,
+    /// So large a part of the people known; `lifecycle.brake.share` where it is not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<String>,
+}
+
+impl RuleBrakeSource {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The `[lifecycle]` table.
@@ -194,6 +248,8 @@ pub struct LifecycleSource {
     pub after_ambiguous: AfterAmbiguous,
     /// Whether a missing contact is created; otherwise its events are parked.
     pub create_contacts: bool,
+    /// How many of one event may go within an hour.
+    pub brake: BrakeSource,
     /// The rules.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub event: Vec<RuleSource>,
@@ -212,6 +268,7 @@ impl Default for LifecycleSource {
             match_within: "10m".to_owned(),
             after_ambiguous: AfterAmbiguous::default(),
             create_contacts: true,
+            brake: BrakeSource::default(),
             event: Vec::new(),
         }
     }
@@ -228,6 +285,12 @@ mod tests {
         assert_eq!(source.sender, Sender::Shared);
         assert_eq!(source.after_ambiguous.state(), OutboxState::Held);
         assert_eq!(AfterAmbiguous::Resend.state(), OutboxState::Due);
+        let brake = super::super::Brake::default();
+        assert_eq!(source.brake.per_hour, brake.per_hour);
+        assert_eq!(
+            super::super::Share::parse(&source.brake.share),
+            Some(brake.share)
+        );
     }
 
     #[test]

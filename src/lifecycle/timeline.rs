@@ -72,6 +72,14 @@ impl Sought {
         }
     }
 
+    /// Moves the search to where the event is told: so much later than it happened.
+    #[must_use]
+    pub fn delayed(mut self, delay: SignedDuration) -> Self {
+        self.earliest = later(self.earliest, delay);
+        self.latest = later(self.latest, delay);
+        self
+    }
+
     /// Widens the search backwards: we saw the change only when we looked, and others may have told Crisp up to `period`
     /// before.
     #[must_use]

@@ -12,7 +12,7 @@ use crate::{
     crisp::error::CrispError,
     ledger::{ContactState, OutboxRow},
     lifecycle::{
-        AfterAmbiguous, Ambiguity, OutboxState, Reading, settle_ambiguous,
+        AfterAmbiguous, Ambiguity, OutboxState, Reading, reason, settle_ambiguous,
         timeline::{MatchKind, reaches_back_past},
     },
 };
@@ -21,19 +21,21 @@ impl Sending<'_> {
     /// Settles it, or says when to read again.
     pub(super) async fn settle_attempt(&mut self, row: OutboxRow) -> Result<Turn, ReconcileError> {
         if row.email_mac != self.mirror.email_mac {
-            return self.give_up(row, "address_changed").await;
+            return self.give_up(row, reason::ADDRESS_CHANGED).await;
         }
         if self.mirror.contact == ContactState::Removed {
-            return self.give_up(row, "contact_removed").await;
+            return self.give_up(row, reason::CONTACT_REMOVED).await;
         }
-        let quiet = self.reconciler.rules.quiet();
+        let (quiet, gap) = (self.reconciler.rules.quiet(), self.outbox.gap);
         let attempted_at = row.attempted_at.unwrap_or(row.due_at);
         // Too early to prove absence; presence could be proven now, but the later read costs the same and settles more.
         let too_early = after(attempted_at, quiet) > self.run.now;
         if !too_early {
             match self.read_past(attempted_at).await {
                 Ok(()) => {}
-                Err(CrispError::PeopleNotFound) => return self.give_up(row, "contact_gone").await,
+                Err(CrispError::PeopleNotFound) => {
+                    return self.give_up(row, reason::CONTACT_GONE).await;
+                }
                 Err(error) => return Ok(Turn::Stop(Some(error.into()))),
             }
         }
@@ -53,18 +55,18 @@ impl Sending<'_> {
         });
         if found == Some(MatchKind::Foreign) {
             // Somebody else told Crisp. Ours may be there, too, or may still come; either way this one is told.
-            self.enter(row, OutboxState::AlreadyInCrisp, "found_in_timeline")
+            self.enter(row, OutboxState::AlreadyInCrisp, reason::FOUND_IN_TIMELINE)
                 .await?;
             return Ok(Turn::Next);
         }
-        match settle_ambiguous(&known(&row), reading.as_ref(), quiet, self.run.now) {
+        match settle_ambiguous(&known(&row), reading.as_ref(), quiet, gap, self.run.now) {
             Ambiguity::Sent => {
                 let row = OutboxRow {
                     sent_at: row.attempted_at,
                     not_before: None,
                     ..row
                 };
-                self.enter(row, OutboxState::Sent, "found_in_timeline")
+                self.enter(row, OutboxState::Sent, reason::FOUND_IN_TIMELINE)
                     .await?;
                 Ok(Turn::Next)
             }
@@ -91,7 +93,7 @@ impl Sending<'_> {
                     not_before: Some(self.run.now),
                     ..row
                 };
-                self.enter(row, state, "proven_absent").await?;
+                self.enter(row, state, reason::PROVEN_ABSENT).await?;
                 // Sent again, it goes before what came after it: in the next run.
                 Ok(if state == OutboxState::Due {
                     Turn::Stop(None)
@@ -99,12 +101,12 @@ impl Sending<'_> {
                     Turn::Next
                 })
             }
-            Ambiguity::Unsure => self.give_up(row, "no_proof").await,
+            Ambiguity::Unsure => self.give_up(row, reason::NO_PROOF).await,
         }
     }
 
-    async fn give_up(&mut self, row: OutboxRow, reason: &str) -> Result<Turn, ReconcileError> {
-        self.enter(row, OutboxState::Unsure, reason).await?;
+    async fn give_up(&mut self, row: OutboxRow, why: &str) -> Result<Turn, ReconcileError> {
+        self.enter(row, OutboxState::Unsure, why).await?;
         Ok(Turn::Next)
     }
 }

@@ -12,11 +12,16 @@ use crate::{
     ids::WebsiteId,
     ledger::{ContactState, OutboxRow, PersonMirror, Settled, Write},
     lifecycle::{
-        Decision, Edges, Gap, Known, Memory, OutboxState, decide, look_again, occurrences,
+        Decision, Edges, Gap, Known, Memory, OutboxState, Rules, decide, look_again, occurrences,
     },
     record::User,
     telemetry::{self, metrics::PeopleEventLabels},
 };
+
+/// What is past is past by so much.
+const ONE_SECOND: SignedDuration = SignedDuration::from_secs(1);
+/// How often a person with events is looked at while the ledger is a copy that nobody has armed.
+const LOOK_WHETHER_ARMED: SignedDuration = SignedDuration::from_hours(1);
 
 /// What became of a person's events in one run.
 #[derive(Debug, Default)]
@@ -138,6 +143,9 @@ impl Reconciler {
         writes.push(Write::Person(mirror.clone()));
         self.checkpoint(run, writes).await?;
         let now = run.now;
+        if let Some(done) = self.displaced(run, &outbox, look_again).await? {
+            return Ok(done);
+        }
         let sending = Sending {
             reconciler: self,
             run,
@@ -152,11 +160,32 @@ impl Reconciler {
         };
         // Boxed: the future of a person's run is nested deep already.
         let mut done = Box::pin(sending.work()).await?;
-        done.again_at = [done.again_at, outbox.next_at(now), look_again]
+        done.again_at = [done.again_at, outbox.next_at(&self.rules, now), look_again]
             .into_iter()
             .flatten()
             .min();
         Ok(done)
+    }
+
+    /// What becomes of a person's events while the ledger is a copy that nobody has armed; `None` where it is none.
+    async fn displaced(
+        &self,
+        run: &mut Run,
+        outbox: &Outbox,
+        look_again: Option<Timestamp>,
+    ) -> Result<Option<EventsDone>, ReconcileError> {
+        if self.ledger.displaced_since().await?.is_none() {
+            return Ok(None);
+        }
+        run.trace.fact(
+            "the ledger is a copy, or was moved: nothing is sent before `crisp-sync events arm`",
+        );
+        let owed = outbox.next_at(&self.rules, run.now);
+        let owed = owed.map(|at| at.max(after(run.now, LOOK_WHETHER_ARMED)));
+        Ok(Some(EventsDone {
+            again_at: [owed, look_again].into_iter().flatten().min(),
+            ..EventsDone::default()
+        }))
     }
 
     /// From when on occurrences can still be sent.
@@ -357,10 +386,15 @@ impl Outbox {
     }
 
     /// When the next row can be worked on; what waits behind one that cannot go on waits with it.
-    fn next_at(&self, now: Timestamp) -> Option<Timestamp> {
+    fn next_at(&self, rules: &Rules, now: Timestamp) -> Option<Timestamp> {
         let mut next = None;
         for row in self.in_order() {
             let at = match row.state {
+                // Nobody may ever come for it: it is looked at once it is too old.
+                OutboxState::Parked => match rules.rule(&row.event) {
+                    Some(rule) => after(rule.sent_until(known(row).happened_at()), ONE_SECOND),
+                    None => continue,
+                },
                 OutboxState::Scheduled | OutboxState::Due => {
                     row.due_at.max(row.not_before.unwrap_or(row.due_at))
                 }
@@ -396,4 +430,9 @@ pub(super) fn known(row: &OutboxRow) -> Known {
 /// A length of time the standard library's way, for the ledger.
 pub(super) fn after(now: Timestamp, wait: SignedDuration) -> Timestamp {
     now.checked_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+/// The moment so long before.
+pub(super) fn earlier(now: Timestamp, by: SignedDuration) -> Timestamp {
+    now.checked_sub(by).unwrap_or(Timestamp::MIN)
 }

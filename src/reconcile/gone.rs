@@ -9,17 +9,13 @@ use super::{Mode, Outcome, ReconcileError, Reconciled, Reconciler, Run, events::
 use crate::{
     ids::WebsiteId,
     ledger::{OutboxRow, PersonMirror},
-    lifecycle::OutboxState,
+    lifecycle::{OutboxState, reason},
 };
 
 /// How much later the second look is.
 const LOOK_TWICE: SignedDuration = SignedDuration::from_mins(10);
 /// How long the first look counts. Whoever was there in between is missed anew.
 const MARK_LAPSES: SignedDuration = SignedDuration::from_hours(1);
-/// Why a row waits for the second look.
-const MISSING: &str = "user_missing";
-/// Why a row is set aside after it.
-const GONE: &str = "user_gone";
 
 impl Reconciler {
     /// Settles the outbox of somebody who is gone.
@@ -36,7 +32,7 @@ impl Reconciler {
         let mut outbox = self.remembered(website, mirror, None).await?;
         let rows: Vec<OutboxRow> = outbox.rows.values().cloned().collect();
         for row in rows {
-            let is_known_missing = row.reason == MISSING
+            let is_known_missing = row.reason == reason::USER_MISSING
                 && row
                     .not_before
                     .is_some_and(|at| run.now < after(at, MARK_LAPSES));
@@ -56,15 +52,15 @@ impl Reconciler {
                 _ => continue,
             };
             reconciled.again_at = [reconciled.again_at, until].into_iter().flatten().min();
-            let reason = match (state == row.state, state) {
-                (false, _) => GONE,
+            let why = match (state == row.state, state) {
+                (false, _) => reason::USER_GONE,
                 (true, OutboxState::Sending) => continue,
                 (true, _) if is_known_missing => continue,
-                (true, _) => MISSING,
+                (true, _) => reason::USER_MISSING,
             };
             let row = OutboxRow {
                 state,
-                reason: reason.to_owned(),
+                reason: why.to_owned(),
                 not_before: until,
                 ..row
             };

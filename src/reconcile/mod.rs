@@ -9,6 +9,7 @@
 //! is retried here, an error says what to do next ([`ReconcileError::disposition`]) and the worker does it.
 
 mod attempt;
+mod braked;
 mod contact;
 mod conversation;
 mod error;

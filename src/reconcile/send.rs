@@ -12,17 +12,17 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     Mode, ReconcileError, Reconciler, Run,
     contact::person_ref,
-    events::{EventsDone, Outbox, after, known},
+    events::{EventsDone, Outbox, after, earlier, known},
     hand::Applied,
     timeline::TimelineRead,
 };
 use crate::{
     crisp::{error::CrispError, model::NewPeopleEvent},
     ids::WebsiteId,
-    ledger::{Begun, ContactState, OutboxRow, PersonMirror, Spacing, Write},
+    ledger::{Begun, ContactState, OutboxRow, PersonMirror, SendLimits, Write},
     lifecycle::{
-        BETWEEN_READS, BRAKE, BRAKE_WINDOW, Edges, Fresh, OutboxState, RELEASED, Recheck, brakes,
-        recheck, timeline::Clearance,
+        BETWEEN_READS, Edges, Fresh, OutboxState, Recheck, Release, reason, recheck,
+        timeline::Clearance,
     },
     record::User,
     telemetry,
@@ -116,8 +116,7 @@ impl Sending<'_> {
             Err(error) => return Err(error),
         };
         if self.brakes(&row).await? {
-            self.enter(row, OutboxState::Held, BRAKE).await?;
-            return Ok(Turn::Next);
+            return self.hold_braked(row).await;
         }
         match self.contact().await {
             Ok(Contact::There) => {}
@@ -125,7 +124,7 @@ impl Sending<'_> {
                 self.enter(row, OutboxState::Parked, reason).await?;
                 return Ok(Turn::Next);
             }
-            Ok(Contact::Gone) => return self.wait(row, CONTACT_GONE, "contact_gone").await,
+            Ok(Contact::Gone) => return self.wait(row, CONTACT_GONE, reason::CONTACT_GONE).await,
             Err(ReconcileError::Crisp(error @ CrispError::Invalid { .. })) => {
                 return self.hold_refused(row, &error).await;
             }
@@ -142,15 +141,15 @@ impl Sending<'_> {
                 Ok((Clearance::Post, cached)) => {
                     let gap = self.outbox.gap;
                     if cached && self.reconciler.rules.needs_proof(&as_known, gap) {
-                        return self.wait(row, BETWEEN_READS, "timeline_cached").await;
+                        return self.wait(row, BETWEEN_READS, reason::TIMELINE_CACHED).await;
                     }
                 }
                 Ok((Clearance::Has(state), _)) => {
-                    self.enter(row, state, "found_in_timeline").await?;
+                    self.enter(row, state, reason::FOUND_IN_TIMELINE).await?;
                     return Ok(Turn::Next);
                 }
                 Ok((Clearance::ReadOn | Clearance::Unsure, _)) => {
-                    self.enter(row, OutboxState::Unsure, "timeline_too_short")
+                    self.enter(row, OutboxState::Unsure, reason::TIMELINE_TOO_SHORT)
                         .await?;
                     return Ok(Turn::Next);
                 }
@@ -222,7 +221,8 @@ impl Sending<'_> {
                     "a rule could not be evaluated: {}",
                     ReconcileError::from(error)
                 ));
-                self.schedule(row.clone(), until, "rule_failed").await?;
+                self.schedule(row.clone(), until, reason::RULE_FAILED)
+                    .await?;
                 Ok(Err(Turn::Next))
             }
         }
@@ -255,29 +255,14 @@ impl Sending<'_> {
         )
     }
 
-    async fn brakes(&self, row: &OutboxRow) -> Result<bool, ReconcileError> {
-        let ledger = &self.reconciler.ledger;
-        let since = self
-            .run
-            .now
-            .checked_sub(BRAKE_WINDOW)
-            .unwrap_or(Timestamp::MIN);
-        let count = ledger.send_count(self.website, &row.event, since).await?;
-        let people = ledger.person_count(self.website).await?;
-        Ok(brakes(
-            count.sent,
-            count.held,
-            people,
-            row.reason == RELEASED,
-        ))
-    }
-
     /// Makes sure of a contact.
     async fn contact(&mut self) -> Result<Contact, ReconcileError> {
         match self.mirror.contact {
             ContactState::Exists => return Ok(Contact::There),
-            ContactState::Removed => return Ok(Contact::Missing("contact_removed")),
-            ContactState::Unknown if !self.creates() => return Ok(Contact::Missing("no_contact")),
+            ContactState::Removed => return Ok(Contact::Missing(reason::CONTACT_REMOVED)),
+            ContactState::Unknown if !self.creates() => {
+                return Ok(Contact::Missing(reason::NO_CONTACT));
+            }
             ContactState::Unknown if self.contact_gone => return Ok(Contact::Gone),
             ContactState::Unknown => {}
         }
@@ -288,7 +273,7 @@ impl Sending<'_> {
             .await?;
         if noted.is_some_and(|noted| noted.contact == ContactState::Removed) {
             self.mirror.contact = ContactState::Removed;
-            return Ok(Contact::Missing("contact_removed"));
+            return Ok(Contact::Missing(reason::CONTACT_REMOVED));
         }
         // The id of a contact that is not there any more finds nothing.
         self.mirror.people = None;
@@ -318,9 +303,10 @@ impl Sending<'_> {
         let write = Write::Person(self.mirror.clone());
         self.reconciler.checkpoint(self.run, vec![write]).await?;
         if self.creates() {
-            return self.wait(row, CONTACT_GONE, "contact_gone").await;
+            return self.wait(row, CONTACT_GONE, reason::CONTACT_GONE).await;
         }
-        self.enter(row, OutboxState::Parked, "no_contact").await?;
+        self.enter(row, OutboxState::Parked, reason::NO_CONTACT)
+            .await?;
         Ok(Turn::Next)
     }
 
@@ -341,28 +327,25 @@ impl Sending<'_> {
             color: event.color.clone().unwrap_or_else(|| row.color.clone()),
             ..row
         };
-        let spacing = self.reconciler.rules.rule(&row.event).and_then(|rule| {
-            let since = now.checked_sub(rule.min_gap()?).ok()?;
-            Some(Spacing {
-                events: rule.names().map(str::to_owned).collect(),
-                since,
-            })
-        });
+        let rule = self.reconciler.rules.rule(&row.event);
+        let (events, brake) = self.limits(&row);
+        let limits = SendLimits {
+            events,
+            spaced_since: rule.and_then(|rule| Some(earlier(now, rule.min_gap()?))),
+            brake,
+        };
         let begun = self
             .reconciler
             .ledger
-            .begin_send(&claim, &row, spacing.as_ref(), now)
+            .begin_send(&claim, &row, &limits, now)
             .await?;
         match begun {
             Begun::Yes => {}
             Begun::TooSoon => {
-                self.enter(row, OutboxState::Held, "min_gap").await?;
+                self.enter(row, OutboxState::Held, reason::MIN_GAP).await?;
                 return Ok(Turn::Next);
             }
-            Begun::Braked => {
-                self.enter(row, OutboxState::Held, BRAKE).await?;
-                return Ok(Turn::Next);
-            }
+            Begun::Braked => return self.hold_braked(row).await,
             Begun::Moved => {
                 self.run
                     .trace
@@ -372,9 +355,10 @@ impl Sending<'_> {
             // Over, and maybe nobody has taken it up: then this settlement is the one that plans another run.
             Begun::LeaseLost => return Err(ReconcileError::Deadline),
         }
+        let before = row.reason.clone();
         let row = OutboxRow {
             state: OutboxState::Sending,
-            reason: "on_its_way".to_owned(),
+            reason: reason::ON_ITS_WAY.to_owned(),
             attempts: row.attempts + 1,
             attempted_at: Some(now),
             not_before: None,
@@ -398,15 +382,22 @@ impl Sending<'_> {
                     sent_at: Some(now),
                     ..row
                 };
-                self.enter(row, OutboxState::Sent, "confirmed").await?;
+                self.enter(row, OutboxState::Sent, reason::CONFIRMED)
+                    .await?;
                 Ok(Turn::Sent)
             }
             Ok(Applied::Withheld) => Ok(Turn::Stop(None)),
-            Err(error) => self.refused(row, error).await,
+            Err(error) => self.refused(row, before, error).await,
         }
     }
 
-    async fn refused(&mut self, row: OutboxRow, error: CrispError) -> Result<Turn, ReconcileError> {
+    /// What follows from a refusal. `before`: the reason for which the row was due.
+    async fn refused(
+        &mut self,
+        row: OutboxRow,
+        before: String,
+        error: CrispError,
+    ) -> Result<Turn, ReconcileError> {
         if error.is_ambiguous() {
             self.run.trace.fact(format!(
                 "`{}` got no clear answer: the timeline will tell",
@@ -415,18 +406,23 @@ impl Sending<'_> {
             let attempted_at = row.attempted_at.unwrap_or(self.run.now);
             let row = OutboxRow {
                 not_before: Some(after(attempted_at, self.reconciler.rules.quiet())),
-                reason: "no_answer".to_owned(),
+                reason: reason::NO_ANSWER.to_owned(),
                 ..row
             };
             self.reconciler.keep(self.run, self.outbox, row).await?;
             return Ok(Turn::Stop(None));
         }
         // From here on Crisp has said no, or was never reached: the event is not there.
+        let row = OutboxRow {
+            reason: before,
+            ..row
+        };
         match error {
             CrispError::PeopleNotFound => self.contact_is_gone(row).await,
             error @ CrispError::Invalid { .. } => self.hold_refused(row, &error).await,
             error => {
-                self.enter(row, OutboxState::Due, "refused_for_now").await?;
+                self.enter(row, OutboxState::Due, reason::REFUSED_FOR_NOW)
+                    .await?;
                 Ok(Turn::Stop(Some(error.into())))
             }
         }
@@ -441,7 +437,7 @@ impl Sending<'_> {
         self.run
             .trace
             .fact(format!("Crisp refused `{}`: {error}", row.event));
-        self.enter(row, OutboxState::Held, "refused_by_crisp")
+        self.enter(row, OutboxState::Held, reason::REFUSED_BY_CRISP)
             .await?;
         Ok(Turn::Next)
     }
@@ -451,13 +447,13 @@ impl Sending<'_> {
         &mut self,
         row: OutboxRow,
         wait: SignedDuration,
-        reason: &str,
+        why: &str,
     ) -> Result<Turn, ReconcileError> {
         let row = OutboxRow {
             not_before: Some(after(self.run.now, wait)),
             ..row
         };
-        self.enter(row, OutboxState::Due, reason).await?;
+        self.enter(row, OutboxState::Due, why).await?;
         Ok(Turn::Stop(None))
     }
 
@@ -465,13 +461,13 @@ impl Sending<'_> {
         &mut self,
         row: OutboxRow,
         until: Timestamp,
-        reason: &str,
+        why: &str,
     ) -> Result<(), ReconcileError> {
         let row = OutboxRow {
             due_at: until,
             ..row
         };
-        self.enter(row, OutboxState::Scheduled, reason).await
+        self.enter(row, OutboxState::Scheduled, why).await
     }
 
     /// Moves a row into a state, commits it, and tells about it.
@@ -479,11 +475,14 @@ impl Sending<'_> {
         &mut self,
         row: OutboxRow,
         state: OutboxState,
-        reason: &str,
+        why: &str,
     ) -> Result<(), ReconcileError> {
+        // What a person decided stands until the row leaves, whatever keeps it back for a while.
+        let is_released = state == OutboxState::Due && Release::of(&row.reason) != Release::No;
+        let why = if is_released { &row.reason } else { why };
         let row = OutboxRow {
             state,
-            reason: reason.to_owned(),
+            reason: why.to_owned(),
             ..row
         };
         self.reconciler.tell(self.run, &row);

@@ -95,6 +95,9 @@ pub struct Chosen {
     pub state: Option<String>,
     /// At most this many, oldest first.
     pub limit: u32,
+    /// Past the brake's cap.
+    #[serde(default)]
+    pub over_cap: bool,
 }
 
 impl Operation {

@@ -57,6 +57,8 @@ events! {
         ["website.id", "user.ref", "people_event.name", "people_event.ref", "state", "reason", "due_at"];
     PEOPLE_EVENT_SENT = "people_event.sent", "INFO", "Crisp confirmed a lifecycle event.",
         ["website.id", "user.ref", "people_event.name", "people_event.ref", "attempt"];
+    PEOPLE_EVENT_BRAKED = "people_event.braked", "ERROR", "More of a lifecycle event came within the hour than the brake lets go; every further one is held until a person decides.",
+        ["website.id", "people_event.name", "sent", "limit", "hint"];
     WORK_RETRY = "work.retry", "WARN", "An attempt failed and will be made again.",
         ["work.kind", "website.id", "session.id", "user.ref", "attempt", "retry_in_ms", "error", "hint"];
     WORK_WAITS = "work.waits", "DEBUG", "Something outside is down; the row waits for it and spends no attempt.",
@@ -84,6 +86,8 @@ events! {
         ["error", "retry_in_ms", "hint"];
     LEDGER_CAUTIOUS = "ledger.cautious", "WARN", "The ledger saw a gap: every lifecycle event up to now needs a complete timeline before it is sent.",
         ["reason", "until"];
+    LEDGER_DISPLACED = "ledger.displaced", "ERROR", "The ledger is a copy, or was moved: no lifecycle event leaves until `crisp-sync events arm` is typed where it lies now.",
+        ["hint"];
     LEDGER_ROW_QUARANTINED = "ledger.row_quarantined", "ERROR", "One row of a batch could not be committed and was set aside.", ["webhook.event", "error"];
     MIRROR_NORMALISED = "mirror.normalised", "WARN", "Crisp keeps another form of what we wrote, correction after correction; its form is accepted.",
         ["website.id", "session.id"];

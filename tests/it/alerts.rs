@@ -246,7 +246,11 @@ async fn held_events_are_told() {
             .await;
         world.open(OpenChat::by(&email).proven()).await;
     }
-    assert_eq!(looks(&mut world, &receiver, MINUTE).await, ["events held"]);
+    let braked = format!("user:onboarding:completed on {}", world.website);
+    assert_eq!(
+        looks(&mut world, &receiver, MINUTE).await,
+        [&format!("brake latched ({braked})"), "events held"]
+    );
     let held = OutboxFilter {
         state: Some(OutboxState::Held),
         ..OutboxFilter::default()
@@ -255,7 +259,7 @@ async fn held_events_are_told() {
     assert_eq!(dropped.expect("dropped"), 1);
     assert_eq!(
         looks(&mut world, &receiver, CALM + MINUTE).await,
-        ["-events held"]
+        [&format!("-brake latched ({braked})"), "-events held"]
     );
     world.finish().await;
 }

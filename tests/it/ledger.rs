@@ -10,8 +10,8 @@ use crisp_sync::{
     ledger::{
         Acceptance, Begun, Claim, ContactState, ConversationMirror, Delivery, DeliveryFilter,
         DeliveryId, Effect, Enqueue, Ledger, LedgerError, LedgerSettings, Location, OutboxFilter,
-        OutboxRow, Outcome, OwnedKind, OwnedName, PauseScope, PersonBy, PersonMirror, Settled,
-        Settlement, Side, Spacing, Standing, Trace, Trigger, Urgency, WorkKind, WorkRow, WorkState,
+        OutboxRow, Outcome, OwnedKind, OwnedName, PauseScope, PersonBy, PersonMirror, SendLimits,
+        Settled, Settlement, Side, Standing, Trace, Trigger, Urgency, WorkKind, WorkRow, WorkState,
         Write,
     },
     lifecycle::OutboxState,
@@ -353,6 +353,7 @@ on_both_engines! {
     sent_stays_sent,
     the_high_water_never_falls,
     held_occurrences_are_released_and_dropped_by_a_person,
+    what_a_person_may_release_and_drop_is_what_the_states_say,
     a_rule_is_armed_from_a_watermark,
     a_row_that_cannot_be_stored_does_not_poison_its_neighbours,
     acceptances_come_from_other_runtimes,
@@ -1329,7 +1330,7 @@ async fn an_event_is_on_its_way_only_under_a_lease_and_only_once(home: Home) {
                 .begin_send(
                     &claim,
                     &occurrence("one", OutboxState::Due, at(0)),
-                    None,
+                    &SendLimits::default(),
                     now,
                 )
                 .await
@@ -1375,7 +1376,10 @@ async fn what_a_person_dropped_meanwhile_is_not_sent_and_leaves_no_mark(home: Ho
     let all = OutboxFilter::default();
     let dropped = home.ledger.drop_occurrences(&all, secs(1)).await;
     assert_eq!(dropped.expect("dropped"), 1);
-    let begun = home.ledger.begin_send(&claim, &due, None, secs(2)).await;
+    let begun = home
+        .ledger
+        .begin_send(&claim, &due, &SendLimits::default(), secs(2))
+        .await;
     assert_eq!(begun.expect("an answer"), Begun::Moved);
     assert_eq!(outbox(&home, "one").await.state, OutboxState::Expired);
     assert!(marks(&home).await.is_empty());
@@ -1403,12 +1407,13 @@ async fn one_address_gets_one_event_at_a_time_whoever_asks(home: Home) {
     assert_eq!(written.expect("an answer"), Settled::Written);
     let last = home.ledger.last_sent_to(&website(), &mac).await;
     assert_eq!(last.expect("a read")["user:trial:ended"], secs(1));
-    let spacing = |second| Spacing {
+    let spacing = |second| SendLimits {
         events: vec!["user:trial:ended".to_owned()],
-        since: secs(second),
+        spaced_since: Some(secs(second)),
+        ..SendLimits::default()
     };
-    let begin = async |spacing: &Spacing| {
-        let begun = home.ledger.begin_send(&claim, &due, Some(spacing), secs(2));
+    let begin = async |limits: &SendLimits| {
+        let begun = home.ledger.begin_send(&claim, &due, limits, secs(2));
         begun.await.expect("an answer")
     };
     assert_eq!(begin(&spacing(0)).await, Begun::TooSoon);
@@ -1520,7 +1525,7 @@ async fn held_occurrences_are_released_and_dropped_by_a_person(home: Home) {
         .await;
     let counts = home
         .ledger
-        .send_count(&website(), "user:trial:ended", at(0))
+        .send_count(&website(), &["user:trial:ended".to_owned()], at(0))
         .await
         .expect("a count");
     assert_eq!(counts.held, 1, "what the brake holds");
@@ -1552,6 +1557,54 @@ async fn held_occurrences_are_released_and_dropped_by_a_person(home: Home) {
     };
     let listed = ledger.outbox_list(&expired).await.expect("a list");
     assert_eq!(listed.len(), 4);
+}
+
+async fn what_a_person_may_release_and_drop_is_what_the_states_say(home: Home) {
+    home.enqueue(person(Trigger::Command, at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    let writes =
+        OutboxState::ALL.map(|state| Write::Outbox(occurrence(state.as_str(), state, at(0))));
+    home.write(&claim, Outcome::Done, writes.to_vec(), at(0))
+        .await;
+    let of = |state| OutboxFilter {
+        state: Some(state),
+        ..OutboxFilter::default()
+    };
+    for state in OutboxState::ALL {
+        // What was released before is due by now, and no more than one of them is `due` by itself.
+        let own = OutboxFilter {
+            reference: Some(outbox(&home, state.as_str()).await.reference),
+            ..of(state)
+        };
+        if state.is_released() {
+            let released = home.ledger.release(&own, secs(5)).await;
+            assert_eq!(released.expect("released"), 1, "{state}");
+            let row = outbox(&home, state.as_str()).await;
+            assert_eq!(
+                (row.state, row.reason.as_str()),
+                (OutboxState::Due, "released")
+            );
+            continue;
+        }
+        assert_eq!(
+            home.ledger.release(&own, secs(5)).await.expect("an answer"),
+            0,
+            "{state}"
+        );
+        let dropped = home.ledger.drop_occurrences(&own, secs(6)).await;
+        assert_eq!(
+            dropped.expect("an answer"),
+            u64::from(state.is_dropped()),
+            "{state}"
+        );
+    }
+    let all = OutboxFilter::default();
+    let dropped = home.ledger.drop_occurrences(&all, secs(7)).await;
+    assert_eq!(
+        dropped.expect("an answer"),
+        3,
+        "the three that were released"
+    );
 }
 
 async fn a_rule_is_armed_from_a_watermark(home: Home) {

@@ -9,7 +9,7 @@ use crisp_sync::{
     ids::{SessionId, UserKey, WebsiteId},
     ledger::{
         Acceptance, Begun, Claim, Delivery, Effect, Enqueue, Ledger, LedgerError, LedgerSettings,
-        Location, OutboxRow, Outcome, Settled, Settlement, Spacing, Trigger, Urgency, WorkKind,
+        Location, OutboxRow, Outcome, SendLimits, Settled, Settlement, Trigger, Urgency, WorkKind,
         WorkRow, Write,
     },
     lifecycle::OutboxState,
@@ -488,11 +488,12 @@ async fn two_accounts_on_one_address_are_told_once(url: String) {
         let begun = begins.iter().map(|(ledger, claim, row)| {
             let (ledger, claim, row) = (ledger.clone(), claim.clone(), row.clone());
             tokio::spawn(async move {
-                let spacing = Spacing {
+                let limits = SendLimits {
                     events: vec![row.event.clone()],
-                    since: now - Duration::from_mins(1),
+                    spaced_since: Some(now - Duration::from_mins(1)),
+                    ..SendLimits::default()
                 };
-                let begun = ledger.begin_send(&claim, &row, Some(&spacing), now).await;
+                let begun = ledger.begin_send(&claim, &row, &limits, now).await;
                 begun.expect("an answer")
             })
         });
@@ -539,7 +540,10 @@ async fn the_brake_counts_what_all_of_them_send(url: String) {
         begins.push((ledger.clone(), claim, row));
     }
     let begun = begins.into_iter().map(|(ledger, claim, row)| {
-        tokio::spawn(async move { ledger.begin_send(&claim, &row, None, secs(1)).await })
+        tokio::spawn(async move {
+            let limits = SendLimits::default();
+            ledger.begin_send(&claim, &row, &limits, secs(1)).await
+        })
     });
     let mut went = 0;
     for begun in join_all(begun).await {

@@ -20,9 +20,10 @@ use crisp_sync::{
     config::{Config, environment::Environment},
     ids::{SessionId, WebsiteId},
     ledger::{
-        ConversationMirror, DeliveryFilter, DeliveryRow, LedgerSettings, Move, Stage, WorkKind,
-        WorkRow,
+        ConversationMirror, DeliveryFilter, DeliveryRow, LedgerSettings, Move, OutboxFilter, Stage,
+        WorkKind, WorkRow,
     },
+    lifecycle::reason,
     sandbox::{
         Behaviour, Call, Contact, Conversation, DEFAULT_TOKEN_IDENTIFIER, DEFAULT_TOKEN_KEY,
         DEFAULT_WEBSITE, OpenChat, Sandbox, SandboxSettings, State, WebhookSettings,
@@ -82,6 +83,9 @@ pub(crate) const SIGNING_SECRET: &str = "914a657d8cc2efbc20593f1806f9bde2";
 
 /// A second secret, for a plugin that has one for development too.
 pub(crate) const OTHER_SECRET: &str = "c0ffee5d8cc2efbc20593f1806f9bd11";
+
+/// A website beside the one that every story has.
+pub(crate) const SECOND_WEBSITE: &str = "5b2c8a4e-0d17-4f0e-9c53-7a1f6be0d2c4";
 
 /// When every story begins.
 pub(crate) const BEGINNING: &str = "2026-03-02T09:00:00Z";
@@ -159,6 +163,8 @@ pub(crate) struct Setup {
     pub(crate) ledger_limit: Option<u64>,
     /// Whether the story is about the ledger's file.
     pub(crate) needs_file: bool,
+    /// Whether [`SECOND_WEBSITE`] installed the plugin too.
+    pub(crate) second_website: bool,
 }
 
 impl Setup {
@@ -217,6 +223,7 @@ impl World {
             in_memory: false,
             ledger_limit: None,
             needs_file: false,
+            second_website: false,
         };
         change(&mut setup);
         telemetry::listen();
@@ -237,7 +244,10 @@ impl World {
             .await
             .expect("the app's database opens");
         app.execute(SCHEMA).await.expect("the schema is valid");
+        let mut websites = vec![DEFAULT_WEBSITE.to_owned()];
+        websites.extend(setup.second_website.then(|| SECOND_WEBSITE.to_owned()));
         let settings = SandboxSettings {
+            websites,
             behaviour: setup.behaviour.clone(),
             ..SandboxSettings::default()
         };
@@ -285,6 +295,7 @@ impl World {
             in_memory: false,
             ledger_limit: None,
             needs_file: false,
+            second_website: false,
         };
         change(&mut setup);
         let clock = self.clock.clone();
@@ -547,6 +558,23 @@ impl World {
         self.folder.path().join("ledger.db")
     }
 
+    /// Whether the ledger is in a PostgreSQL database.
+    pub(crate) fn is_on_postgres(&self) -> bool {
+        self.database.is_some()
+    }
+
+    /// Somebody changes the ledger behind the service's back, on its server.
+    pub(crate) async fn ledger_sql(&self, sql: &str) {
+        let database = self.database.as_ref().expect("a ledger on a server");
+        let mut connection = sqlx::PgConnection::connect(&database.url)
+            .await
+            .expect("the server answers");
+        connection
+            .execute(sqlx::AssertSqlSafe(sql.to_owned()))
+            .await
+            .expect("the statement is valid");
+    }
+
     /// The newest delivery first.
     pub(crate) async fn deliveries(&self) -> Vec<DeliveryRow> {
         let filter = DeliveryFilter {
@@ -599,6 +627,29 @@ impl World {
 
     // The end.
 
+    /// Each row of the outbox says why, in a word that `docs/events.md` explains.
+    async fn assert_reasons_are_as_documented(&self) {
+        let all = OutboxFilter {
+            limit: 10_000,
+            ..OutboxFilter::default()
+        };
+        let rows = self.service.ledger.outbox_list(&all).await;
+        for row in rows.expect("readable") {
+            let is_documented = reason::ALL.iter().any(|reason| {
+                reason.word == row.reason
+                    && reason
+                        .states
+                        .split(", ")
+                        .any(|state| state == row.state.as_str())
+            });
+            assert!(
+                is_documented,
+                "{} `{}` is not documented",
+                row.state, row.reason
+            );
+        }
+    }
+
     /// Ends a story in which nothing was buried.
     pub(crate) async fn finish(self) {
         self.finish_with_dead_letters(0).await;
@@ -626,6 +677,7 @@ impl World {
             "Crisp saw what no correct client sends: {unexpected:#?}"
         );
         telemetry::assert_lines_are_as_documented();
+        self.assert_reasons_are_as_documented().await;
         self.finished = true;
         self.stop_service().await;
         if let Some(database) = self.database.take() {

@@ -35,6 +35,8 @@ impl Service {
             .await
             .context("the watermark is taken from the app's database")?;
         let now = self.clock.now();
+        // Whoever arms here says that the ledger belongs here.
+        self.ledger.settle_in().await?;
         let mut rows = Vec::new();
         for website in websites {
             let armed = self.ledger.armings(website).await?;
@@ -138,10 +140,13 @@ impl Service {
 
     /// Lets occurrences go that were held, parked or left unsure. Each is checked again before it is sent.
     pub(super) async fn release(&self, chosen: Chosen) -> anyhow::Result<Answer> {
-        let released = self
-            .ledger
-            .release(&filter(chosen)?, self.clock.now())
-            .await?;
+        let (over_cap, now) = (chosen.over_cap, self.clock.now());
+        let filter = filter(chosen)?;
+        let released = if over_cap {
+            self.ledger.release_over_cap(&filter, now).await?
+        } else {
+            self.ledger.release(&filter, now).await?
+        };
         Ok(Answer::said(
             format!("{released} released; each is checked again before it is sent"),
             json!({ "released": released }),

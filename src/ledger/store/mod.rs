@@ -2,6 +2,7 @@
 //! of processes share ([`postgres`]).
 
 mod accept;
+mod brake;
 mod cells;
 mod claim;
 mod conditions;

@@ -7,18 +7,18 @@ use jiff::Timestamp;
 use crate::{
     clock::millis,
     ids::{UserKey, WebsiteId},
-    lifecycle::{BRAKE, OutboxState},
+    lifecycle::{OutboxState, reason},
     pseudonym::{EmailMac, OccurrenceRef},
 };
 
 use super::{
     super::{
-        outbox::{Arming, OutboxFilter, OutboxRow, SendCount},
+        outbox::{Arming, OutboxFilter, OutboxRow},
         work::{Enqueue, Trigger, Urgency, WorkKind},
     },
-    LedgerError, Store, begin,
+    LedgerError, Store, begin, brake,
     cells::{Cells, failed, json, ms},
-    engine::{Row, Through, Transaction, query, query_for},
+    engine::{Row, Transaction, query, query_for},
     work::Fold,
 };
 
@@ -85,10 +85,10 @@ pub(super) async fn write(tx: &mut Transaction<'_>, row: &OutboxRow) -> Result<(
     .bind(&row.color)
     .bind(ms(row.created_at))
     .bind(ms(row.updated_at))
-    .execute(tx)
+    .execute(&mut *tx)
     .await
     .map_err(failed(WHAT))?;
-    Ok(())
+    brake::latch(tx, row).await
 }
 
 /// Raises the high water; it never falls.
@@ -140,33 +140,6 @@ macro_rules! bind_filter {
     };
 }
 
-/// What the brake looks at.
-pub(super) async fn send_count(
-    from: impl Into<Through<'_>>,
-    website: &WebsiteId,
-    event: &str,
-    since: Timestamp,
-) -> Result<SendCount, LedgerError> {
-    let row = query(
-            "SELECT (SELECT count(*) FROM outbox WHERE website = $1 AND event = $2 \
-                       AND state IN ('sending', 'sent', 'unsure') AND attempted_at >= $3) AS sent, \
-                    (SELECT count(*) FROM outbox WHERE website = $1 AND event = $2 AND state = 'held' \
-                       AND reason = $4) AS held",
-        )
-        .bind(website.as_str())
-        .bind(event)
-        .bind(ms(since))
-        .bind(BRAKE)
-        .fetch_one(from)
-        .await
-        .map_err(failed("count what was sent"))?;
-    let cells = Cells::of(&row, "a count");
-    Ok(SendCount {
-        sent: cells.total("sent")?,
-        held: cells.total("held")?,
-    })
-}
-
 impl Store {
     pub(in super::super) async fn outbox(
         &self,
@@ -204,13 +177,14 @@ impl Store {
     pub(in super::super) async fn release(
         &self,
         filter: &OutboxFilter,
+        over_cap: bool,
         now: Timestamp,
     ) -> Result<u64, LedgerError> {
         const WHAT: &str = "release occurrences";
         // The state is asked for twice: on PostgreSQL only the outer question is asked again of a row that another process
         // has changed meanwhile, and what is being sent must not become due once more.
         const RELEASE: &str = filtered!(
-            "UPDATE outbox SET state = 'due', due_at = $7, not_before = NULL, updated_at = $7, reason = 'released' \
+            "UPDATE outbox SET state = 'due', due_at = $7, not_before = NULL, updated_at = $7, reason = $8 \
              WHERE state IN ('held', 'parked', 'unsure') AND (website, user_key, key) IN (SELECT website, user_key, key FROM outbox",
             "AND (state IN ('held', 'parked') OR (state = 'unsure' AND $4 = 'unsure')) ORDER BY created_at, key LIMIT $6) \
              RETURNING website, user_key"
@@ -219,6 +193,11 @@ impl Store {
         let mut tx = begin(&mut writer, WHAT).await?;
         let rows = bind_filter!(query(RELEASE), filter)
             .bind(ms(now))
+            .bind(if over_cap {
+                reason::RELEASED_OVER_CAP
+            } else {
+                reason::RELEASED
+            })
             .fetch_all(&mut tx)
             .await
             .map_err(failed(WHAT))?;
@@ -238,6 +217,7 @@ impl Store {
             });
         }
         fold.write(&mut tx, &self.settings, ms(now)).await?;
+        brake::unlatch(&mut tx, filter, rows.len() as u64).await?;
         tx.commit().await.map_err(failed(WHAT))?;
         Ok(rows.len() as u64)
     }
@@ -247,19 +227,24 @@ impl Store {
         filter: &OutboxFilter,
         now: Timestamp,
     ) -> Result<u64, LedgerError> {
+        const WHAT: &str = "drop occurrences";
         const DROP: &str = filtered!(
-            "UPDATE outbox SET state = 'expired', updated_at = $7, reason = 'dropped' \
+            "UPDATE outbox SET state = 'expired', updated_at = $7, reason = $8 \
              WHERE state IN ('scheduled', 'due', 'held', 'parked', 'no_consent', 'excluded') \
                AND (website, user_key, key) IN (SELECT website, user_key, key FROM outbox",
             "AND state IN ('scheduled', 'due', 'held', 'parked', 'no_consent', 'excluded') \
              ORDER BY created_at, key LIMIT $6)"
         );
         let mut writer = self.writer().await?;
+        let mut tx = begin(&mut writer, WHAT).await?;
         let done = bind_filter!(query(DROP), filter)
             .bind(ms(now))
-            .execute(&mut *writer)
+            .bind(reason::DROPPED)
+            .execute(&mut tx)
             .await
-            .map_err(failed("drop occurrences"))?;
+            .map_err(failed(WHAT))?;
+        brake::unlatch(&mut tx, filter, done).await?;
+        tx.commit().await.map_err(failed(WHAT))?;
         Ok(done)
     }
 
@@ -307,15 +292,6 @@ impl Store {
             Ok((cells.text("event")?, cells.instant("at")?))
         })
         .collect()
-    }
-
-    pub(in super::super) async fn send_count(
-        &self,
-        website: &WebsiteId,
-        event: &str,
-        since: Timestamp,
-    ) -> Result<SendCount, LedgerError> {
-        send_count(&self.readers, website, event, since).await
     }
 
     pub(in super::super) async fn arm(

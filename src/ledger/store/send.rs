@@ -4,17 +4,17 @@ use jiff::Timestamp;
 
 use crate::{
     ids::{PeopleId, WebsiteId},
-    lifecycle::{BRAKE_WINDOW, OutboxState, RELEASED, brakes},
+    lifecycle::{BRAKE_WINDOW, OutboxState, Release, reason},
     pseudonym::EmailMac,
 };
 
 use super::{
     super::{
         mirror::ContactState,
-        outbox::{Begun, OutboxRow, Spacing},
+        outbox::{Begun, OutboxRow, SendLimits},
         work::{Claim, WorkKind},
     },
-    LedgerError, Store, begin,
+    LedgerError, Store, begin, brake,
     cells::{failed, json, list, ms},
     engine::{Connection, Transaction, query, query_for},
     mirror, outbox,
@@ -29,7 +29,7 @@ impl Store {
         &self,
         claim: &Claim,
         row: &OutboxRow,
-        spacing: Option<&Spacing>,
+        limits: &SendLimits,
         now: Timestamp,
     ) -> Result<Begun, LedgerError> {
         let mut writer = self.writer().await?;
@@ -47,9 +47,9 @@ impl Store {
         }
         let begun = if !leases(&mut tx, claim, row, now).await? {
             Begun::LeaseLost
-        } else if is_too_soon(&mut tx, row, spacing).await? {
+        } else if is_too_soon(&mut tx, row, limits).await? {
             Begun::TooSoon
-        } else if is_braked(&mut tx, row, now).await? {
+        } else if is_braked(&mut tx, row, limits, now).await? {
             Begun::Braked
         } else if !move_to_sending(&mut tx, row, now).await? {
             Begun::Moved
@@ -108,9 +108,9 @@ async fn leases(
 async fn is_too_soon(
     tx: &mut Transaction<'_>,
     row: &OutboxRow,
-    spacing: Option<&Spacing>,
+    limits: &SendLimits,
 ) -> Result<bool, LedgerError> {
-    let Some(spacing) = spacing else {
+    let Some(since) = limits.spaced_since else {
         return Ok(false);
     };
     // There may be no row yet that two processes could lock: whoever comes second looks after the first has committed.
@@ -123,10 +123,10 @@ async fn is_too_soon(
     )
     .bind(row.website.as_str())
     .bind(row.email_mac.as_ref().map(EmailMac::as_str))
-    .bind(list(&spacing.events))
+    .bind(list(&limits.events))
     .bind(row.user_key.as_str())
     .bind(&row.key)
-    .bind(ms(spacing.since))
+    .bind(ms(since))
     .fetch_number(tx)
     .await
     .map_err(failed(WHAT))?;
@@ -137,18 +137,20 @@ async fn is_too_soon(
 async fn is_braked(
     tx: &mut Transaction<'_>,
     row: &OutboxRow,
+    limits: &SendLimits,
     now: Timestamp,
 ) -> Result<bool, LedgerError> {
     upkeep::turn(tx, &["brake", row.website.as_str(), &row.event]).await?;
     let since = now.checked_sub(BRAKE_WINDOW).unwrap_or(Timestamp::MIN);
-    let count = outbox::send_count(&mut *tx, &row.website, &row.event, since).await?;
+    let mut events = limits.events.clone();
+    if !events.contains(&row.event) {
+        events.push(row.event.clone());
+    }
+    let count = brake::send_count(&mut *tx, &row.website, &events, since).await?;
     let people = mirror::person_count(tx, &row.website).await?;
-    Ok(brakes(
-        count.sent,
-        count.held,
-        people,
-        row.reason == RELEASED,
-    ))
+    Ok(limits
+        .brake
+        .holds(count.sent, count.latched, people, Release::of(&row.reason)))
 }
 
 /// From the state that the caller saw, or from `due`, if that is one from which a row may leave.
@@ -162,7 +164,7 @@ async fn move_to_sending(
         _ => return Ok(false),
     };
     let done = query(
-        "UPDATE outbox SET state = 'sending', reason = 'on_its_way', attempts = attempts + 1, attempted_at = $4, \
+        "UPDATE outbox SET state = 'sending', reason = $9, attempts = attempts + 1, attempted_at = $4, \
            updated_at = $4, not_before = NULL, absent_reads = 0, first_absent_at = NULL, email_mac = $5, data = $6, \
            color = $7 \
          WHERE website = $1 AND user_key = $2 AND key = $3 AND state IN ('due', $8)",
@@ -175,6 +177,7 @@ async fn move_to_sending(
     .bind(json(&row.data))
     .bind(&row.color)
     .bind(seen.as_str())
+    .bind(reason::ON_ITS_WAY)
     .execute(tx)
     .await
     .map_err(failed(WHAT))?;
@@ -192,7 +195,7 @@ pub(super) async fn lose_timelines(
     now: i64,
 ) -> Result<(), LedgerError> {
     query(
-        "UPDATE outbox SET state = 'unsure', updated_at = $5, reason = 'contact_' || $6 \
+        "UPDATE outbox SET state = 'unsure', updated_at = $5, reason = $6 \
          WHERE website = $1 AND state = 'sending' AND user_key IN ( \
            SELECT user_key FROM persons WHERE website = $1 AND people = $2 AND $4 = 'removed' \
            UNION SELECT user_key FROM persons WHERE website = $1 AND email_mac = $3 \
@@ -205,9 +208,9 @@ pub(super) async fn lose_timelines(
     .bind(state.as_str())
     .bind(now)
     .bind(if state == ContactState::Removed {
-        "removed"
+        reason::CONTACT_REMOVED
     } else {
-        "replaced"
+        reason::CONTACT_REPLACED
     })
     .execute(tx)
     .await

@@ -114,7 +114,7 @@ pub(super) async fn take_over(
         .execute(&mut tx)
         .await
         .map_err(failed(WHAT))?;
-    note_place(&mut tx, "place", place, now, COPIED).await?;
+    note_home(&mut tx, place, now).await?;
     tx.commit().await.map_err(failed(WHAT))
 }
 
@@ -127,12 +127,37 @@ pub(super) async fn join(
     const WHAT: &str = "join the ledger";
     let tx = connection.begin().await.map_err(failed(WHAT))?;
     let mut tx = Transaction::Postgres(tx);
-    note_place(&mut tx, "place", &place.name, now, COPIED).await?;
+    note_home(&mut tx, &place.name, now).await?;
     note_timeline(&mut tx, place.timeline, now).await?;
     tx.commit().await.map_err(failed(WHAT))
 }
 
-const COPIED: &str = "the ledger is a copy, or was moved";
+/// Notes where the ledger lies. One that was armed elsewhere tells Crisp nothing here until a person says so: it may be a
+/// copy of production on a machine for tests, or yesterday's backup, and its original may be at work.
+async fn note_home(tx: &mut Transaction<'_>, place: &str, now: i64) -> Result<(), LedgerError> {
+    const COPIED: &str = "the ledger is a copy, or was moved";
+    if !note_place(tx, PLACE, place, now, COPIED).await? {
+        return Ok(());
+    }
+    let armed = query("SELECT count(*) FROM armings")
+        .fetch_number(&mut *tx)
+        .await
+        .map_err(failed("look whether anything is armed"))?;
+    if armed.unwrap_or(0) > 0 {
+        set_fact(tx, DISPLACED, &now.to_string()).await?;
+        tracing::error!(
+            event = events::LEDGER_DISPLACED,
+            hint = "if this is the one that is to tell Crisp, type `crisp-sync events arm` here; a copy for tests is left as it is",
+            "the ledger is a copy, or was moved: no lifecycle event leaves"
+        );
+    }
+    Ok(())
+}
+
+/// Where the ledger lies.
+pub(super) const PLACE: &str = "place";
+/// Since when it lies where nobody has armed it.
+const DISPLACED: &str = "displaced";
 
 /// The server's history: another one than last time means that a standby was promoted, or a backup restored.
 /// Says whether it is.
@@ -304,6 +329,20 @@ impl Store {
             from: millis(from),
             to: millis(to),
         }))
+    }
+
+    pub(in super::super) async fn displaced_since(&self) -> Result<Option<Timestamp>, LedgerError> {
+        Ok(instant_fact(&self.readers, DISPLACED).await?.map(millis))
+    }
+
+    pub(in super::super) async fn settle_in(&self) -> Result<(), LedgerError> {
+        let mut writer = self.writer().await?;
+        query("DELETE FROM meta WHERE key = $1")
+            .bind(DISPLACED)
+            .execute(&mut *writer)
+            .await
+            .map_err(failed("say that the ledger belongs here"))?;
+        Ok(())
     }
 
     pub(in super::super) async fn cautious_until(&self) -> Result<Option<Timestamp>, LedgerError> {

@@ -51,6 +51,10 @@ fn a_fault_says_where_it_is() {
             "event.0.color |  | Crisp knows no colour `gray`",
         ),
         (
+            rule("at = \"x\"\nbrake = { share = \"200%\" }"),
+            "event.0.brake.share | 0..4 | `200%` is no part of a whole",
+        ),
+        (
             rule("at = \"x\"\ndata = { ref = \"{{ x }}\" }"),
             "event.0.data.ref | key | `ref` is ours: it tells occurrences apart",
         ),

@@ -114,7 +114,7 @@ fn guards_give_a_state_of_their_own_and_only_when_due() {
     };
     let excluded = Guards {
         excluded: true,
-        ..closed
+        ..closed.clone()
     };
     let later = Guards {
         not_before: Some(minute(50)),
@@ -125,15 +125,15 @@ fn guards_give_a_state_of_their_own_and_only_when_due() {
         ..Guards::OPEN
     };
     for (guards, now, expected) in [
-        (closed, 5, one("signup", Scheduled, "not_due")),
+        (closed.clone(), 5, one("signup", Scheduled, "not_due")),
         (closed, 20, one("signup", NoConsent, "require")),
         (excluded, 20, one("signup", Excluded, "exclude")),
-        (later, 20, one("signup", Scheduled, "after")),
+        (later.clone(), 20, one("signup", Scheduled, "after")),
         (later, 50, one("signup", Due, "due")),
         (unknown, 20, one("signup", Scheduled, "after")),
     ] {
         assert_eq!(
-            decided(&user, &armed, guards, now),
+            decided(&user, &armed, guards.clone(), now),
             expected,
             "{guards:?} at {now}"
         );
@@ -264,9 +264,9 @@ fn a_known_row_moves_only_where_time_and_guards_lead() {
     for (state, guards, now, expected) in [
         (Scheduled, Guards::OPEN, 9, nothing.clone()),
         (Scheduled, Guards::OPEN, 10, one("signup", Due, "due")),
-        (Scheduled, no_consent, 10, one("signup", Due, "due")),
+        (Scheduled, no_consent.clone(), 10, one("signup", Due, "due")),
         (Due, Guards::OPEN, 10, nothing.clone()),
-        (NoConsent, no_consent, 20, nothing.clone()),
+        (NoConsent, no_consent.clone(), 20, nothing.clone()),
         (
             NoConsent,
             Guards::OPEN,
@@ -291,7 +291,7 @@ fn a_known_row_moves_only_where_time_and_guards_lead() {
             Parked,
             Guards::OPEN,
             3 * DAY + 1,
-            one("signup", Expired, "max_age"),
+            one("signup", Expired, "parked_too_long"),
         ),
         (
             Scheduled,
@@ -310,7 +310,7 @@ fn a_known_row_moves_only_where_time_and_guards_lead() {
         // Whether the row is found again makes no difference.
         for user in [happened(&[("created_at", 0)]), happened(&[])] {
             assert_eq!(
-                decided(&user, &armed, guards, now),
+                decided(&user, &armed, guards.clone(), now),
                 expected,
                 "{state} at {now}"
             );

@@ -1,8 +1,10 @@
 //! The rules at work on one user, with plain numbers: time is minutes after noon.
 
+mod book;
 mod compile;
 mod decide;
 mod found;
+mod guarded;
 mod model;
 mod recheck;
 mod search;

@@ -1,19 +1,23 @@
-//! Random histories: users change their mind, answers are lost, processes die, backups are restored, and Crisp forgets.
+//! Random histories: users change their mind, the app tells Crisp itself, answers are lost, processes die, clocks jump and
+//! are set back, backups are restored, and Crisp forgets.
 //!
-//! Whatever happens, no occurrence is on Crisp's timeline twice by our hand. The caller is the one of the module's
-//! documentation, in memory; Crisp is a list that keeps the newest entries and may apply a request up to `quiet` late.
+//! The caller is the one of the module's documentation, in memory; Crisp is a list that keeps the newest entries and may
+//! apply a request up to `quiet` late. Beside them stands a [`Book`], which knows nothing of rows, keys and states: it is
+//! told what really happened to the user and when, and judges each request by that alone. At the end the weather is good
+//! for some hours, and whatever is still true has to be told, or say why not.
 
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 use proptest::prelude::*;
 
-use super::*;
+use super::{book::Book, *};
 use crate::lifecycle::timeline::{Clearance, Entry, clear, match_timeline, reaches_back_past};
 
 const RULES: &str = r#"
     after_ambiguous = "resend"
     min_gap = "0s"
+    require = "consent"
     [[event]]
     name = "canceled"
     at = "canceled_at"
@@ -33,7 +37,7 @@ const KEPT: usize = 25;
 const PAGE: usize = 20;
 
 #[derive(Debug, Clone)]
-enum Step {
+pub(super) enum Step {
     Wait(i64),
     Cancel,
     Return,
@@ -44,6 +48,10 @@ enum Step {
     AppTells,
     /// A visitor writes to the timeline.
     Noise(usize),
+    /// They give their consent, or take it back.
+    Consent(bool),
+    /// Our clock is set forward or back by so many minutes; Crisp's and the app's go on.
+    Clock(i64),
     Refresh {
         dies: bool,
     },
@@ -59,7 +67,7 @@ enum Step {
 
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy)]
-enum Fate {
+pub(super) enum Fate {
     Answered,
     Refused,
     /// It never arrives, and nobody knows.
@@ -81,6 +89,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..3_u8).prop_map(Step::Subscribe),
         1 => Just(Step::AppTells),
         1 => prop_oneof![1..15_usize, 20..40_usize].prop_map(Step::Noise),
+        1 => prop::bool::weighted(0.7).prop_map(Step::Consent),
+        1 => (-60..60_i64).prop_map(Step::Clock),
         5 => any::<bool>().prop_map(|dies| Step::Refresh { dies }),
         6 => fate().prop_map(Step::Send),
         5 => any::<bool>().prop_map(|cached| Step::Settle { cached }),
@@ -120,20 +130,24 @@ struct World {
     under_way: Vec<(i64, Entry)>,
     /// What a cache would answer.
     cached: Vec<Entry>,
-    /// Crisp's clock, in seconds before or after ours.
+    /// Crisp's clock, in seconds before or after the true time.
     skew: i64,
+    /// Our clock, in minutes before or after the true time.
+    off: i64,
+    book: Book,
 }
 
 impl World {
-    fn new(sender: &str, skew: i64) -> Self {
+    fn new(sender: &str, skew: i64, armed: i64) -> Self {
         let rules = rules(&format!("sender = \"{sender}\"\n{RULES}"));
-        let remembered = Remembered::armed(&rules, 0);
+        let remembered = Remembered::armed(&rules, armed);
         Self {
             rules,
             now: 0,
             user: user([
                 ("canceled_at", Value::Null),
                 ("paused", Value::Bool(false)),
+                ("consent", Value::Bool(true)),
                 ("plan", text("plan-0")),
                 ("subscription", text("sub-0")),
             ]),
@@ -148,11 +162,19 @@ impl World {
             under_way: Vec::new(),
             cached: Vec::new(),
             skew,
+            off: 0,
+            book: Book {
+                shared: sender == "shared",
+                armed,
+                consent: true,
+                ..Book::default()
+            },
         }
     }
 
     fn run(&mut self, step: &Step) {
         let now = minute(self.now);
+        self.book.hears(step, self.now);
         match step {
             Step::Wait(minutes) => self.wait(*minutes),
             Step::Cancel => self.set("canceled_at", Value::Instant(now)),
@@ -167,6 +189,8 @@ impl World {
                     self.take("clicked", serde_json::Map::new());
                 }
             }
+            Step::Consent(given) => self.set("consent", Value::Bool(*given)),
+            Step::Clock(minutes) => self.set_clock(*minutes),
             Step::Refresh { dies } => self.refresh(*dies),
             Step::Send(fate) => self.send(*fate),
             Step::Settle { cached } => self.settle(*cached),
@@ -174,7 +198,26 @@ impl World {
             Step::Restore => self.restore(),
         }
         if !matches!(step, Step::Restore) {
-            self.store.at = self.now;
+            self.store.at = self.now + self.off;
+        }
+    }
+
+    /// The time by our clock.
+    fn ours(&self) -> Timestamp {
+        minute(self.now + self.off)
+    }
+
+    /// The next heartbeat takes a jump for a time in which nobody listened.
+    fn set_clock(&mut self, minutes: i64) {
+        let from = self.ours();
+        self.off += minutes;
+        if minutes > 5 {
+            self.gap = Some(Gap {
+                from: self.gap.map_or(from, |gap| gap.from.min(from)),
+                until: self
+                    .ours()
+                    .max(self.gap.map_or(Timestamp::MIN, |gap| gap.until)),
+            });
         }
     }
 
@@ -217,7 +260,7 @@ impl World {
 
     fn refresh(&mut self, dies: bool) {
         self.cached = self.shown();
-        let now = minute(self.now);
+        let now = self.ours();
         let found = occurrences(
             &self.rules,
             &self.user,
@@ -227,16 +270,18 @@ impl World {
             now,
         );
         assert_eq!(found.failures, []);
+        let guards = self.rules.guards(&self.user, now).expect("guards");
         let decisions = decide(
             &self.rules,
             &found.occurrences,
             &self.store.remembered.memory(),
-            Guards::OPEN,
+            guards,
             now,
         );
         if dies {
             return;
         }
+        self.book.plan_seen = Some(self.book.plan);
         self.store.edges = found.edges;
         for decision in decisions {
             if let Some(occurrence) = decision.occurrence {
@@ -287,7 +332,7 @@ impl World {
         let Some(row) = self.first(OutboxState::Due) else {
             return;
         };
-        let now = minute(self.now);
+        let now = self.ours();
         let known = self.store.remembered.known[row].clone();
         let fresh = Fresh {
             user: Some(&self.user),
@@ -328,10 +373,25 @@ impl World {
             .entry((known.event.clone(), known.subject.clone()))
             .or_insert(known.happened_at());
         *mark = known.happened_at().max(*mark);
-        let data = data
+        let data: serde_json::Map<_, _> = data
             .iter()
             .map(|(key, value)| (key.clone(), value.to_json()))
             .collect();
+        let occurred_at: Timestamp = data["occurred_at"]
+            .as_str()
+            .and_then(|text| text.parse().ok())
+            .expect("an instant");
+        let occurred_at = (occurred_at.as_second() - minute(0).as_second()) / 60;
+        let shown: Vec<i64> = self
+            .shown()
+            .iter()
+            .filter(|entry| entry.text == "canceled" && !entry.data.contains_key("ref"))
+            .map(|entry| (entry.timestamp.as_second() - minute(0).as_second()) / 60)
+            .collect();
+        let ours = self.now + self.off;
+        if !matches!(fate, Fate::DiesBefore) {
+            self.book.judge(&text, occurred_at, ours, &shown);
+        }
         match fate {
             Fate::Answered => {
                 self.take(&text, data);
@@ -383,7 +443,7 @@ impl World {
             self.shown()
         };
         let reading = Reading {
-            at: minute(self.now),
+            at: self.ours(),
             cached,
             found: shown.iter().any(|entry| {
                 entry.data.get("ref").and_then(|found| found.as_str()) == Some(&known.reference)
@@ -394,8 +454,13 @@ impl World {
                 known.attempted_at.expect("it was attempted"),
             ),
         };
-        let verdict =
-            settle_ambiguous(&known, Some(&reading), self.rules.quiet(), minute(self.now));
+        let verdict = settle_ambiguous(
+            &known,
+            Some(&reading),
+            self.rules.quiet(),
+            self.gap,
+            self.ours(),
+        );
         match verdict {
             Ambiguity::Sent => self.become_(row, OutboxState::Sent),
             Ambiguity::Absent => self.become_(row, self.rules.after_ambiguous().state()),
@@ -417,14 +482,59 @@ impl World {
             return;
         };
         self.wait(QUIET);
+        // Nobody restores a ledger by a clock that is behind: what happened since would seem to lie ahead.
+        self.off = self.off.max(0);
+        self.book.plan_seen = None;
         // Two gaps are one that began with the first: what a backup forgot may have been forgotten before.
         let from = minute(backup.at);
         self.gap = Some(Gap {
             from: self.gap.map_or(from, |gap| gap.from.min(from)),
-            until: minute(self.now),
+            until: self
+                .ours()
+                .max(self.gap.map_or(Timestamp::MIN, |gap| gap.until)),
         });
         self.store = backup;
-        self.store.at = self.now;
+        self.store.at = self.now + self.off;
+    }
+
+    /// Some hours in which everything works.
+    fn good_weather(&mut self) {
+        for _ in 0..15 {
+            self.run(&Step::Wait(20));
+            self.run(&Step::Refresh { dies: false });
+            for _ in 0..8 {
+                self.run(&Step::Settle { cached: false });
+                self.run(&Step::Send(Fate::Answered));
+            }
+            self.assert_nothing_was_told_twice();
+        }
+    }
+
+    /// What is true at the end was told, or says why not. `calm`: nothing ever went wrong.
+    fn assert_nothing_was_lost(&self, calm: bool) {
+        use OutboxState::{AlreadyInCrisp, Expired, Held, NoConsent, Sent, Superseded, Unsure};
+        let book = &self.book;
+        for known in &self.store.remembered.known {
+            let is_settled = matches!(
+                known.state,
+                Sent | AlreadyInCrisp | Unsure | Held | Superseded | Expired | NoConsent
+            );
+            // `when` may stay false; a clock that was set back may have the moment ahead.
+            let waits = book.paused || self.off < 0;
+            assert!(is_settled || waits, "{} is {}", known.key, known.state);
+        }
+        let Some(at) = book.canceled_at else { return };
+        // Taken back and done again within one second, it is the one that was taken back.
+        let is_one = book.cancels.iter().filter(|other| **other == at).count() == 1;
+        let is_true = !book.paused && book.consent && at >= book.armed && is_one;
+        if calm && is_true && self.now - at < 3 * DAY {
+            let told = self.taken.iter().filter(|entry| {
+                let occurred_at = entry.data.get("occurred_at").and_then(|at| at.as_str());
+                entry.text == "canceled"
+                    && occurred_at.is_some_and(|text| text == minute(at).to_string())
+            });
+            assert_eq!(told.count(), 1, "the cancellation at {at} was lost");
+        }
     }
 
     fn assert_nothing_was_told_twice(&self) {
@@ -455,13 +565,52 @@ proptest! {
     fn no_occurrence_is_told_twice(
         sender in prop_oneof![Just("shared"), Just("sole")],
         skew in -60..60_i64,
+        armed in prop_oneof![Just(0), 0..200_i64],
         steps in prop::collection::vec(step(), 1..120),
     ) {
-        let mut world = World::new(sender, skew);
+        let mut world = World::new(sender, skew, armed);
         for step in &steps {
             world.run(step);
             world.assert_nothing_was_told_twice();
         }
+        world.good_weather();
+        world.assert_nothing_was_lost(steps.iter().all(is_calm));
+    }
+
+    /// Where nothing goes wrong, nothing is lost either.
+    #[test]
+    fn in_calm_weather_what_is_true_is_told(
+        sender in prop_oneof![Just("shared"), Just("sole")],
+        steps in prop::collection::vec(step().prop_filter("calm", is_calm), 1..60),
+    ) {
+        let mut world = World::new(sender, 0, 0);
+        for step in &steps {
+            world.run(step);
+        }
+        world.good_weather();
+        world.assert_nothing_was_lost(true);
+    }
+}
+
+/// Whether a step is none that may cost an event: a lost answer, a list that is cut, a clock, a backup, another sender, a
+/// change of plan that undoes the cancellation.
+fn is_calm(step: &Step) -> bool {
+    match step {
+        Step::Wait(minutes) => *minutes < 40,
+        Step::Cancel
+        | Step::Return
+        | Step::Pause(_)
+        | Step::Consent(_)
+        | Step::Subscribe(_)
+        | Step::Refresh { .. }
+        | Step::Settle { .. } => true,
+        Step::Send(fate) => matches!(fate, Fate::Answered | Fate::Refused),
+        Step::Plan(_)
+        | Step::AppTells
+        | Step::Noise(_)
+        | Step::Clock(_)
+        | Step::Backup
+        | Step::Restore => false,
     }
 }
 
@@ -475,7 +624,7 @@ fn in_good_weather_each_occurrence_is_told_once() {
         ("shared", Fate::Lost),
         ("sole", Fate::DiesBefore),
     ] {
-        let mut world = World::new(sender, 0);
+        let mut world = World::new(sender, 0, 0);
         let mut steps = vec![
             Step::Refresh { dies: false },
             Step::Wait(5),

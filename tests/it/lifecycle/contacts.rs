@@ -78,6 +78,23 @@ async fn a_parked_event_goes_when_the_contact_appears() {
 }
 
 #[tokio::test]
+async fn a_parked_event_expires_by_itself_and_says_why() {
+    let mut world = nobody(false).await;
+    happens(&mut world, "created_at").await;
+    refresh(&mut world).await;
+    assert_stands(&world, EVENT, OutboxState::Parked, "no_contact").await;
+    // Nobody asks for Ada any more.
+    minutes(&mut world, 3 * 24 * 60).await;
+    assert_stands(&world, EVENT, OutboxState::Parked, "no_contact").await;
+    minutes(&mut world, 1).await;
+    assert_stands(&world, EVENT, OutboxState::Expired, "parked_too_long").await;
+    world.sandbox.create_contact(ADA, "Ada");
+    world.settle().await;
+    assert_eq!(posts(&world), 0);
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn a_removed_contact_is_never_made_again() {
     let mut world = world(|_| {}).await;
     refresh(&mut world).await;
@@ -156,6 +173,7 @@ crate::world::also_on_postgres! {
     a_contact_is_created_for_an_event_and_not_before,
     whoever_was_faster_made_the_contact,
     a_parked_event_goes_when_the_contact_appears,
+    a_parked_event_expires_by_itself_and_says_why,
     a_removed_contact_is_never_made_again,
     a_contact_that_is_gone_waits_for_the_word_that_it_was_removed,
     an_event_follows_its_person_to_a_new_address,

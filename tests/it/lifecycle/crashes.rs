@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crisp_sync::{
-    ledger::{Enqueue, Trigger, Urgency, WorkKind},
+    ledger::{Enqueue, SendLimits, Trigger, Urgency, WorkKind},
     lifecycle::OutboxState,
     sandbox::{Fault, State},
 };
@@ -135,7 +135,9 @@ async fn between_the_commit_and_the_request() {
         .expect("an answer")
         .expect("a claim");
     let row = outbox(&world).await.remove(0);
-    let begun = ledger.begin_send(&claim, &row, None, now).await;
+    let begun = ledger
+        .begin_send(&claim, &row, &SendLimits::default(), now)
+        .await;
     assert_eq!(begun.expect("an answer"), crisp_sync::ledger::Begun::Yes);
     drop(ledger);
     world.restart(|_| {}).await;
@@ -207,6 +209,12 @@ async fn a_restored_ledger_tells_nothing_again() {
         })
         .await;
     world.service.worker.beat().await;
+    refresh(&mut world).await;
+    minutes(&mut world, 60).await;
+    assert_eq!(posts(&world), 2);
+    // Nothing leaves a copy by itself; a person says that it is the one that counts now.
+    assert_eq!(outbox(&world).await[0].state, OutboxState::Due);
+    world.service.ledger.settle_in().await.expect("here");
     refresh(&mut world).await;
     minutes(&mut world, 60).await;
     assert_eq!(posts(&world), 2);

@@ -191,6 +191,7 @@ async fn beyond_the_brake_a_person_lets_them_go() {
         reference: None,
         state: Some("held".to_owned()),
         limit,
+        over_cap: false,
     };
     let perform = async |operation| world.service.perform(operation).await;
     let dropped = perform(Operation::EventsDrop(chosen(1))).await;

@@ -1,10 +1,14 @@
 //! Lifecycle events over the real service: once, in time, for the right person, and never twice.
 
+mod brake;
 mod contacts;
 mod crashes;
 mod guards;
 mod moved;
+mod nobody;
 mod paper;
+mod rechecks;
+mod recipes;
 mod refusals;
 mod told;
 mod unclear;

@@ -1,13 +1,10 @@
 //! Copies of a ledger: whole, private, and under their name only once they are both.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::{io, path::Path};
 
-use sqlx::SqliteConnection;
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::{LedgerError, Source, files};
+use super::{super::upkeep::PLACE, LedgerError, Source, files};
 
 /// How the name of a copy goes on, before the version it was made for.
 const BEFORE: &str = ".before-";
@@ -35,7 +32,7 @@ pub(super) async fn before_upgrade(
         }
         _ => {}
     }
-    write(connection, part, &copy).await.map_err(failed)
+    write(connection, &part, &copy, false).await.map_err(failed)
 }
 
 /// Removes the copies that were made for older schemas, but the newest few.
@@ -64,27 +61,50 @@ pub(in super::super) async fn back_up(
     }
     // Two may be at it at once.
     let part = files::beside(to, &format!(".{}{PART}", uuid::Uuid::new_v4().simple()));
-    write(connection, part, to).await.map_err(failed)
+    write(connection, &part, to, true).await.map_err(failed)
 }
 
-/// Writes a copy as `part`, and calls it `to` when it is on the disk.
-async fn write(connection: &mut SqliteConnection, part: PathBuf, to: &Path) -> Result<(), Source> {
+/// Writes a copy as `part`, and calls it `to` when it is on the disk. Whether it says of itself that it is one: the way back
+/// from an upgrade is the ledger as it was, to the last byte.
+async fn write(
+    connection: &mut SqliteConnection,
+    part: &Path,
+    to: &Path,
+    says_so: bool,
+) -> Result<(), Source> {
     let written = async {
         // SQLite accepts an empty file, so that the copy is private from its first byte.
-        let file = files::create_new(&part).map_err(Source::new)?;
+        let file = files::create_new(part).map_err(Source::new)?;
         sqlx::query("VACUUM INTO ?1")
             .bind(part.to_string_lossy().into_owned())
             .execute(connection)
             .await
             .map_err(Source::new)?;
+        if says_so {
+            say_that_it_is_a_copy(part).await?;
+        }
         file.sync_all().map_err(Source::new)?;
-        std::fs::rename(&part, to).map_err(Source::new)
+        std::fs::rename(part, to).map_err(Source::new)
     }
     .await;
     if let Err(error) = written {
         // It is of no use; that it cannot be removed either is not what should be told.
-        drop(std::fs::remove_file(&part));
+        drop(std::fs::remove_file(part));
         return Err(error);
     }
     files::sync_folder(to).map_err(Source::new)
+}
+
+/// Whoever takes the copy up knows that it is one, also where it takes the original's place.
+async fn say_that_it_is_a_copy(part: &Path) -> Result<(), Source> {
+    let options = SqliteConnectOptions::new().filename(part);
+    let mut copy = SqliteConnection::connect_with(&options)
+        .await
+        .map_err(Source::new)?;
+    sqlx::query("UPDATE meta SET value = 'a copy' WHERE key = ?1")
+        .bind(PLACE)
+        .execute(&mut copy)
+        .await
+        .map_err(Source::new)?;
+    copy.close().await.map_err(Source::new)
 }
