@@ -5,6 +5,10 @@ use super::{DAY, model::Step};
 
 /// What really happened, by the true time in minutes.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what is true of a user, a column each"
+)]
 pub(super) struct Book {
     pub(super) shared: bool,
     /// Since when events may be sent.

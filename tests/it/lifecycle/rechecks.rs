@@ -123,7 +123,11 @@ async fn two_changes_within_the_debounce_are_one_start_with_the_last_plan() {
         world.change_user("u1", "plan = 'enterprise'").await;
         world.refresh().await;
         minutes(&mut world, 30).await;
-        assert_eq!(plans(&world), ["enterprise"], "looks: {looks}, sole: {sole}");
+        assert_eq!(
+            plans(&world),
+            ["enterprise"],
+            "looks: {looks}, sole: {sole}"
+        );
         world.finish().await;
     }
 }
