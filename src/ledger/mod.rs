@@ -43,7 +43,9 @@ pub use mirror::{
     ContactState, ConversationMirror, OwnedKind, OwnedName, PersonMirror, Side, Write,
 };
 pub use moving::{MoveError, Stage, TableRows};
-pub use outbox::{Arming, Begun, OutboxFilter, OutboxRow, SendCount, Spacing};
+pub use outbox::{
+    Arming, Begun, DROPPED, OutboxFilter, OutboxRow, OutboxTotal, SendCount, Spacing,
+};
 pub use quota::{DayQuota, Gap, Health, Pause, PauseScope, Standing};
 pub use store::{MIGRATIONS, MigrationFile, Move, POSTGRES_MIGRATIONS};
 pub use work::{

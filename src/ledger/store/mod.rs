@@ -3,6 +3,7 @@
 
 mod accept;
 mod cells;
+mod chosen;
 mod claim;
 mod conditions;
 mod deliveries;
