@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     expression::{DefinitionFault, Expression, Language, Scope, Template},
+    ids::Email,
     record::User,
 };
 
@@ -27,6 +28,7 @@ pub struct Rules {
     pub(super) match_within: SignedDuration,
     pub(super) after_ambiguous: AfterAmbiguous,
     pub(super) create_contacts: bool,
+    pub(super) testers: Vec<Email>,
     pub(super) list: Vec<Rule>,
 }
 
@@ -102,6 +104,11 @@ impl Rules {
     /// What becomes of an event that was proven absent.
     pub const fn after_ambiguous(&self) -> AfterAmbiguous {
         self.after_ambiguous
+    }
+
+    /// Whom events may be tried on.
+    pub fn testers(&self) -> &[Email] {
+        &self.testers
     }
 
     /// Whether a missing contact is created.

@@ -194,6 +194,9 @@ pub struct LifecycleSource {
     pub after_ambiguous: AfterAmbiguous,
     /// Whether a missing contact is created; otherwise its events are parked.
     pub create_contacts: bool,
+    /// Addresses to which `events test` may send, and whose values `events cheatsheet` may show.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub testers: Vec<String>,
     /// The rules.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub event: Vec<RuleSource>,
@@ -212,6 +215,7 @@ impl Default for LifecycleSource {
             match_within: "10m".to_owned(),
             after_ambiguous: AfterAmbiguous::default(),
             create_contacts: true,
+            testers: Vec::new(),
             event: Vec::new(),
         }
     }

@@ -6,6 +6,7 @@ mod found;
 mod model;
 mod recheck;
 mod search;
+mod told;
 
 use std::collections::BTreeMap;
 
