@@ -3,6 +3,7 @@
 mod contacts;
 mod crashes;
 mod guards;
+mod kit;
 mod moved;
 mod paper;
 mod refusals;
