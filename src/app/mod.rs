@@ -4,6 +4,7 @@
 //! which is all a command needs; [`Service::start`] opens the listeners and starts the worker.
 
 mod commands;
+mod everyone;
 mod secrets;
 mod settings;
 mod shutdown;

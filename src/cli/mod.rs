@@ -15,6 +15,9 @@ mod reach;
 mod reconcile;
 mod sandbox;
 mod serve;
+mod since;
+mod status;
+mod survey;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -45,11 +48,13 @@ enum Command {
     Init(init::Options),
     /// Look for every fault of configuration, database, token and website at once
     Check(check::Options),
-    /// Print the exact calls that a person's refresh would make, and make none
+    /// What the service is at: mode, armed events, outbox, quota, pauses
+    Status(status::Options),
+    /// Print the exact calls that a person's refresh would make, or what would become of everybody, and make none
     Plan(plan::Options),
     /// Refresh a person or a conversation now
     Reconcile(reconcile::Options),
-    /// Lifecycle events: arm them, list the outbox
+    /// Lifecycle events: arm them, list the outbox, decide, test, a sheet for those who write campaigns
     Events(events::Options),
     /// Deliveries: list, show, retry
     Deliveries(deliveries::Options),
@@ -134,6 +139,7 @@ async fn dispatch(command: Command) -> anyhow::Result<Ended> {
         Command::Sandbox(options) => sandbox::run(options).await,
         Command::Init(options) => Ok(init::run(&options)),
         Command::Check(options) => check::run(options).await,
+        Command::Status(options) => status::run(options).await,
         Command::Plan(options) => plan::run(options).await,
         Command::Reconcile(options) => reconcile::run(options).await,
         Command::Events(options) => events::run(options).await,

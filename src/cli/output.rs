@@ -8,10 +8,37 @@ use crate::{
 
 use super::Ended;
 
-/// Prints an answer: for a script as JSON, for a person as lines and a table. What a failure says goes to standard error.
-pub(super) fn answer(answer: &Answer, json: bool) -> Ended {
-    if json {
+/// In which form an answer is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// For a person: lines and a table.
+    Words,
+    /// For a script.
+    Json,
+    /// For a sheet: the table.
+    Csv,
+}
+
+impl Form {
+    pub(super) fn json_if(json: bool) -> Self {
+        Self::of(json, false)
+    }
+
+    pub(super) fn of(json: bool, csv: bool) -> Self {
+        match (json, csv) {
+            (true, _) => Self::Json,
+            (false, true) => Self::Csv,
+            (false, false) => Self::Words,
+        }
+    }
+}
+
+/// Prints an answer. What a failure says goes to standard error.
+pub(super) fn answer(answer: &Answer, form: Form) -> Ended {
+    if form == Form::Json {
         println!("{:#}", answer.json);
+    } else if let (Form::Csv, true, Some(table)) = (form, answer.ok, &answer.table) {
+        print!("{}", csv(table));
     } else {
         for line in &answer.lines {
             if answer.ok {
@@ -20,11 +47,31 @@ pub(super) fn answer(answer: &Answer, json: bool) -> Ended {
                 error(&anyhow::Error::msg(line.clone()));
             }
         }
-        if let Some(table) = &answer.table {
+        if let Some(table) = answer.table.as_ref().filter(|table| !table.rows.is_empty()) {
             println!("{}", render(table));
         }
     }
     if answer.ok { Ended::Well } else { Ended::Badly }
+}
+
+/// A table as CSV. A sheet takes a cell that begins like a formula for one, and values come from people: such a cell gets
+/// an apostrophe, which sheets take for "this is text".
+fn csv(table: &Table) -> String {
+    let safe = |cell: &String| {
+        if cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
+            format!("'{cell}")
+        } else {
+            cell.clone()
+        }
+    };
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in std::iter::once(&table.headings).chain(&table.rows) {
+        writer
+            .write_record(row.iter().map(safe))
+            .expect("rows are as long as the headings, and memory takes them");
+    }
+    let text = writer.into_inner().expect("memory takes it");
+    String::from_utf8(text).expect("made of text")
 }
 
 /// Prints one line of data.
@@ -87,5 +134,39 @@ pub(super) fn error(error: &anyhow::Error) {
     }
     for hint in hints {
         anstream::eprintln!("{hint}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_of_a_sheet_is_a_formula() {
+        let table = Table {
+            headings: ["event".to_owned(), "example".to_owned()].into(),
+            rows: [
+                "=HYPERLINK(\"https://evil.example\")",
+                "+1",
+                "-1",
+                "@SUM(A1)",
+                "\tx",
+                "a, \"b\"\nc",
+                "pro",
+            ]
+            .map(|example| vec!["e".to_owned(), example.to_owned()])
+            .into(),
+        };
+        assert_eq!(
+            csv(&table),
+            "event,example\n\
+             e,\"'=HYPERLINK(\"\"https://evil.example\"\")\"\n\
+             e,'+1\n\
+             e,'-1\n\
+             e,'@SUM(A1)\n\
+             e,'\tx\n\
+             e,\"a, \"\"b\"\"\nc\"\n\
+             e,pro\n"
+        );
     }
 }

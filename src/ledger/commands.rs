@@ -163,8 +163,9 @@ impl Ledger {
         Ok(released)
     }
 
-    /// Gives up to `filter.limit` occurrences up that were not sent: they become `expired`. Those that
-    /// are, or may be, in Crisp stay. Returns how many.
+    /// Gives up to `filter.limit` occurrences up that were not sent: they become `expired`. Those that are in Crisp stay.
+    /// Those that may be, `unsure`, stay as they are but wait for nobody any more, and only if the filter names that state.
+    /// Returns how many.
     pub async fn drop_occurrences(
         &self,
         filter: &OutboxFilter,

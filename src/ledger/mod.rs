@@ -43,7 +43,9 @@ pub use mirror::{
     ContactState, ConversationMirror, OwnedKind, OwnedName, PersonMirror, Side, Write,
 };
 pub use moving::{MoveError, Stage, TableRows};
-pub use outbox::{Arming, Begun, Latch, OutboxFilter, OutboxRow, SendCount, SendLimits};
+pub use outbox::{
+    Arming, Begun, Latch, OutboxFilter, OutboxRow, OutboxTotal, SendCount, SendLimits,
+};
 pub use quota::{DayQuota, Gap, Health, Pause, PauseScope, Standing};
 pub use store::{MIGRATIONS, MigrationFile, Move, POSTGRES_MIGRATIONS};
 pub use work::{

@@ -88,10 +88,31 @@ pub struct OutboxFilter {
     pub event: Option<String>,
     /// Only in this state.
     pub state: Option<OutboxState>,
+    /// Only in one of these states; in any where the list is empty.
+    pub states: Vec<OutboxState>,
     /// Only the one with this `ref`.
     pub reference: Option<OccurrenceRef>,
+    /// Only those that changed at this instant or later: mostly, when they entered their state.
+    pub since: Option<Timestamp>,
+    /// Only those that changed before.
+    pub until: Option<Timestamp>,
     /// At most so many; 0 takes 50.
     pub limit: u32,
+}
+
+/// How many occurrences of a filter stand alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxTotal {
+    /// Whose.
+    pub website: WebsiteId,
+    /// Which event.
+    pub event: String,
+    /// Where they stand.
+    pub state: OutboxState,
+    /// Why.
+    pub reason: String,
+    /// How many.
+    pub rows: u64,
 }
 
 /// A rule that a person armed on one website.

@@ -11,8 +11,8 @@ use crate::{
 
 use super::{
     Arming, ConversationMirror, DayQuota, DeliveryFilter, DeliveryId, DeliveryRow, Gap, Health,
-    Latch, Ledger, LedgerError, OutboxFilter, OutboxRow, OwnedName, Pause, PersonMirror, SendCount,
-    TraceRow, WorkKind, WorkRow,
+    Latch, Ledger, LedgerError, OutboxFilter, OutboxRow, OutboxTotal, OwnedName, Pause,
+    PersonMirror, SendCount, TraceRow, WorkKind, WorkRow,
 };
 
 impl Ledger {
@@ -78,6 +78,24 @@ impl Ledger {
     /// Occurrences of everybody, the newest first.
     pub async fn outbox_list(&self, filter: &OutboxFilter) -> Result<Vec<OutboxRow>, LedgerError> {
         self.shared.store.outbox_list(filter).await
+    }
+
+    /// How many occurrences a filter finds, by website, event, state and reason; its limit does not count.
+    pub async fn outbox_totals(
+        &self,
+        filter: &OutboxFilter,
+    ) -> Result<Vec<OutboxTotal>, LedgerError> {
+        self.shared.store.outbox_totals(filter).await
+    }
+
+    /// The keys of people known on a website behind `after`, in the order of their keys.
+    pub async fn people(
+        &self,
+        website: &WebsiteId,
+        after: Option<&UserKey>,
+        limit: u32,
+    ) -> Result<Vec<UserKey>, LedgerError> {
+        self.shared.store.people(website, after, limit).await
     }
 
     /// Per event and subject, the latest instant that was decided for a person.

@@ -8,8 +8,9 @@ use super::{
     Brake, Color, LifecycleSource, Rule, RuleSource, Rules, Share, gate::Gate, limits, period,
     rules::Moment,
 };
-use crate::expression::{
-    DefinitionFault, Expression, ExpressionFault, Language, Template, nearest,
+use crate::{
+    expression::{DefinitionFault, Expression, ExpressionFault, Language, Template, nearest},
+    ids::Email,
 };
 
 /// How old an occurrence may be where a rule does not say.
@@ -47,6 +48,7 @@ impl<'a> Compiler<'a> {
         let min_gap = self.period(&["min_gap"], &source.min_gap);
         let match_within = self.period(&["match_within"], &source.match_within);
         self.names(&source.event);
+        let testers = self.testers(&source.testers);
         let rules: Vec<Option<Rule>> = source
             .event
             .iter()
@@ -66,6 +68,7 @@ impl<'a> Compiler<'a> {
                     match_within,
                     after_ambiguous: source.after_ambiguous,
                     create_contacts: source.create_contacts,
+                    testers,
                     list: rules,
                 })
             }
@@ -294,6 +297,20 @@ impl<'a> Compiler<'a> {
             }
         }
         data
+    }
+
+    fn testers(&mut self, source: &[String]) -> Vec<Email> {
+        let mut testers = Vec::new();
+        for (index, text) in source.iter().enumerate() {
+            match Email::parse(text) {
+                Ok(email) => testers.push(email),
+                Err(error) => {
+                    self.fault(&["testers", &index.to_string()], error.to_string())
+                        .hint = Some("for example `you@yourcompany.com`".to_owned());
+                }
+            }
+        }
+        testers
     }
 
     fn period(&mut self, path: Path<'_>, text: &str) -> Option<SignedDuration> {

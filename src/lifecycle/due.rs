@@ -219,7 +219,7 @@ impl Look<'_> {
         })
     }
 
-    fn data(&self) -> Result<DataMap, RuleError> {
+    pub(super) fn data(&self) -> Result<DataMap, RuleError> {
         let mut data = DataMap::new();
         for (key, template) in &self.rule.data {
             let value = template

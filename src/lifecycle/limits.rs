@@ -17,6 +17,10 @@ pub const CUT_MARK: char = '…';
 pub const REF: &str = "ref";
 /// Our key that says when it happened: Crisp stamps an event when it arrives and takes no date.
 pub const OCCURRED_AT: &str = "occurred_at";
+/// The key that marks an event sent to a tester.
+pub const TEST: &str = "test";
+/// How the `ref` of such an event begins. It is no occurrence's.
+pub const TEST_REF: &str = "test-";
 /// Our own keys: no rule may use them.
 pub const OUR_KEYS: [&str; 2] = [REF, OCCURRED_AT];
 

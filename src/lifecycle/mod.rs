@@ -28,6 +28,7 @@ mod decide;
 mod due;
 mod edges;
 mod error;
+mod forecast;
 mod gate;
 mod later_events;
 pub mod limits;
@@ -41,6 +42,8 @@ mod recheck;
 mod rules;
 mod source;
 pub mod timeline;
+mod trial;
+mod words;
 
 pub use ambiguity::{Ambiguity, BETWEEN_READS, PATIENCE, Reading, settle_ambiguous};
 pub use brake::{BRAKE_WINDOW, Brake, Release, Share};
@@ -48,6 +51,7 @@ pub use decide::{Decision, Judgement, decide, judge, look_again};
 pub use due::{Found, occurrences};
 pub use edges::{Edge, Edges, Gap};
 pub use error::RuleError;
+pub use forecast::{Forecast, forecast};
 pub use memory::{Guards, Memory, Verdict};
 pub use occurrence::{Occurrence, OccurrenceAt, payload};
 pub use outbox::{Known, OutboxState, UnknownOutboxState};
@@ -56,6 +60,8 @@ pub use rules::{Rule, Rules};
 pub use source::{
     AfterAmbiguous, BrakeSource, Color, LifecycleSource, RuleBrakeSource, RuleSource, Sender,
 };
+pub use trial::{is_trial, new_trial_ref, trial};
+pub use words::span;
 
 /// What is wrong with the table, and where.
 pub use crate::expression::DefinitionFault as Fault;

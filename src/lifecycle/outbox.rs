@@ -69,6 +69,19 @@ impl OutboxState {
         Self::Unsure,
     ];
 
+    /// The states that say why an occurrence was not sent.
+    pub const SKIPPED: [Self; 9] = [
+        Self::Baseline,
+        Self::Expired,
+        Self::Superseded,
+        Self::AlreadyInCrisp,
+        Self::NoConsent,
+        Self::Excluded,
+        Self::Held,
+        Self::Parked,
+        Self::Unsure,
+    ];
+
     /// The word for it, in tables, commands and logs.
     pub const fn as_str(self) -> &'static str {
         match self {

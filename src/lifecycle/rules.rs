@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     expression::{DefinitionFault, Expression, Language, Template},
+    ids::Email,
     record::User,
 };
 
@@ -25,6 +26,7 @@ pub struct Rules {
     pub(super) match_within: SignedDuration,
     pub(super) after_ambiguous: AfterAmbiguous,
     pub(super) create_contacts: bool,
+    pub(super) testers: Vec<Email>,
     pub(super) list: Vec<Rule>,
 }
 
@@ -105,6 +107,11 @@ impl Rules {
     /// What becomes of an event that was proven absent.
     pub const fn after_ambiguous(&self) -> AfterAmbiguous {
         self.after_ambiguous
+    }
+
+    /// Whom events may be tried on.
+    pub fn testers(&self) -> &[Email] {
+        &self.testers
     }
 
     /// Whether a missing contact is created.
@@ -282,7 +289,7 @@ impl Rule {
     }
 
     /// How long after it happened an occurrence may still be sent.
-    pub(super) fn window(&self) -> SignedDuration {
+    pub fn window(&self) -> SignedDuration {
         self.delay
             .checked_add(self.max_age)
             .unwrap_or(SignedDuration::MAX)

@@ -250,6 +250,9 @@ pub struct LifecycleSource {
     pub create_contacts: bool,
     /// How many of one event may go within an hour.
     pub brake: BrakeSource,
+    /// Addresses to which `events test` may send, and whose values `events cheatsheet` may show.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub testers: Vec<String>,
     /// The rules.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub event: Vec<RuleSource>,
@@ -269,6 +272,7 @@ impl Default for LifecycleSource {
             after_ambiguous: AfterAmbiguous::default(),
             create_contacts: true,
             brake: BrakeSource::default(),
+            testers: Vec::new(),
             event: Vec::new(),
         }
     }

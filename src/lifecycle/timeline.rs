@@ -15,6 +15,7 @@ use super::{
     limits::{OCCURRED_AT, REF},
     occurrence::whole_second,
     period::{earlier, later},
+    trial::is_trial,
 };
 
 /// The shortest list that Crisp may have cut: fewer entries than this are all there are. Crisp does not say how many it
@@ -124,7 +125,7 @@ pub struct Match {
 /// Our `ref` comes first; then the same text with an equal `occurred_at`; then the same text with a Crisp time between
 /// `earliest` and `latest`, in the pairing that finds an entry for as many occurrences as possible. An entry that carries
 /// any `ref` and another `occurred_at` is a different occurrence of ours, or of a second installation, and is not paired
-/// by time.
+/// by time. What was sent to a tester on trial is nobody's.
 pub fn match_timeline(sought: &[Sought], entries: &[Entry]) -> Vec<Match> {
     let mut pairing = Pairing {
         sought,
@@ -216,7 +217,7 @@ impl Pairing<'_> {
             let Some(occurred_at) = occurred_at(entry) else {
                 continue;
             };
-            if self.taken[index] {
+            if self.taken[index] || is_trial(&entry.data) {
                 continue;
             }
             let owner = (0..self.sought.len()).find(|owner| {
@@ -319,6 +320,16 @@ mod tests {
     fn our_ref_is_enough_whatever_the_time() {
         let entries = [entry(5_000, &json!({"ref": "ref-a"}))];
         assert_eq!(matches(&[sought("a", 0)], &entries), [("a".into(), OurRef)]);
+    }
+
+    #[test]
+    fn a_trial_stands_for_nothing() {
+        for data in [
+            json!({"ref": "test-01", "test": true}),
+            json!({"ref": "test-01", "occurred_at": "2026-01-02T12:00:00Z"}),
+        ] {
+            assert_eq!(matches(&[sought("a", 0)], &[entry(0, &data)]), []);
+        }
     }
 
     #[test]

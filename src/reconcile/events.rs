@@ -49,7 +49,7 @@ impl EventsDone {
 pub(super) struct Outbox {
     pub(super) rows: BTreeMap<String, OutboxRow>,
     high_water: BTreeMap<(String, String), Timestamp>,
-    watermarks: BTreeMap<String, Timestamp>,
+    pub(super) watermarks: BTreeMap<String, Timestamp>,
     last_to_address: BTreeMap<String, Timestamp>,
     pub(super) gap: Option<Gap>,
 }
@@ -195,7 +195,7 @@ impl Reconciler {
     }
 
     /// The last time of which the ledger may know less than happened, in the core's words.
-    async fn last_gap(&self) -> Result<Option<Gap>, ReconcileError> {
+    pub(super) async fn last_gap(&self) -> Result<Option<Gap>, ReconcileError> {
         let gap = self.ledger.last_gap().await?;
         Ok(gap.map(|gap| Gap {
             from: gap.from,

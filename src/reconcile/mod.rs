@@ -24,8 +24,10 @@ mod send;
 mod session_layer;
 mod spent;
 mod stamp;
+mod survey;
 mod timeline;
 mod trace;
+mod trial;
 mod visitor;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -37,7 +39,9 @@ pub use gap::GapSettings;
 pub use hand::{Mode, PlannedCall};
 pub use plan::Plan;
 pub use spent::{Outlook, outlook, used};
+pub use survey::{Surveyed, Watermarks, Whom};
 pub use trace::RunTrace;
+pub use trial::{Trial, TrialSent};
 
 use crate::{
     breaker::Breakers,

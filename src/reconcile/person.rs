@@ -63,7 +63,11 @@ impl Reconciler {
 
     /// The user of a key. Where the app's database cannot be asked by key, the address of their last conversation finds
     /// them.
-    async fn user(&self, website: &WebsiteId, key: &UserKey) -> Result<Lookup, ReconcileError> {
+    pub(super) async fn user(
+        &self,
+        website: &WebsiteId,
+        key: &UserKey,
+    ) -> Result<Lookup, ReconcileError> {
         match self.users.by_key(key, None, Freshness::Cached).await {
             Err(UsersError::Config { message, hint }) => {
                 let Some(email) = self.ledger.last_email_of(website, key).await? else {

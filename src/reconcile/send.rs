@@ -328,7 +328,7 @@ impl Sending<'_> {
             ..row
         };
         let rule = self.reconciler.rules.rule(&row.event);
-        let (events, brake) = self.limits(&row);
+        let (events, brake) = self.reconciler.limits(&row.event);
         let limits = SendLimits {
             events,
             spaced_since: rule.and_then(|rule| Some(earlier(now, rule.min_gap()?))),

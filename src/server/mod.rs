@@ -10,8 +10,11 @@ mod health;
 pub mod interest;
 mod keep_alive;
 mod keys;
+pub mod operation;
 mod ops;
 pub mod refusal;
+pub mod status;
+pub mod survey;
 mod throttle;
 pub mod webhooks;
 

@@ -7,16 +7,18 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq as _;
 
 use crate::{
-    breaker::{Breakers, Standing},
+    breaker::Breakers,
     clock::Clock,
     crisp::quota::QuotaSettings,
-    ledger::{ConditionRow, Health, Ledger, LedgerError, Listening},
-    reconcile::{Outlook, outlook},
+    ledger::{Ledger, LedgerError},
+    reconcile::outlook,
     telemetry::{
         Metrics,
         metrics::{ConditionLabels, ScopeLabels},
     },
 };
+
+use super::status::Status;
 
 /// A bearer token that opens the ops listener.
 #[derive(Debug, Clone)]
@@ -84,31 +86,9 @@ impl Ops {
     }
 }
 
-/// The state of the service, for people and for machines that run it.
-#[derive(Debug, serde::Serialize)]
-struct Status {
-    #[serde(flatten)]
-    health: Health,
-    /// What is down, and what works.
-    breakers: Vec<Standing>,
-    /// The day's quota, and where it will end.
-    quota: Outlook,
-    /// How far each website was listened to.
-    listening: Vec<Listening>,
-    /// What asks for a person.
-    conditions: Vec<ConditionRow>,
-}
-
 impl Ops {
     async fn status(&self) -> Result<Status, LedgerError> {
-        let now = self.clock.now();
-        Ok(Status {
-            health: self.ledger.health(now).await?,
-            breakers: self.breakers.standings(),
-            quota: outlook(&self.ledger, self.quota, now).await?,
-            listening: self.ledger.listening().await?,
-            conditions: self.ledger.conditions().await?,
-        })
+        Status::read(&self.ledger, &self.breakers, self.quota, self.clock.now()).await
     }
 
     /// Reads the gauges of what is looked after without anybody asking.

@@ -354,6 +354,8 @@ on_both_engines! {
     the_high_water_never_falls,
     held_occurrences_are_released_and_dropped_by_a_person,
     what_a_person_may_release_and_drop_is_what_the_states_say,
+    what_nobody_can_decide_is_given_up_and_stays_in_doubt,
+    occurrences_are_chosen_by_time_and_states,
     a_rule_is_armed_from_a_watermark,
     a_row_that_cannot_be_stored_does_not_poison_its_neighbours,
     acceptances_come_from_other_runtimes,
@@ -1605,6 +1607,82 @@ async fn what_a_person_may_release_and_drop_is_what_the_states_say(home: Home) {
         3,
         "the three that were released"
     );
+}
+
+async fn what_nobody_can_decide_is_given_up_and_stays_in_doubt(home: Home) {
+    home.enqueue(person(Trigger::Command, at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    let unsure = Write::Outbox(occurrence("unsure", OutboxState::Unsure, at(0)));
+    home.write(&claim, Outcome::Done, vec![unsure], at(0)).await;
+    let ledger = &home.ledger;
+    let all = OutboxFilter::default();
+    let named = OutboxFilter {
+        state: Some(OutboxState::Unsure),
+        ..OutboxFilter::default()
+    };
+    assert_eq!(ledger.waiting().await.expect("counted").unsure, 1);
+    let dropped = ledger.drop_occurrences(&all, secs(1)).await;
+    assert_eq!(dropped.expect("dropped"), 0, "it has to be named");
+    let dropped = ledger.drop_occurrences(&named, secs(1)).await;
+    assert_eq!(dropped.expect("dropped"), 1);
+    // Crisp may have it, so it still counts as if it had.
+    let row = outbox(&home, "unsure").await;
+    assert_eq!(
+        (row.state, row.reason.as_str()),
+        (OutboxState::Unsure, "dropped")
+    );
+    assert_eq!(ledger.waiting().await.expect("counted").unsure, 0);
+    assert_eq!(ledger.release(&named, secs(2)).await.expect("released"), 0);
+    let dropped = ledger.drop_occurrences(&named, secs(2)).await;
+    assert_eq!(dropped.expect("dropped"), 0);
+}
+
+async fn occurrences_are_chosen_by_time_and_states(home: Home) {
+    home.enqueue(person(Trigger::Command, at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    let writes = [
+        ("one", OutboxState::Held, secs(1)),
+        ("two", OutboxState::Parked, secs(2)),
+        ("three", OutboxState::Sent, secs(3)),
+    ]
+    .map(|(key, state, updated_at)| {
+        Write::Outbox(OutboxRow {
+            updated_at,
+            ..occurrence(key, state, at(0))
+        })
+    });
+    home.write(&claim, Outcome::Done, writes.to_vec(), at(0))
+        .await;
+    let ledger = &home.ledger;
+    let both = vec![OutboxState::Held, OutboxState::Sent];
+    for (since, until, states, expected) in [
+        (None, None, vec![], vec!["one", "three", "two"]),
+        (Some(secs(2)), None, vec![], vec!["three", "two"]),
+        (None, Some(secs(2)), vec![], vec!["one"]),
+        (None, None, both.clone(), vec!["one", "three"]),
+        (Some(secs(2)), Some(secs(3)), both, vec![]),
+    ] {
+        let filter = OutboxFilter {
+            states,
+            since,
+            until,
+            ..OutboxFilter::default()
+        };
+        let rows = ledger.outbox_list(&filter).await.expect("a list");
+        let mut keys: Vec<_> = rows.iter().map(|row| row.key.as_str()).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, expected, "{filter:?}");
+        let totals = ledger.outbox_totals(&filter).await.expect("counts");
+        let total: u64 = totals.iter().map(|total| total.rows).sum();
+        assert_eq!(total, expected.len() as u64, "{filter:?}");
+    }
+    let early = OutboxFilter {
+        until: Some(secs(2)),
+        ..OutboxFilter::default()
+    };
+    assert_eq!(ledger.release(&early, secs(4)).await.expect("released"), 1);
+    assert_eq!(outbox(&home, "one").await.state, OutboxState::Due);
+    assert_eq!(outbox(&home, "two").await.state, OutboxState::Parked);
 }
 
 async fn a_rule_is_armed_from_a_watermark(home: Home) {

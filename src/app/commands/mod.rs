@@ -1,9 +1,14 @@
 //! What an operator's commands do, whoever performs them: the command itself, or the running service for it.
 
+mod arm;
+mod cheatsheet;
 mod deliveries;
-mod events;
 mod ledger;
+mod outbox;
 mod refresh;
+mod status;
+mod survey;
+mod trial;
 
 use super::Service;
 use crate::ledger::DeliveryId;
@@ -13,15 +18,30 @@ impl Service {
     /// Performs an operation. A failure is an answer too: it goes to whoever typed the command.
     pub async fn perform(&self, operation: Operation) -> Answer {
         let performed = match operation {
+            Operation::Status => self.status().await,
+            Operation::Survey(request) => self.survey(request).await,
             Operation::Plan { email } => self.plan(&email).await,
             Operation::ReconcileEmail { email } => self.reconcile_email(&email).await,
             Operation::ReconcileSession { website, session } => {
                 self.reconcile_session(website, &session).await
             }
             Operation::EventsArm { event } => self.arm(event.as_deref()).await,
-            Operation::EventsList { state, limit } => {
-                self.list_events(state.as_deref(), limit).await
+            Operation::EventsBackfill {
+                event,
+                since,
+                confirmed,
+            } => self.backfill(&event, since, confirmed).await,
+            Operation::EventsCheatsheet { tester } => self.cheatsheet(tester.as_deref()).await,
+            Operation::EventsTest {
+                event,
+                to,
+                website,
+                shown,
+            } => {
+                self.test_event(&event, &to, website.as_deref(), shown)
+                    .await
             }
+            Operation::EventsList(listed) => self.list_events(listed).await,
             Operation::EventsRelease(chosen) => self.release(chosen).await,
             Operation::EventsDrop(chosen) => self.drop_events(chosen).await,
             Operation::DeliveriesList {

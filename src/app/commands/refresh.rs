@@ -194,7 +194,12 @@ impl Service {
     }
 }
 
-fn command(kind: WorkKind, website: &WebsiteId, key: &str, now: jiff::Timestamp) -> Enqueue {
+pub(super) fn command(
+    kind: WorkKind,
+    website: &WebsiteId,
+    key: &str,
+    now: jiff::Timestamp,
+) -> Enqueue {
     Enqueue {
         kind,
         website: website.clone(),

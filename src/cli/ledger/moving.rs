@@ -52,7 +52,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Ended> {
         let to = to(&options, &config)?;
         Box::pin(carry(&config, &from, &to, options.dry_run)).await?
     };
-    Ok(output::answer(&answer, options.json))
+    Ok(output::answer(&answer, output::Form::json_if(options.json)))
 }
 
 fn from(options: &Options, config: &Config) -> anyhow::Result<PathBuf> {

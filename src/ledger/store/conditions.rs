@@ -17,7 +17,8 @@ impl Store {
         const WHAT: &str = "count what waits for a person";
         // The condition is the index's own, word for word: otherwise SQLite would read the whole outbox.
         let states = query(
-            "SELECT state, count(*) AS rows FROM outbox WHERE state IN ('held', 'unsure') GROUP BY state",
+            "SELECT state, count(*) AS rows FROM outbox WHERE state IN ('held', 'unsure') AND reason <> 'dropped' \
+             GROUP BY state",
         )
         .fetch_all(&self.readers)
         .await

@@ -25,7 +25,7 @@ impl Store {
         .bind(filter.event.as_deref())
         .bind(filter.since.map(ms))
         .bind(filter.before.map(|id| id.0))
-        .bind(super::outbox::page(filter.limit))
+        .bind(super::chosen::page(filter.limit))
         .fetch_all(&self.readers)
         .await
         .map_err(failed("list deliveries"))?

@@ -356,6 +356,29 @@ impl Store {
         person_count(&self.readers, website).await
     }
 
+    pub(in super::super) async fn people(
+        &self,
+        website: &WebsiteId,
+        after: Option<&UserKey>,
+        limit: u32,
+    ) -> Result<Vec<UserKey>, LedgerError> {
+        // No key is empty, so the first page needs no question of its own, which would leave the index aside.
+        query(
+            "SELECT user_key FROM persons WHERE website = $1 AND user_key > $2 ORDER BY user_key LIMIT $3",
+        )
+        .bind(website.as_str())
+        .bind(after.map_or("", UserKey::as_str))
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failed("list the people"))?
+        .iter()
+        .map(|row| {
+            Cells::of(row, "a person").parsed("user_key", |text| UserKey::parse(text).ok())
+        })
+        .collect()
+    }
+
     pub(in super::super) async fn owned_names(&self) -> Result<BTreeSet<OwnedName>, LedgerError> {
         owned_names(&self.readers).await
     }

@@ -4,6 +4,7 @@
 mod accept;
 mod brake;
 mod cells;
+mod chosen;
 mod claim;
 mod conditions;
 mod deliveries;

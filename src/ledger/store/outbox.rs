@@ -7,27 +7,18 @@ use jiff::Timestamp;
 use crate::{
     clock::millis,
     ids::{UserKey, WebsiteId},
-    lifecycle::{OutboxState, reason},
+    lifecycle::OutboxState,
     pseudonym::{EmailMac, OccurrenceRef},
 };
 
 use super::{
-    super::{
-        outbox::{Arming, OutboxFilter, OutboxRow},
-        work::{Enqueue, Trigger, Urgency, WorkKind},
-    },
-    LedgerError, Store, begin, brake,
+    super::outbox::{Arming, OutboxRow},
+    LedgerError, Store, brake,
     cells::{Cells, failed, json, ms},
     engine::{Row, Transaction, query, query_for},
-    work::Fold,
 };
 
-const ROW: &str = "an occurrence";
-
-/// How many rows a list has; 0 takes 50.
-pub(super) fn page(limit: u32) -> i64 {
-    if limit == 0 { 50 } else { i64::from(limit) }
-}
+pub(super) const ROW: &str = "an occurrence";
 
 /// Writes an occurrence down, if it may go from the state it has to the one it is given; if not, what is there stays.
 /// Counts and instants of attempts never fall, because the caller may have read the row before it began to send.
@@ -116,30 +107,6 @@ pub(super) async fn raise(
     Ok(())
 }
 
-/// The condition of a filter, for its parameters 1 to 5.
-macro_rules! filtered {
-    ($head:literal, $tail:literal) => {
-        concat!(
-            $head,
-            " WHERE ($1 IS NULL OR website = $1) AND ($2 IS NULL OR user_key = $2) AND ($3 IS NULL OR event = $3) \
-             AND ($4 IS NULL OR state = $4) AND ($5 IS NULL OR reference = $5) ",
-            $tail
-        )
-    };
-}
-
-macro_rules! bind_filter {
-    ($query:expr, $filter:expr) => {
-        $query
-            .bind($filter.website.as_ref().map(WebsiteId::as_str))
-            .bind($filter.user_key.as_ref().map(UserKey::as_str))
-            .bind($filter.event.as_deref())
-            .bind($filter.state.map(OutboxState::as_str))
-            .bind($filter.reference.as_ref().map(OccurrenceRef::as_str))
-            .bind(page($filter.limit))
-    };
-}
-
 impl Store {
     pub(in super::super) async fn outbox(
         &self,
@@ -155,97 +122,6 @@ impl Store {
             .iter()
             .map(outbox_row)
             .collect()
-    }
-
-    pub(in super::super) async fn outbox_list(
-        &self,
-        filter: &OutboxFilter,
-    ) -> Result<Vec<OutboxRow>, LedgerError> {
-        const LIST: &str = filtered!(
-            "SELECT * FROM outbox",
-            "ORDER BY created_at DESC, key LIMIT $6"
-        );
-        bind_filter!(query(LIST), filter)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed("list the outbox"))?
-            .iter()
-            .map(outbox_row)
-            .collect()
-    }
-
-    pub(in super::super) async fn release(
-        &self,
-        filter: &OutboxFilter,
-        over_cap: bool,
-        now: Timestamp,
-    ) -> Result<u64, LedgerError> {
-        const WHAT: &str = "release occurrences";
-        // The state is asked for twice: on PostgreSQL only the outer question is asked again of a row that another process
-        // has changed meanwhile, and what is being sent must not become due once more.
-        const RELEASE: &str = filtered!(
-            "UPDATE outbox SET state = 'due', due_at = $7, not_before = NULL, updated_at = $7, reason = $8 \
-             WHERE state IN ('held', 'parked', 'unsure') AND (website, user_key, key) IN (SELECT website, user_key, key FROM outbox",
-            "AND (state IN ('held', 'parked') OR (state = 'unsure' AND $4 = 'unsure')) ORDER BY created_at, key LIMIT $6) \
-             RETURNING website, user_key"
-        );
-        let mut writer = self.writer().await?;
-        let mut tx = begin(&mut writer, WHAT).await?;
-        let rows = bind_filter!(query(RELEASE), filter)
-            .bind(ms(now))
-            .bind(if over_cap {
-                reason::RELEASED_OVER_CAP
-            } else {
-                reason::RELEASED
-            })
-            .fetch_all(&mut tx)
-            .await
-            .map_err(failed(WHAT))?;
-        let mut fold = Fold::default();
-        for row in &rows {
-            let cells = Cells::of(row, ROW);
-            fold.add(&Enqueue {
-                kind: WorkKind::Person,
-                website: cells.parsed("website", |text| WebsiteId::parse(text).ok())?,
-                key: cells.text("user_key")?,
-                trigger: Trigger::Command,
-                run_at: now,
-                urgency: Urgency::Normal {
-                    fresh_for: std::time::Duration::ZERO,
-                },
-                debounce: std::time::Duration::ZERO,
-            });
-        }
-        fold.write(&mut tx, &self.settings, ms(now)).await?;
-        brake::unlatch(&mut tx, filter, rows.len() as u64).await?;
-        tx.commit().await.map_err(failed(WHAT))?;
-        Ok(rows.len() as u64)
-    }
-
-    pub(in super::super) async fn drop_occurrences(
-        &self,
-        filter: &OutboxFilter,
-        now: Timestamp,
-    ) -> Result<u64, LedgerError> {
-        const WHAT: &str = "drop occurrences";
-        const DROP: &str = filtered!(
-            "UPDATE outbox SET state = 'expired', updated_at = $7, reason = $8 \
-             WHERE state IN ('scheduled', 'due', 'held', 'parked', 'no_consent', 'excluded') \
-               AND (website, user_key, key) IN (SELECT website, user_key, key FROM outbox",
-            "AND state IN ('scheduled', 'due', 'held', 'parked', 'no_consent', 'excluded') \
-             ORDER BY created_at, key LIMIT $6)"
-        );
-        let mut writer = self.writer().await?;
-        let mut tx = begin(&mut writer, WHAT).await?;
-        let done = bind_filter!(query(DROP), filter)
-            .bind(ms(now))
-            .bind(reason::DROPPED)
-            .execute(&mut tx)
-            .await
-            .map_err(failed(WHAT))?;
-        brake::unlatch(&mut tx, filter, done).await?;
-        tx.commit().await.map_err(failed(WHAT))?;
-        Ok(done)
     }
 
     pub(in super::super) async fn high_water(
@@ -354,7 +230,7 @@ impl Store {
     }
 }
 
-fn outbox_row(row: &Row) -> Result<OutboxRow, LedgerError> {
+pub(super) fn outbox_row(row: &Row) -> Result<OutboxRow, LedgerError> {
     let cells = Cells::of(row, ROW);
     Ok(OutboxRow {
         website: cells.parsed("website", |text| WebsiteId::parse(text).ok())?,

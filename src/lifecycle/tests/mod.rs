@@ -8,6 +8,7 @@ mod guarded;
 mod model;
 mod recheck;
 mod search;
+mod told;
 
 use std::collections::BTreeMap;
 

@@ -7,13 +7,14 @@ use serde_json::json;
 use super::site::{Ran, Site, set_email};
 
 /// Every command, in the order of the help.
-const COMMANDS: [&[&str]; 21] = [
+const COMMANDS: [&[&str]; 25] = [
     &[],
     &["serve"],
     &["demo"],
     &["sandbox"],
     &["init"],
     &["check"],
+    &["status"],
     &["plan"],
     &["reconcile"],
     &["events"],
@@ -21,6 +22,9 @@ const COMMANDS: [&[&str]; 21] = [
     &["events", "list"],
     &["events", "release"],
     &["events", "drop"],
+    &["events", "backfill"],
+    &["events", "test"],
+    &["events", "cheatsheet"],
     &["deliveries"],
     &["deliveries", "list"],
     &["deliveries", "show"],

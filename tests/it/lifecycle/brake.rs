@@ -48,6 +48,8 @@ fn all_of_it(over_cap: bool) -> Chosen {
         state: None,
         limit: 1_000,
         over_cap,
+        confirmed: true,
+        ..Chosen::default()
     }
 }
 

@@ -188,10 +188,10 @@ async fn beyond_the_brake_a_person_lets_them_go() {
     .await;
     let chosen = |limit| Chosen {
         event: Some("user:onboarding:completed".to_owned()),
-        reference: None,
         state: Some("held".to_owned()),
         limit,
-        over_cap: false,
+        confirmed: true,
+        ..Chosen::default()
     };
     let perform = async |operation| world.service.perform(operation).await;
     let dropped = perform(Operation::EventsDrop(chosen(1))).await;

@@ -4,6 +4,7 @@ mod brake;
 mod contacts;
 mod crashes;
 mod guards;
+mod kit;
 mod moved;
 mod nobody;
 mod paper;

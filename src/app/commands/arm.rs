@@ -1,0 +1,150 @@
+//! `events arm` and `events backfill`: from when on events go out.
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::super::Service;
+use crate::{
+    lifecycle::span,
+    server::command::{Answer, Table, instant},
+};
+
+impl Service {
+    pub(super) async fn arm(&self, event: Option<&str>) -> anyhow::Result<Answer> {
+        let websites = self.named_websites()?;
+        let chosen = self.known_rules(event)?;
+        let watermark = self.watermark_now().await?;
+        let now = self.clock.now();
+        // Whoever arms here says that the ledger belongs here.
+        self.ledger.settle_in().await?;
+        let mut rows = Vec::new();
+        for website in websites {
+            let armed = self.ledger.armings(website).await?;
+            for name in &chosen {
+                let before = armed.iter().find(|arming| arming.rule == **name);
+                // Arming again must not mail what happened since: the first watermark stays.
+                let (since, said) = if let Some(arming) = before {
+                    (arming.watermark, "armed already")
+                } else {
+                    self.ledger.arm(website, name, watermark, now).await?;
+                    (watermark, "armed")
+                };
+                rows.push(vec![
+                    website.to_string(),
+                    (*name).clone(),
+                    instant(since),
+                    said.to_owned(),
+                ]);
+            }
+        }
+        Ok(Answer {
+            ok: true,
+            lines: vec!["what happened before the watermark stays unsent".to_owned()],
+            json: json!(rows),
+            table: Some(Table {
+                headings: ["website", "event", "watermark", ""]
+                    .map(str::to_owned)
+                    .to_vec(),
+                rows,
+            }),
+        })
+    }
+
+    /// Moves the watermark of an armed rule back, or tells where it would go.
+    pub(super) async fn backfill(
+        &self,
+        event: &str,
+        since: Timestamp,
+        confirmed: bool,
+    ) -> anyhow::Result<Answer> {
+        let websites = self.named_websites()?;
+        self.known_rules(Some(event))?;
+        let now = self.clock.now();
+        anyhow::ensure!(
+            since < now,
+            "{} has not come yet\nhint: a watermark only goes back",
+            instant(since)
+        );
+        let earliest = self.reconciler.earliest_watermark(event, now);
+        let to = since.max(earliest);
+        let mut lines = Vec::new();
+        if to > since {
+            let age = self.rules.rule(event).map(crate::lifecycle::Rule::max_age);
+            lines.push(format!(
+                "not beyond `max_age` ({}): older ones would expire",
+                span(age.unwrap_or_default())
+            ));
+        }
+        let mut moves = Vec::new();
+        for website in websites {
+            let armed = self.ledger.armings(website).await?;
+            let arming = self
+                .rules
+                .rule(event)
+                .into_iter()
+                .flat_map(crate::lifecycle::Rule::names)
+                .find_map(|name| armed.iter().find(|arming| arming.rule == name));
+            match arming {
+                Some(arming) if to < arming.watermark => moves.push((website, arming.watermark)),
+                Some(arming) => lines.push(format!(
+                    "on {website} the watermark is {} and stays",
+                    instant(arming.watermark)
+                )),
+                None => anyhow::bail!(
+                    "`{event}` is not armed on {website}\nhint: `crisp-sync events arm --event {event}`"
+                ),
+            }
+        }
+        for (website, from) in &moves {
+            if confirmed {
+                self.ledger.arm(website, event, to, now).await?;
+            }
+            let verb = if confirmed { "moved" } else { "would move" };
+            lines.push(format!(
+                "on {website} the watermark {verb} from {} to {}",
+                instant(*from),
+                instant(to)
+            ));
+        }
+        Ok(Answer {
+            ok: true,
+            lines,
+            table: None,
+            json: json!({
+                "event": event,
+                "watermark": to,
+                "moved": confirmed,
+                "websites": moves.iter().map(|(website, from)| json!({ "website": website.as_str(), "from": from })).collect::<Vec<_>>(),
+            }),
+        })
+    }
+
+    /// The names of all rules, or the one that was named.
+    pub(super) fn known_rules(&self, event: Option<&str>) -> anyhow::Result<Vec<String>> {
+        let names = self.rule_names();
+        let chosen: Vec<String> = names
+            .iter()
+            .filter(|name| event.is_none_or(|event| event == name.as_str()))
+            .cloned()
+            .collect();
+        anyhow::ensure!(
+            !chosen.is_empty(),
+            "no lifecycle event of this name is configured\nhint: configured are {}",
+            if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            }
+        );
+        Ok(chosen)
+    }
+
+    /// The watermark of a rule that is armed now.
+    pub(super) async fn watermark_now(&self) -> anyhow::Result<Timestamp> {
+        self.users
+            .now()
+            .await
+            .context("the watermark is taken from the app's database")
+    }
+}

@@ -1,0 +1,96 @@
+//! `status`: what the service is at, for a person at a terminal.
+
+use serde_json::json;
+
+use super::super::{Service, mode_name};
+use crate::{
+    lifecycle::OutboxState,
+    server::{
+        command::{Answer, instant},
+        status::Status,
+    },
+};
+
+impl Service {
+    pub(super) async fn status(&self) -> anyhow::Result<Answer> {
+        let now = self.clock.now();
+        let quota = self.server.quota;
+        let status = Status::read(&self.ledger, &self.breakers, quota, now).await?;
+        let mut lines = vec![format!("mode {}", mode_name(self.mode))];
+        let mut armed = Vec::new();
+        for website in &self.websites {
+            let armings = self.ledger.armings(website).await?;
+            for rule in self.rules.iter() {
+                let arming = rule
+                    .names()
+                    .find_map(|name| armings.iter().find(|arming| arming.rule == name));
+                let since = arming.map(|arming| arming.watermark);
+                lines.push(match since {
+                    Some(since) => {
+                        format!("{website} {} armed since {}", rule.name(), instant(since))
+                    }
+                    None => format!("{website} {} not armed", rule.name()),
+                });
+                armed.push(json!({ "website": website.as_str(), "event": rule.name(), "watermark": since }));
+            }
+        }
+        let health = &status.health;
+        lines.push(format!(
+            "work: {} waiting, {} of it due, {} dead letters",
+            health.pending, health.due, health.dead
+        ));
+        for (state, rows) in &health.outbox {
+            let next = match state {
+                OutboxState::Held | OutboxState::Parked => {
+                    format!("; `crisp-sync events release --state {state}` lets them go")
+                }
+                OutboxState::Unsure => {
+                    "; `crisp-sync events list --state unsure` tells why".to_owned()
+                }
+                _ => String::new(),
+            };
+            lines.push(format!("outbox: {rows} {state}{next}"));
+        }
+        let outlook = &status.quota;
+        let end = match outlook.forecast.exhausted_at {
+            Some(at) => format!("used up at {}", instant(at)),
+            None => format!("{} by the end of the day", outlook.forecast.calls),
+        };
+        lines.push(format!(
+            "quota: {} of {} calls on {}; at this pace {end}",
+            outlook.calls, outlook.limit, outlook.day
+        ));
+        for pause in &health.pauses {
+            let what = match &pause.website {
+                Some(website) => format!("website {website}"),
+                None => "the token".to_owned(),
+            };
+            lines.push(format!(
+                "paused: {what} until {}: {}",
+                instant(pause.until),
+                pause.reason
+            ));
+        }
+        if let Some(until) = health.cautious_until {
+            lines.push(format!("cautious until {}", instant(until)));
+        }
+        for condition in &status.conditions {
+            lines.push(format!(
+                "{} {} since {}: {}",
+                condition.kind,
+                condition.subject,
+                instant(condition.since),
+                condition.detail
+            ));
+        }
+        let mut json = serde_json::to_value(&status)?;
+        json["mode"] = json!(mode_name(self.mode));
+        json["armed"] = json!(armed);
+        Ok(Answer {
+            ok: true,
+            lines,
+            table: None,
+            json,
+        })
+    }
+}
