@@ -11,6 +11,7 @@
 mod attempt;
 mod contact;
 mod conversation;
+mod erase;
 mod error;
 mod events;
 mod gap;
@@ -146,6 +147,8 @@ pub enum Outcome {
     NoContact,
     /// A page of conversations was looked through.
     Listed,
+    /// The person was erased: nothing is looked up, and nothing of ours is left there.
+    Erased,
 }
 
 impl Outcome {
@@ -159,6 +162,7 @@ impl Outcome {
             Self::NoUser => "no_user",
             Self::NoContact => "no_contact",
             Self::Listed => "listed",
+            Self::Erased => "erased",
         }
     }
 }

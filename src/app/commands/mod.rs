@@ -1,8 +1,11 @@
 //! What an operator's commands do, whoever performs them: the command itself, or the running service for it.
 
 mod deliveries;
+mod desk;
+mod erase;
 mod events;
 mod ledger;
+mod receipt;
 mod refresh;
 
 use super::Service;
@@ -34,6 +37,11 @@ impl Service {
                 self.retry_delivery(DeliveryId(id)).await
             }
             Operation::DeliveriesRetry { id: None } => self.revive_all().await,
+            Operation::Erase { whom } => self.erase_now(whom).await,
+            Operation::EraseList => self.list_receipts().await,
+            Operation::EraseStatus { receipt } => self.show_receipt(&receipt).await,
+            Operation::EraseReplay { from } => self.replay(&from).await,
+            Operation::EraseLift { whom } => self.lift(whom).await,
             Operation::LedgerBackup { to } => self.back_up(&to).await,
         };
         performed.unwrap_or_else(|error| Answer::failed(chain(&error)))

@@ -237,7 +237,7 @@ impl Store {
                 debounce: std::time::Duration::ZERO,
             });
         }
-        fold.write(&mut tx, &self.settings, ms(now)).await?;
+        fold.write(&mut tx, self, ms(now)).await?;
         tx.commit().await.map_err(failed(WHAT))?;
         Ok(rows.len() as u64)
     }

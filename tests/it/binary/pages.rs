@@ -7,7 +7,7 @@ use serde_json::json;
 use super::site::{Ran, Site, set_email};
 
 /// Every command, in the order of the help.
-const COMMANDS: [&[&str]; 21] = [
+const COMMANDS: [&[&str]; 22] = [
     &[],
     &["serve"],
     &["demo"],
@@ -25,6 +25,7 @@ const COMMANDS: [&[&str]; 21] = [
     &["deliveries", "list"],
     &["deliveries", "show"],
     &["deliveries", "retry"],
+    &["erase"],
     &["ledger"],
     &["ledger", "backup"],
     &["ledger", "move"],
