@@ -54,6 +54,10 @@ code!(
     EmailMac
 );
 code!(
+    /// A user key in tables that must not hold one: 128 bits, hex. Said of people who were erased, and of nobody else.
+    UserMac
+);
+code!(
     /// The `ref` of an occurrence in Crisp's timeline: 96 bits, hex. Unguessable, so that a visitor cannot plant it.
     OccurrenceRef
 );
@@ -77,6 +81,16 @@ impl Pseudonyms {
     /// The code of an address in tables.
     pub fn email(&self, email: &Email) -> EmailMac {
         EmailMac(self.mac("email", &[email.as_str()], 16))
+    }
+
+    /// The code of a user key in tables.
+    pub fn erased_user(&self, key: &UserKey) -> UserMac {
+        UserMac(self.mac("erased_user", &[key.as_str()], 16))
+    }
+
+    /// Tells this secret from another one: codes mean something to the ledger that made them, and to its copies.
+    pub fn fingerprint(&self) -> String {
+        self.mac("fingerprint", &[], 8)
     }
 
     /// The `ref` that an event carries into Crisp.

@@ -204,7 +204,12 @@ impl Service {
             self.metrics.clone(),
             self.breakers.clone(),
             self.clock.clone(),
+            Arc::new(self.clone()),
         )?;
+        if self.mode == Mode::Live {
+            // What a refusal or a restore left undone is done now.
+            self.ledger.take_up_debts(self.clock.now()).await?;
+        }
         if self.location.path().is_none() {
             // From now on it works, and those with an older definition do not: so not before it listens. A command, which
             // ends at once, silences nobody.

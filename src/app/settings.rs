@@ -17,15 +17,19 @@ use crate::{
 
 /// The listeners' part.
 pub(super) fn server(config: &Config) -> ServerSettings {
-    let tokens = [&config.server.ops_read_token, &config.server.ops_act_token];
+    let tokens = [
+        (&config.server.ops_read_token, false),
+        (&config.server.ops_act_token, true),
+    ];
     ServerSettings {
         listen: config.server.listen,
         ops_listen: Some(config.server.ops_listen),
         ops_tokens: tokens
             .into_iter()
-            .flatten()
-            .cloned()
-            .map(OpsToken)
+            .filter_map(|(secret, may_act)| {
+                let secret = secret.clone()?;
+                Some(OpsToken { secret, may_act })
+            })
             .collect(),
         path_prefix: config.server.path_prefix.clone(),
         threads: config

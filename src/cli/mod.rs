@@ -5,6 +5,7 @@
 mod check;
 mod deliveries;
 mod demo;
+mod erase;
 mod events;
 mod health;
 mod init;
@@ -58,6 +59,8 @@ enum Command {
     Events(events::Options),
     /// Deliveries: list, show, retry
     Deliveries(deliveries::Options),
+    /// Forget a person: their rows here, what is ours of them in Crisp, and every way back
+    Erase(erase::Options),
     /// The ledger itself: back it up, move it to a server
     Ledger(ledger::Options),
     /// Ask a running service whether it is ready; for container health checks
@@ -144,6 +147,7 @@ async fn dispatch(command: Command) -> anyhow::Result<Ended> {
         Command::Reconcile(options) => reconcile::run(options).await,
         Command::Events(options) => events::run(options).await,
         Command::Deliveries(options) => deliveries::run(options).await,
+        Command::Erase(options) => erase::run(options).await,
         Command::Ledger(options) => ledger::run(options).await,
         Command::Health(options) => health::run(&options).await,
     }

@@ -19,6 +19,9 @@ use super::{
     work::{Enqueue, words},
 };
 
+/// What stands in the place of the trust of a conversation whose person was erased.
+pub const ERASED: &str = "erased";
+
 /// One conversation.
 #[derive(Clone, PartialEq)]
 pub struct ConversationMirror {
@@ -32,7 +35,7 @@ pub struct ConversationMirror {
     pub user_key: Option<UserKey>,
     /// The contact it is bound to.
     pub people: Option<PeopleId>,
-    /// Whether the e-mail was proven: `proven` or `unproven`.
+    /// Whether the e-mail was proven: `proven` or `unproven`; [`ERASED`] where its person was erased.
     pub trust: Option<String>,
     /// The channel it came over.
     pub channel: Option<String>,
@@ -243,6 +246,15 @@ pub enum Write {
         website: WebsiteId,
         /// Which.
         sessions: Vec<SessionId>,
+    },
+    /// The claimed conversation shows what it has to show: what an erasure wanted cleared is.
+    Cleared,
+    /// Somebody who was erased was found after all.
+    ForgetPerson {
+        /// The website.
+        website: WebsiteId,
+        /// The user.
+        user_key: UserKey,
     },
     /// Names that are ours from now on.
     Own(Vec<OwnedName>),

@@ -14,6 +14,7 @@ pub mod alerts;
 mod commands;
 pub mod deliveries;
 mod echo;
+pub mod erasure;
 mod error;
 pub mod listening;
 mod location;
@@ -36,11 +37,12 @@ pub use alerts::{Condition, ConditionRow, Waiting};
 pub use deliveries::{
     Acceptance, Delivery, DeliveryFilter, DeliveryId, DeliveryRow, Effect, PersonBy,
 };
+pub use erasure::{Debt, DebtKind, Erasing, Owed, Receipt, Tombstoned};
 pub use error::{LedgerError, Source};
 pub use listening::{Listened, Listening, Scan};
 pub use location::Location;
 pub use mirror::{
-    ContactState, ConversationMirror, OwnedKind, OwnedName, PersonMirror, Side, Write,
+    ContactState, ConversationMirror, ERASED, OwnedKind, OwnedName, PersonMirror, Side, Write,
 };
 pub use moving::{MoveError, Stage, TableRows};
 pub use outbox::{

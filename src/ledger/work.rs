@@ -58,6 +58,8 @@ words! {
         Gap = "gap",
         /// The removal of what is too old.
         Prune = "prune",
+        /// What an erasure still owes Crisp; the key is its receipt.
+        Erase = "erase",
     }
 }
 
@@ -65,7 +67,15 @@ impl WorkKind {
     /// Whether such work calls Crisp, and so waits while calls are paused. A sweep only reads the app's database and
     /// enqueues; a prune only deletes.
     pub fn calls_crisp(self) -> bool {
-        matches!(self, Self::Conversation | Self::Person | Self::Gap)
+        matches!(
+            self,
+            Self::Conversation | Self::Person | Self::Gap | Self::Erase
+        )
+    }
+
+    /// Whether such a row is tried for ever: nothing else would take up its work.
+    pub fn stands_for_ever(self) -> bool {
+        matches!(self, Self::Gap | Self::Erase)
     }
 }
 
@@ -112,7 +122,7 @@ pub fn priority(kind: WorkKind, trigger: Trigger) -> u8 {
         // Nobody waits for it, unless somebody comes and asks, too.
         (_, Trigger::Gap) => 3,
         (WorkKind::Conversation, _) => 1,
-        (WorkKind::Person, _) => 2,
+        (WorkKind::Person | WorkKind::Erase, _) => 2,
         _ => 3,
     }
 }

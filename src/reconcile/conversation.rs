@@ -16,7 +16,7 @@ use crate::{
     crisp::model::MetasPatch,
     identity::Trust,
     ids::{SessionId, UserKey, WebsiteId},
-    ledger::{Claim, ConversationMirror, Enqueue, Trigger, Urgency, WorkKind, Write},
+    ledger::{Claim, ConversationMirror, ERASED, Enqueue, Trigger, Urgency, WorkKind, Write},
 };
 
 /// The longest from asking for a conversation to writing upon what was read. A write carries everything that is there, so
@@ -146,12 +146,19 @@ impl Reconciler {
             };
             Some(run.hand.update_metas(website, session, &metas).await?)
         };
+        // What was there is no value of ours any more, once somebody is erased.
+        let ours = decided.mirror.filter(|_| !decided.desired.is_erased());
         run.trace.changes(
             "session",
             &patch.changes,
-            decided.mirror.map(|mirror| &mirror.session_layer),
+            ours.map(|mirror| &mirror.session_layer),
         );
         let mut writes = vec![Write::Conversation(self.mirrored(&decided, applied, run))];
+        if (decided.desired.is_erased() || decided.mirror.is_some_and(was_erased))
+            && applied != Some(Applied::Withheld)
+        {
+            writes.push(Write::Cleared);
+        }
         if decided.visitor.trust == Trust::Proven {
             writes.push(Write::VerifiedSeen {
                 website: decided.website.clone(),
@@ -213,6 +220,10 @@ impl Reconciler {
             mirror,
             ..
         } = decided;
+        let is_erased = desired.is_erased();
+        // The mirror of somebody who was erased has no address; what it has in its place stays, or nobody would find it if
+        // they came back.
+        let erased_before = mirror.filter(|mirror| visitor.email.is_none() && was_erased(mirror));
         let same_person = mirror.filter(|mirror| mirror.email == visitor.email);
         let withheld = applied == Some(Applied::Withheld);
         let (session_layer, written_for) = if withheld {
@@ -221,7 +232,9 @@ impl Reconciler {
             before.unwrap_or_default()
         } else {
             let email = visitor.email.as_ref();
-            let written_for = email.map(|email| self.ledger.pseudonyms().email(email));
+            let written_for = email
+                .map(|email| self.ledger.pseudonyms().email(email))
+                .or_else(|| erased_before.and_then(|mirror| mirror.written_for.clone()));
             (
                 Stamp::kept(&desired.layer, &visitor.held, &decided.patch),
                 written_for,
@@ -230,13 +243,21 @@ impl Reconciler {
         ConversationMirror {
             website: decided.website.clone(),
             session: decided.session.clone(),
-            email: visitor.email.clone(),
+            email: visitor.email.clone().filter(|_| !is_erased),
             user_key: desired
                 .user
                 .clone()
-                .or_else(|| same_person.and_then(|mirror| mirror.user_key.clone())),
-            people: visitor.people.clone(),
-            trust: Some(visitor.trust.as_str().to_owned()),
+                .or_else(|| same_person.and_then(|mirror| mirror.user_key.clone()))
+                .filter(|_| !is_erased),
+            people: visitor.people.clone().filter(|_| !is_erased),
+            trust: Some(
+                if is_erased || erased_before.is_some() {
+                    ERASED
+                } else {
+                    visitor.trust.as_str()
+                }
+                .to_owned(),
+            ),
             channel: Some(visitor.channel.name().to_owned()),
             session_layer,
             // The ledger keeps it.
@@ -268,6 +289,10 @@ impl Decided<'_> {
                 .iter()
                 .any(|change| change.kind == ChangeKind::Data && change.before.is_some())
     }
+}
+
+fn was_erased(mirror: &ConversationMirror) -> bool {
+    mirror.trust.as_deref() == Some(ERASED)
 }
 
 /// The refresh of the person behind a conversation. Where nobody waits for the one, nobody waits for the other.

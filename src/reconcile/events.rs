@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Mode, ReconcileError, Reconciler, Run, send::Sending, trace::TracedEvent};
 use crate::{
     ids::WebsiteId,
-    ledger::{ContactState, OutboxRow, PersonMirror, Settled, Write},
+    ledger::{ContactState, OutboxRow, PersonMirror, Settled, Tombstoned, Write},
     lifecycle::{
         Decision, Edges, Gap, Known, Memory, OutboxState, Rules, decide, look_again, occurrences,
     },
@@ -216,12 +216,22 @@ impl Reconciler {
         };
         let rows = self.ledger.outbox(website, &mirror.user_key).await?;
         let armings = self.ledger.armings(website).await?;
+        // Whoever was erased and is back is told of what happens from then on: what was sent before, nobody knows any more.
+        let user_key = Some(&mirror.user_key);
+        let back_since = match self
+            .ledger
+            .tombstoned_by(website, user_key, mirror.email_mac.as_ref())
+            .await?
+        {
+            Tombstoned::Lifted { at } => at,
+            Tombstoned::No | Tombstoned::Yes => Timestamp::MIN,
+        };
         Ok(Outbox {
             rows: rows.into_iter().map(|row| (row.key.clone(), row)).collect(),
             high_water: self.ledger.high_water(website, &mirror.user_key).await?,
             watermarks: armings
                 .into_iter()
-                .map(|arming| (arming.rule, arming.watermark))
+                .map(|arming| (arming.rule, arming.watermark.max(back_since)))
                 .collect(),
             last_to_address,
             gap,

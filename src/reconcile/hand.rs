@@ -218,6 +218,30 @@ impl Hand {
         Ok(Applied::Yes)
     }
 
+    pub(crate) async fn remove_profile(
+        &mut self,
+        website: &WebsiteId,
+        person: &PersonRef,
+    ) -> Result<Applied, CrispError> {
+        let path = format!("/website/{website}/people/profile/{}", person.as_str());
+        if self.withheld("DELETE", path, &serde_json::Value::Null) {
+            return Ok(Applied::Withheld);
+        }
+        self.client
+            .remove_profile(&self.meter, website, person)
+            .await?;
+        Ok(Applied::Yes)
+    }
+
+    /// What a contact's data holds. Never asked on paper.
+    pub(crate) async fn people_data(
+        &mut self,
+        website: &WebsiteId,
+        person: &PersonRef,
+    ) -> Result<Map<String, Json>, CrispError> {
+        self.client.people_data(&self.meter, website, person).await
+    }
+
     pub(crate) async fn update_people_data(
         &mut self,
         website: &WebsiteId,

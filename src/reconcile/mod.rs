@@ -12,6 +12,7 @@ mod attempt;
 mod braked;
 mod contact;
 mod conversation;
+mod erase;
 mod error;
 mod events;
 mod gap;
@@ -151,6 +152,8 @@ pub enum Outcome {
     NoContact,
     /// A page of conversations was looked through.
     Listed,
+    /// The person was erased: nothing is looked up, and nothing of ours is left there.
+    Erased,
 }
 
 impl Outcome {
@@ -164,6 +167,7 @@ impl Outcome {
             Self::NoUser => "no_user",
             Self::NoContact => "no_contact",
             Self::Listed => "listed",
+            Self::Erased => "erased",
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{Mode, Outcome, ReconcileError, Reconciled, Reconciler, Run};
 use crate::{
     crisp::client::PersonRef,
     ids::{UserKey, WebsiteId},
-    ledger::{ContactState, PersonMirror, Write},
+    ledger::{ContactState, PersonMirror, Tombstoned, Write},
     record::User,
     users::{Freshness, Lookup, UsersError},
 };
@@ -19,6 +19,9 @@ impl Reconciler {
         website: &WebsiteId,
         key: &UserKey,
     ) -> Result<Reconciled, ReconcileError> {
+        if self.ledger.tombstoned(website, Some(key), None).await? == Tombstoned::Yes {
+            return Ok(Self::person_erased(run, website, key));
+        }
         let mirror = self
             .ledger
             .person(website, key)
@@ -34,6 +37,20 @@ impl Reconciler {
                 self.person_unanswered(run, website, mirror, error).await
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Somebody who was erased. A row that is there all the same goes.
+    fn person_erased(run: &mut Run, website: &WebsiteId, key: &UserKey) -> Reconciled {
+        run.trace
+            .fact("erased: nobody is looked up, written or told of");
+        let forget = Write::ForgetPerson {
+            website: website.clone(),
+            user_key: key.clone(),
+        };
+        Reconciled {
+            writes: vec![forget],
+            ..Reconciled::nothing(Outcome::Erased)
         }
     }
 
@@ -88,6 +105,12 @@ impl Reconciler {
         mut mirror: PersonMirror,
         user: &User,
     ) -> Result<Reconciled, ReconcileError> {
+        let erased = self
+            .ledger
+            .tombstoned(website, Some(&user.key), Some(&user.email));
+        if erased.await? == Tombstoned::Yes {
+            return Ok(Self::person_erased(run, website, &user.key));
+        }
         let email_mac = self.ledger.pseudonyms().email(&user.email);
         if mirror.email_mac.as_ref() != Some(&email_mac) {
             if mirror.email_mac.is_some() {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     clock::Clock,
     ids::{Email, SessionId, WebsiteId},
-    ledger::PersonMirror,
+    ledger::{PersonMirror, Tombstoned},
     users::{Freshness, Lookup},
 };
 
@@ -52,6 +52,17 @@ impl Reconciler {
             user: None,
             trust: None,
         };
+        if self.ledger.tombstoned(website, None, Some(email)).await? == Tombstoned::Yes {
+            return Ok(Plan {
+                website: website.clone(),
+                known: false,
+                accounts: 0,
+                conversations: Vec::new(),
+                calls: Vec::new(),
+                events: Vec::new(),
+                facts: vec!["erased: nobody is looked up, written or told of".to_owned()],
+            });
+        }
         let conversations = self.ledger.conversations_of(website, email).await?;
         for session in &conversations {
             self.conversation(&mut run, website, session).await?;

@@ -4,10 +4,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Outcome, ReconcileError, Reconciler, Run, stamp::Stamp, visitor::Visitor};
 use crate::{
-    context::{Layer, Owned, Patch, UNVERIFIED, evaluate},
+    context::{Layer, Owned, Patch, STAMPS, UNVERIFIED, evaluate},
+    data::DataValue,
     identity::{MarkDecision, Permissions, Situation, permit},
     ids::{Email, UserKey, WebsiteId},
-    ledger::ConversationMirror,
+    ledger::{ConversationMirror, Tombstoned},
     users::{Freshness, Lookup},
 };
 
@@ -40,6 +41,15 @@ impl Reconciler {
             run.trace.fact("the visitor gave no address");
             return Ok(self.nobody(Outcome::NoEmail));
         };
+        if self.ledger.tombstoned(website, None, Some(email)).await? == Tombstoned::Yes {
+            run.trace
+                .fact("erased: nobody is looked up, and nothing of ours stays");
+            let mut nobody = self.nobody(Outcome::Erased);
+            // They ride along with a change, and are no reason for one; here they tell of a person.
+            let stamps = STAMPS.map(|stamp| (stamp.to_owned(), DataValue::absent()));
+            nobody.layer.data.extend(stamps);
+            return Ok(nobody);
+        }
         run.trust = Some(visitor.trust);
         let permissions = permit(&Situation {
             policy: self.settings.policy,
@@ -168,6 +178,11 @@ impl Reconciler {
 }
 
 impl Desired {
+    /// Whether it is for nobody, because somebody was erased.
+    pub(super) fn is_erased(&self) -> bool {
+        self.outcome == Some(Outcome::Erased)
+    }
+
     /// Whether the visitor may read data.
     pub(super) fn shows_data(&self) -> bool {
         self.permissions

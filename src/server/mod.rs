@@ -3,8 +3,10 @@
 //! Sockets are bound before anything starts, so that a port in use is an error at start and a test knows its port.
 //! Signals are not read here: whoever calls [`Server::start`] decides when to stop.
 
+mod api;
 mod body;
 pub mod command;
+pub mod desk;
 mod head;
 mod health;
 pub mod interest;
@@ -124,6 +126,7 @@ impl Server {
         metrics: Metrics,
         breakers: Breakers,
         clock: Clock,
+        desk: Arc<dyn desk::Desk>,
     ) -> Result<Self, ListenError> {
         let draining = Draining::default();
         let health = web::Data::new(health::Health::new(
@@ -172,6 +175,7 @@ impl Server {
         let mut ops_address = None;
         if let Some(wanted) = settings.ops_listen {
             let (listener, address) = listen(wanted)?;
+            let api = web::Data::new(api::Api::new(desk, clock.clone()));
             let ops = web::Data::new(ops::Ops::new(
                 ledger,
                 metrics,
@@ -185,7 +189,9 @@ impl Server {
                     .wrap(middleware::DefaultHeaders::new().add(("Cache-Control", "no-store")))
                     .app_data(ops.clone())
                     .app_data(health.clone())
+                    .app_data(api.clone())
                     .configure(health::routes)
+                    .configure(api::routes)
                     .configure(ops::routes)
             })
             .disable_signals()

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::survey::SurveyRequest;
+use super::{desk::Whom, survey::SurveyRequest};
 
 /// What an operator can ask for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -88,6 +88,28 @@ pub enum Operation {
         /// The delivery; without it, every dead letter.
         id: Option<i64>,
     },
+    /// Forget a person, and let them not come back.
+    Erase {
+        /// Whom.
+        whom: Whom,
+    },
+    /// Every receipt.
+    EraseList,
+    /// One receipt, and what it still owes.
+    EraseStatus {
+        /// Its id.
+        receipt: String,
+    },
+    /// Set the tombstones of receipts that were kept in a file.
+    EraseReplay {
+        /// The file: an absolute path.
+        from: PathBuf,
+    },
+    /// Let somebody who was erased be looked up again.
+    EraseLift {
+        /// Whom.
+        whom: Whom,
+    },
     /// Write a whole copy of the ledger.
     LedgerBackup {
         /// Where to: an absolute path.
@@ -159,6 +181,11 @@ impl Operation {
             Self::DeliveriesList { .. } => "deliveries list",
             Self::DeliveriesShow { .. } => "deliveries show",
             Self::DeliveriesRetry { .. } => "deliveries retry",
+            Self::Erase { .. }
+            | Self::EraseList
+            | Self::EraseStatus { .. }
+            | Self::EraseReplay { .. }
+            | Self::EraseLift { .. } => "erase",
             Self::LedgerBackup { .. } => "ledger backup",
         }
     }

@@ -22,7 +22,21 @@ use super::status::Status;
 
 /// A bearer token that opens the ops listener.
 #[derive(Debug, Clone)]
-pub struct OpsToken(pub SecretString);
+pub struct OpsToken {
+    /// What is presented.
+    pub secret: SecretString,
+    /// Whether it may act, and not only read.
+    pub may_act: bool,
+}
+
+/// What somebody wants to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Right {
+    /// Look.
+    Read,
+    /// Change something.
+    Act,
+}
 
 /// What the ops routes look at.
 #[derive(Debug)]
@@ -54,8 +68,12 @@ impl Ops {
         }
     }
 
-    /// Lets a request pass that bears a token; without tokens, one that comes from this machine.
-    fn admit(&self, request: &HttpRequest) -> Result<(), OpsError> {
+    /// Lets a request pass that bears a token with the right. Without tokens, one that comes from this machine may look;
+    /// whatever runs here, or is lured into a request by a page, may not act.
+    pub(super) fn admit(&self, request: &HttpRequest, right: Right) -> Result<(), OpsError> {
+        if right == Right::Act && !self.tokens.iter().any(|token| token.may_act) {
+            return Err(OpsError::NoActToken);
+        }
         if self.tokens.is_empty() {
             let from_here = request
                 .peer_addr()
@@ -72,16 +90,23 @@ impl Ops {
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.strip_prefix("Bearer "))
             .ok_or(OpsError::Forbidden)?;
-        let known = self
-            .tokens
-            .iter()
-            .fold(subtle::Choice::from(0), |known, token| {
-                known | token.0.expose_secret().as_bytes().ct_eq(given.as_bytes())
-            });
-        if bool::from(known) {
-            Ok(())
-        } else {
-            Err(OpsError::Forbidden)
+        let none = || subtle::Choice::from(0);
+        let (known, may_act) =
+            self.tokens
+                .iter()
+                .fold((none(), none()), |(known, may_act), token| {
+                    let same = token
+                        .secret
+                        .expose_secret()
+                        .as_bytes()
+                        .ct_eq(given.as_bytes());
+                    let acts = same & subtle::Choice::from(u8::from(token.may_act));
+                    (known | same, may_act | acts)
+                });
+        match right {
+            _ if !bool::from(known) => Err(OpsError::Forbidden),
+            Right::Act if !bool::from(may_act) => Err(OpsError::ReadOnly),
+            Right::Act | Right::Read => Ok(()),
         }
     }
 }
@@ -128,6 +153,12 @@ impl Ops {
 pub(super) enum OpsError {
     #[error("a bearer token is needed")]
     Forbidden,
+    #[error("this token may read, and not act")]
+    ReadOnly,
+    #[error(
+        "nothing can be changed over HTTP\nhint: set CRISP_SYNC_OPS_ACT_TOKEN, or `server.ops_act_token_file`, and restart"
+    )]
+    NoActToken,
     #[error("the ledger could not be read")]
     Ledger,
 }
@@ -136,6 +167,7 @@ impl ResponseError for OpsError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::Forbidden => StatusCode::UNAUTHORIZED,
+            Self::ReadOnly | Self::NoActToken => StatusCode::FORBIDDEN,
             Self::Ledger => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -149,7 +181,7 @@ pub(super) fn routes(services: &mut web::ServiceConfig) {
 }
 
 async fn metrics(ops: web::Data<Ops>, request: HttpRequest) -> Result<HttpResponse, OpsError> {
-    ops.admit(&request)?;
+    ops.admit(&request, Right::Read)?;
     // Gauges are read when somebody looks: between two looks they would only grow old.
     let health = ops
         .ledger
@@ -193,7 +225,7 @@ async fn metrics(ops: web::Data<Ops>, request: HttpRequest) -> Result<HttpRespon
 }
 
 async fn status(ops: web::Data<Ops>, request: HttpRequest) -> Result<HttpResponse, OpsError> {
-    ops.admit(&request)?;
+    ops.admit(&request, Right::Read)?;
     let status = ops
         .status()
         .await

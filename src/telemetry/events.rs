@@ -53,6 +53,10 @@ events! {
         ["website.id", "user.ref", "trigger", "outcome", "reason", "changed", "crisp.calls", "attempt", "duration_ms"];
     GAP_LISTED = "gap.listed", "INFO", "A page of a website's conversations was looked through for those that changed while nobody listened.",
         ["website.id", "outcome", "reason", "crisp.calls", "attempt", "duration_ms"];
+    ERASURE_RECORDED = "erasure.recorded", "INFO", "A person was erased from the ledger; what Crisp holds of ours is cleared next.",
+        ["erasure.receipt", "website.id", "outcome"];
+    ERASURE_WORKED = "erasure.worked", "INFO", "What an erasure owed on one website was done, or looked at once more.",
+        ["website.id", "erasure.receipt", "outcome", "reason", "crisp.calls", "attempt", "duration_ms"];
     PEOPLE_EVENT_DECIDED = "people_event.decided", "INFO", "A lifecycle event entered or changed its state in the outbox.",
         ["website.id", "user.ref", "people_event.name", "people_event.ref", "state", "reason", "due_at"];
     PEOPLE_EVENT_SENT = "people_event.sent", "INFO", "Crisp confirmed a lifecycle event.",

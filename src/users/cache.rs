@@ -36,6 +36,11 @@ impl Answers {
         self.0.insert(email, answer).await;
     }
 
+    /// Keeps an answer no longer.
+    pub(super) async fn forget(&self, email: &Email) {
+        self.0.invalidate(email).await;
+    }
+
     /// The kept answer, or the one that `ask` gives; who comes meanwhile waits for the same one.
     pub(super) async fn get_or_ask(
         &self,

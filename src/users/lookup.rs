@@ -87,6 +87,16 @@ impl Inner {
         }
     }
 
+    /// The keys of every account on the address; a row without one is none.
+    pub(super) fn keys_of(&self, user: &User) -> Vec<UserKey> {
+        let name = &self.by_email.name;
+        let of_rows = user
+            .accounts
+            .iter()
+            .filter_map(|row| self.naming.key(name, row).ok());
+        std::iter::once(user.key.clone()).chain(of_rows).collect()
+    }
+
     async fn address_of(
         &self,
         statement: &Statement,

@@ -189,6 +189,16 @@ impl UserDirectory {
         uncancelled(async move { this.by_email(&email, freshness).await }).await
     }
 
+    /// Keeps nothing of this address.
+    pub async fn forget(&self, email: &Email) {
+        self.inner.answers.forget(email).await;
+    }
+
+    /// The keys of every account among the rows of a look-up.
+    pub fn keys(&self, user: &User) -> Vec<UserKey> {
+        self.inner.keys_of(user)
+    }
+
     /// Who has this key? The address they have now is asked of `users.query_by_key`; without such a query it is taken to
     /// be `last_email`, and somebody who has moved on from that address is not found.
     pub async fn by_key(

@@ -202,6 +202,7 @@ impl Worker {
                 Err(_) => Ok(Reconciled::default()),
             },
             WorkKind::Gap => self.reconciler.gap(run, &claim.website).await,
+            WorkKind::Erase => self.reconciler.erase(run, &claim.website, &claim.key).await,
             // Nothing enqueues these yet; a row that is there all the same is done.
             WorkKind::Sweep | WorkKind::Prune => Ok(Reconciled::default()),
         }
@@ -326,7 +327,7 @@ impl Worker {
     /// A write may have been applied though nobody said so: the mirror must not conclude anything from what it holds.
     pub(super) fn doubt(claim: &Claim) -> Option<Write> {
         let website = claim.website.clone();
-        if claim.kind == WorkKind::Gap {
+        if matches!(claim.kind, WorkKind::Gap | WorkKind::Erase) {
             return None;
         }
         if claim.kind != WorkKind::Conversation {

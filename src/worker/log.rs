@@ -179,6 +179,7 @@ impl Worker {
                 );
             }
             _ if claim.kind == WorkKind::Gap => listed(claim, worked, duration_ms),
+            _ if claim.kind == WorkKind::Erase => erased(claim, worked, duration_ms),
             outcome => tracing::info!(
                 event = events::PERSON_REFRESHED,
                 "website.id" = %website,
@@ -206,6 +207,20 @@ fn listed(claim: &Claim, worked: &Worked, duration_ms: u64) {
         attempt = claim.attempt,
         duration_ms,
         "looked for conversations that changed while nobody listened"
+    );
+}
+
+fn erased(claim: &Claim, worked: &Worked, duration_ms: u64) {
+    tracing::info!(
+        event = events::ERASURE_WORKED,
+        "website.id" = %claim.website,
+        "erasure.receipt" = claim.key,
+        outcome = worked.outcome,
+        reason = worked.reason,
+        "crisp.calls" = worked.calls,
+        attempt = claim.attempt,
+        duration_ms,
+        "did what an erasure owed"
     );
 }
 

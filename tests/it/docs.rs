@@ -387,3 +387,37 @@ fn the_calls_that_are_left_to_a_website_follow_from_the_defaults() {
         );
     }
 }
+
+/// The examples of the API's page are taken as they stand, and its table names every route.
+#[test]
+fn the_api_is_written_down_as_it_is() {
+    let page = document("docs/api.md");
+    let source = fs::read_to_string(top().join("src/server/api.rs")).expect("the source");
+    let mounted: BTreeSet<&str> = source
+        .split("web::resource(\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    let written: BTreeSet<&str> = first_cells(&page.text, "| request | body")
+        .into_iter()
+        .filter_map(|cell| cell.trim_matches('`').split_once(' '))
+        .map(|(_, route)| route)
+        .collect();
+    assert_eq!(written, mounted);
+    let curls = fences(&page.text, "sh");
+    assert_eq!(curls.len(), 2);
+    for example in curls
+        .iter()
+        .chain(&fences(&page.text, "php"))
+        .chain(&fences(&page.text, "ruby"))
+    {
+        assert!(
+            mounted.iter().any(|route| example.contains(route)),
+            "{example}"
+        );
+        if let Some((_, body)) = example.split_once("--data '") {
+            let body = body.split('\'').next().expect("an end");
+            serde_json::from_str::<crisp_sync::server::desk::Whom>(body).expect("a body");
+        }
+    }
+}

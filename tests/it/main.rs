@@ -8,6 +8,7 @@ mod config;
 mod crisp_client;
 mod docs;
 mod engines;
+mod erasure;
 mod events_page;
 mod faults;
 mod flood;

@@ -3,8 +3,11 @@
 mod arm;
 mod cheatsheet;
 mod deliveries;
+mod desk;
+mod erase;
 mod ledger;
 mod outbox;
+mod receipt;
 mod refresh;
 mod status;
 mod survey;
@@ -54,6 +57,11 @@ impl Service {
                 self.retry_delivery(DeliveryId(id)).await
             }
             Operation::DeliveriesRetry { id: None } => self.revive_all().await,
+            Operation::Erase { whom } => self.erase_now(whom).await,
+            Operation::EraseList => self.list_receipts().await,
+            Operation::EraseStatus { receipt } => self.show_receipt(&receipt).await,
+            Operation::EraseReplay { from } => self.replay(&from).await,
+            Operation::EraseLift { whom } => self.lift(whom).await,
             Operation::LedgerBackup { to } => self.back_up(&to).await,
         };
         performed.unwrap_or_else(|error| Answer::failed(chain(&error)))

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::super::Service;
 use crate::{
     ids::{Email, SessionId, WebsiteId},
-    ledger::{Enqueue, LedgerError, Trigger, Urgency, WorkKind, WorkState},
+    ledger::{Enqueue, LedgerError, Tombstoned, Trigger, Urgency, WorkKind, WorkState},
     server::command::{Answer, Table},
     users::{Freshness, Lookup},
     worker::Worked,
@@ -16,6 +16,8 @@ use crate::{
 
 /// How long a command waits for a row that somebody else works, and how far ahead of the worker it is.
 const AHEAD: Duration = Duration::from_secs(30);
+/// What is said of somebody who was erased.
+pub(super) const ERASED: &str = "this person was erased: nobody is looked up\nhint: `erase --lift` ends it for somebody who is back";
 /// How often it looks whether the row is free.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -86,6 +88,11 @@ impl Service {
     pub(super) async fn reconcile_email(&self, email: &str) -> anyhow::Result<Answer> {
         let email = Email::parse(email)?;
         let websites = self.named_websites()?;
+        for website in websites {
+            if self.ledger.tombstoned(website, None, Some(&email)).await? == Tombstoned::Yes {
+                anyhow::bail!(ERASED);
+            }
+        }
         let lookup = self.users.by_email(&email, Freshness::Fresh).await?;
         let mut rows = Vec::new();
         for website in websites {

@@ -174,6 +174,19 @@ impl Client {
         .await
     }
 
+    /// Removes a contact, with its timeline and everything that anybody wrote on it.
+    pub async fn remove_profile(
+        &self,
+        meter: &Meter,
+        website: &WebsiteId,
+        person: &PersonRef,
+    ) -> Result<(), CrispError> {
+        let values = [website.as_str(), person.as_str()];
+        self.call::<IgnoredAny>(meter, &route::REMOVE_CONTACT, &values, &[], None)
+            .await?;
+        Ok(())
+    }
+
     /// Reads a contact's data.
     pub async fn people_data(
         &self,

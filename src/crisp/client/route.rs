@@ -50,6 +50,7 @@ routes! {
     READ_CONTACT = "read_contact", GET "website/{website_id}/people/profile/{people_id}", "website:people:profiles read", People;
     CREATE_CONTACT = "create_contact", POST "website/{website_id}/people/profile", "website:people:profiles write", People;
     UPDATE_CONTACT = "update_contact", PATCH "website/{website_id}/people/profile/{people_id}", "website:people:profiles write", People;
+    REMOVE_CONTACT = "remove_contact", DELETE "website/{website_id}/people/profile/{people_id}", "website:people:profiles write", People;
     READ_CONTACT_DATA = "read_contact_data", GET "website/{website_id}/people/data/{people_id}", "website:people:data read", People;
     UPDATE_CONTACT_DATA = "update_contact_data", PATCH "website/{website_id}/people/data/{people_id}", "website:people:data write", People;
     READ_TIMELINE = "read_timeline", GET "website/{website_id}/people/events/{people_id}/list/{page}", "website:people:events read", People;

@@ -116,7 +116,7 @@ impl Store {
         for (website, session, held) in &gathered.held {
             held::take(&mut tx, &mut gathered.fold, website, session, held, now).await?;
         }
-        gathered.fold.write(&mut tx, &self.settings, now).await?;
+        gathered.fold.write(&mut tx, self, now).await?;
         tx.commit().await.map_err(failed(WHAT))
     }
 }

@@ -148,7 +148,7 @@ impl Store {
                 debounce: std::time::Duration::ZERO,
             });
         }
-        fold.write(&mut tx, &self.settings, ms(now)).await?;
+        fold.write(&mut tx, self, ms(now)).await?;
         brake::unlatch(&mut tx, filter, rows.len() as u64).await?;
         tx.commit().await.map_err(failed(WHAT))?;
         Ok(rows.len() as u64)

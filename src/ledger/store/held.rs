@@ -11,6 +11,7 @@ use crate::{
 use super::{
     super::{
         echo::{Corrections, Verdict, judge_data, judge_segments},
+        mirror::ERASED,
         work::{Enqueue, Trigger, Urgency, WorkKind},
     },
     LedgerError,
@@ -148,7 +149,7 @@ async fn judge(
     now: i64,
 ) -> Result<(), LedgerError> {
     let row = query(
-        "SELECT session_layer, crisp_form, corrections FROM conversations WHERE website = $1 AND session = $2",
+        "SELECT trust, session_layer, crisp_form, corrections FROM conversations WHERE website = $1 AND session = $2",
     )
     .bind(website.as_str())
     .bind(session.as_str())
@@ -161,6 +162,8 @@ async fn judge(
     let mut form: Option<Layer> = cells.json_if("crisp_form")?;
     let mut corrections: Corrections = cells.json_if("corrections")?.unwrap_or_default();
     let before = (form.clone(), corrections.clone());
+    // What is under our names there is somebody's who was erased, and is not kept to be compared with.
+    let is_erased = cells.text_if("trust")?.as_deref() == Some(ERASED);
     let owned = mirror::owned_names(&mut *tx).await?;
     let mut verdicts = Vec::new();
     for data in &sayings.data {
@@ -210,8 +213,8 @@ async fn judge(
         )
         .bind(website.as_str())
         .bind(session.as_str())
-        .bind(form.as_ref().map(json))
-        .bind(json(&corrections))
+        .bind(form.as_ref().filter(|_| !is_erased).map(json))
+        .bind((!is_erased).then(|| json(&corrections)))
         .bind(i64::from(dirty))
         .execute(tx)
         .await

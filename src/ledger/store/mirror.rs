@@ -132,6 +132,8 @@ pub(super) async fn forget_conversation(
         "DELETE FROM conversations WHERE website = $1 AND session = $2",
         "DELETE FROM held WHERE website = $1 AND session = $2",
         "DELETE FROM traces WHERE kind = 'conversation' AND website = $1 AND key = $2",
+        // What an erasure wanted cleared is gone.
+        "DELETE FROM erasure_debts WHERE website = $1 AND what = 'conversation' AND subject = $2",
     ];
     if work {
         statements

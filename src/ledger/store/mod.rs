@@ -9,6 +9,7 @@ mod claim;
 mod conditions;
 mod deliveries;
 mod engine;
+mod erasure;
 mod held;
 mod listening;
 mod mirror;
@@ -25,6 +26,7 @@ mod totals;
 mod traces;
 mod upkeep;
 mod work;
+mod writes;
 
 use std::{
     fs::File,
@@ -40,7 +42,8 @@ use secrecy::SecretSlice;
 use sqlx::{Connection as _, PgPool};
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
-use super::{LedgerError, LedgerSettings, Location, Source};
+use super::{LedgerError, LedgerSettings, Location, Source, WorkKind};
+use crate::pseudonym::Pseudonyms;
 use cells::{failed, ms};
 use engine::{Connection, Readers, Transaction, Writing, query};
 
@@ -67,6 +70,8 @@ const TOLERANCE: i64 = 60_000;
 #[derive(Debug)]
 pub(super) struct Store {
     settings: LedgerSettings,
+    /// The keyed hashes, by which people who were erased are known again.
+    pseudonyms: Pseudonyms,
     writers: Writers,
     readers: Readers,
     /// Whether a newer definition than this process's was noted.
@@ -122,6 +127,7 @@ impl Store {
         };
         let store = Self {
             settings,
+            pseudonyms: Pseudonyms::new(secret.clone()),
             writers,
             readers,
             older: AtomicBool::new(false),

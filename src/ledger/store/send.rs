@@ -17,7 +17,7 @@ use super::{
     LedgerError, Store, begin, brake,
     cells::{failed, json, list, ms},
     engine::{Connection, Transaction, query, query_for},
-    mirror, outbox,
+    erasure, mirror, outbox,
     postgres::timeline,
     upkeep,
 };
@@ -45,7 +45,10 @@ impl Store {
             // The next run knows that it has to be careful; this one was begun without.
             return Ok(Begun::LeaseLost);
         }
-        let begun = if !leases(&mut tx, claim, row, now).await? {
+        let erased = self.pseudonyms.erased_user(&row.user_key);
+        let begun = if !leases(&mut tx, claim, row, now).await?
+            || erasure::stops(&mut tx, &row.website, Some(&erased), row.email_mac.as_ref()).await?
+        {
             Begun::LeaseLost
         } else if is_too_soon(&mut tx, row, limits).await? {
             Begun::TooSoon

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::ids::{SessionId, WebsiteId};
+use crate::ids::SessionId;
 
 use super::{
     super::{
         mirror::Write,
         work::{Claim, Outcome, Settled, Settlement, Trigger, WorkKind, priority},
     },
-    LedgerError, Store, accept, begin,
+    LedgerError, Store, begin,
     cells::{failed, ms, span},
     engine::{Transaction, query, query_for},
-    held, listening, mirror, outbox, pauses, totals, traces,
+    erasure, held, pauses, totals, traces,
     work::Fold,
 };
 
@@ -58,7 +58,8 @@ impl Store {
             return Ok(Settled::LeaseLost);
         };
         let mut fold = Fold::default();
-        write(&mut tx, &mut fold, claim, &settlement.writes, dirtied).await?;
+        let learned = (settlement.writes.as_slice(), dirtied);
+        let is_erased = self.write(&mut tx, &mut fold, claim, learned, now).await?;
         let complete = matches!(settlement.outcome, Outcome::Done | Outcome::Again { .. });
         if claim.kind == WorkKind::Conversation
             && let Ok(session) = SessionId::parse(&claim.key)
@@ -73,8 +74,11 @@ impl Store {
             )
             .await?;
         }
-        fold.write(&mut tx, &self.settings, now_ms).await?;
-        if let Some(trace) = &settlement.trace {
+        fold.write(&mut tx, self, now_ms).await?;
+        if settlement.outcome == Outcome::Gone && claim.kind == WorkKind::Conversation {
+            erasure::settle_conversation(&mut tx, claim).await?;
+        }
+        if let Some(trace) = settlement.trace.as_ref().filter(|_| !is_erased) {
             traces::keep(&mut tx, claim, trace, self.settings.traces_per_key, now_ms).await?;
         }
         totals::count_calls(&mut tx, &settlement.calls, self.settings.quota_day(now)).await?;
@@ -97,8 +101,9 @@ impl Store {
             return Ok(Settled::LeaseLost);
         };
         let mut fold = Fold::default();
-        write(&mut tx, &mut fold, claim, learned, dirtied).await?;
-        fold.write(&mut tx, &self.settings, ms(now)).await?;
+        self.write(&mut tx, &mut fold, claim, (learned, dirtied), now)
+            .await?;
+        fold.write(&mut tx, self, ms(now)).await?;
         tx.commit().await.map_err(failed(WHAT))?;
         Ok(Settled::Written)
     }
@@ -262,69 +267,6 @@ async fn held_by(tx: &mut Transaction<'_>, claim: &Claim) -> Result<Dirtied, Led
     .await
     .map_err(failed("look at a lease"))?;
     Ok(dirtied.map(|dirtied| dirtied != 0))
-}
-
-async fn write(
-    tx: &mut Transaction<'_>,
-    fold: &mut Fold,
-    claim: &Claim,
-    writes: &[Write],
-    dirtied: bool,
-) -> Result<(), LedgerError> {
-    let is_claimed = |kind, website: &WebsiteId, key: &str| {
-        (claim.kind, &claim.website, claim.key.as_str()) == (kind, website, key)
-    };
-    for one in writes {
-        match one {
-            Write::Conversation(conversation) => {
-                let own = is_claimed(
-                    WorkKind::Conversation,
-                    &conversation.website,
-                    conversation.session.as_str(),
-                );
-                mirror::write_conversation(tx, conversation, own && dirtied).await?;
-            }
-            Write::ForgetConversation { website, session } => {
-                mirror::forget_conversation(tx, website, session, false).await?;
-            }
-            Write::Person(person) => {
-                let own = is_claimed(WorkKind::Person, &person.website, person.user_key.as_str());
-                mirror::write_person(tx, person, own && dirtied).await?;
-            }
-            Write::Enqueue(enqueue) => fold.add(enqueue),
-            Write::Outbox(row) => outbox::write(tx, row).await?,
-            Write::HighWater {
-                website,
-                user_key,
-                event,
-                subject,
-                instant,
-            } => outbox::raise(tx, website, user_key, event, subject, *instant).await?,
-            Write::Doubt { website, sessions } => {
-                let (own, others): (Vec<_>, Vec<_>) = sessions.iter().partition(|session| {
-                    is_claimed(WorkKind::Conversation, website, session.as_str())
-                });
-                for session in own {
-                    mirror::dirty(tx, website.as_str(), session.as_str()).await?;
-                }
-                // Somebody may be at work on those, and is not to clean them.
-                let others: Vec<_> = others
-                    .into_iter()
-                    .map(|session| accept::conversation(website, session))
-                    .collect();
-                accept::mark_dirty(tx, &others, false).await?;
-            }
-            Write::Listened(listened) => listening::write(tx, listened).await?,
-            Write::Own(names) => mirror::own(tx, names).await?,
-            Write::AssertContact { website, user_key } => {
-                mirror::assert_contact(tx, website, user_key).await?;
-            }
-            Write::VerifiedSeen { website, at } => {
-                mirror::see_verified(tx, website, *at).await?;
-            }
-        }
-    }
-    Ok(())
 }
 
 async fn settle_pauses(

@@ -8,9 +8,10 @@ use crate::ids::WebsiteId;
 
 use super::{
     super::work::{Enqueue, Trigger, Urgency, WorkKind, WorkRow, WorkState, priority},
-    LedgerError, LedgerSettings, Store, begin,
+    LedgerError, Store, begin,
     cells::{Cells, failed, json, ms, span},
     engine::{Column, Row, RowsStatement, Transaction, Value, query},
+    erasure,
 };
 
 pub(super) const ROW: &str = "a work row";
@@ -144,14 +145,16 @@ impl Fold {
 
     /// Writes the triggers into their rows.
     pub(super) async fn write(
-        self,
+        mut self,
         tx: &mut Transaction<'_>,
-        settings: &LedgerSettings,
+        store: &Store,
         now: i64,
     ) -> Result<(), LedgerError> {
+        erasure::leave_out(tx, &store.pseudonyms, &mut self.0).await?;
         if self.0.is_empty() {
             return Ok(());
         }
+        let settings = &store.settings;
         lock_all(tx, &self.0.keys().collect::<Vec<_>>(), now).await?;
         let mut rows = Vec::with_capacity(self.0.len() * ASKED.len());
         for asked in self.0.into_values() {
@@ -249,7 +252,7 @@ impl Store {
         }
         let mut writer = self.writer().await?;
         let mut tx = begin(&mut writer, WHAT).await?;
-        fold.write(&mut tx, &self.settings, ms(now)).await?;
+        fold.write(&mut tx, self, ms(now)).await?;
         tx.commit().await.map_err(failed(WHAT))
     }
 

@@ -7,6 +7,7 @@ mod backup;
 mod check;
 mod commands;
 mod durability;
+mod erase;
 mod kit;
 mod memory;
 mod order;

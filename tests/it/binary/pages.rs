@@ -7,7 +7,7 @@ use serde_json::json;
 use super::site::{Ran, Site, set_email};
 
 /// Every command, in the order of the help.
-const COMMANDS: [&[&str]; 25] = [
+const COMMANDS: [&[&str]; 26] = [
     &[],
     &["serve"],
     &["demo"],
@@ -29,6 +29,7 @@ const COMMANDS: [&[&str]; 25] = [
     &["deliveries", "list"],
     &["deliveries", "show"],
     &["deliveries", "retry"],
+    &["erase"],
     &["ledger"],
     &["ledger", "backup"],
     &["ledger", "move"],

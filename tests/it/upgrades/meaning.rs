@@ -7,8 +7,9 @@ use crisp_sync::{
     ids::{Email, SessionId, UserKey, WebsiteId},
     ledger::{
         ConversationMirror, DeliveryFilter, Ledger, OutboxFilter, OutboxRow, PersonMirror,
-        WorkKind, WorkRow,
+        Tombstoned, WorkKind, WorkRow,
     },
+    pseudonym::EmailMac,
 };
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
@@ -324,4 +325,38 @@ pub(crate) async fn assert_watch_goes_on(ledger: &Ledger) {
             ("silence", at(-50_000), at(-20_000), None),
         ]
     );
+}
+
+/// What schema 5 brought.
+pub(super) async fn assert_the_erased_stay_so(ledger: &Ledger) {
+    let code = |text: &str| Some(EmailMac::from_stored(text.to_owned()));
+    for (id, mac, standing) in [
+        (WEBSITE, "0b5e3f7a9c1d2e4f60718293a4b5c6d7", Tombstoned::Yes),
+        (OTHER, "0b5e3f7a9c1d2e4f60718293a4b5c6d7", Tombstoned::Yes),
+        (
+            WEBSITE,
+            "55aa55aa55aa55aa55aa55aa55aa55aa",
+            Tombstoned::Lifted {
+                at: at(-50_000_000),
+            },
+        ),
+        (OTHER, "55aa55aa55aa55aa55aa55aa55aa55aa", Tombstoned::No),
+    ] {
+        let (id, mac) = (website(id), code(mac));
+        let asked = ledger.tombstoned_by(&id, None, mac.as_ref());
+        assert_eq!(asked.await.expect("a read"), standing, "{id}");
+    }
+    let [erased, back] = ledger
+        .receipts()
+        .await
+        .expect("a read")
+        .try_into()
+        .expect("two receipts");
+    assert_eq!(erased.deleted["occurrences"], 2);
+    assert!(erased.delete_contact && erased.website_id.is_none());
+    let owed: Vec<_> = erased.owed.iter().map(|owed| owed.what.as_str()).collect();
+    assert_eq!(owed, ["contact", "conversation"]);
+    assert_eq!(erased.owed[0].not_before, Some(at(-20_000)));
+    assert_eq!(back.website_id.as_deref(), Some(WEBSITE));
+    assert_eq!(back.lifted_at, Some(at(-50_000_000)));
 }

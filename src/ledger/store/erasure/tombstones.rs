@@ -1,0 +1,197 @@
+//! Tombstones: asked wherever a person could come back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::{
+    clock::millis,
+    ids::{UserKey, WebsiteId},
+    pseudonym::{EmailMac, Pseudonyms, UserMac},
+};
+
+use super::{
+    LedgerError, Store, begin,
+    cells::{Cells, failed, list, ms},
+    engine::{Through, Transaction, query},
+    erasure::{Code, CodeKind, Tombstoned},
+    work::Key,
+};
+
+const WHAT: &str = "look for a tombstone";
+
+/// Whether somebody was erased.
+pub(super) async fn standing(
+    from: impl Into<Through<'_>>,
+    website: &WebsiteId,
+    user: Option<&UserMac>,
+    email: Option<&EmailMac>,
+) -> Result<Tombstoned, LedgerError> {
+    let rows = query(
+        "SELECT lifted_at FROM tombstones WHERE kind = 'user' AND mac = $1 AND website IN ('', $3) \
+         UNION ALL SELECT lifted_at FROM tombstones WHERE kind = 'email' AND mac = $2 AND website IN ('', $3)",
+    )
+    .bind(user.map(UserMac::as_str))
+    .bind(email.map(EmailMac::as_str))
+    .bind(website.as_str())
+    .fetch_all(from)
+    .await
+    .map_err(failed(WHAT))?;
+    let mut standing = None;
+    for row in &rows {
+        match Cells::of(row, "a tombstone").int_if("lifted_at")? {
+            None => return Ok(Tombstoned::Yes),
+            Some(at) => standing = standing.max(Some(at)),
+        }
+    }
+    Ok(standing.map_or(Tombstoned::No, |at| Tombstoned::Lifted { at: millis(at) }))
+}
+
+/// Whether somebody is erased now.
+pub(in super::super) async fn stops(
+    from: impl Into<Through<'_>>,
+    website: &WebsiteId,
+    user: Option<&UserMac>,
+    email: Option<&EmailMac>,
+) -> Result<bool, LedgerError> {
+    Ok(standing(from, website, user, email).await? == Tombstoned::Yes)
+}
+
+/// Leaves people who are erased out of what is enqueued. Every row of a person's work comes through here, whoever asks for
+/// it: a webhook, a conversation, a sweep, a command.
+pub(in super::super) async fn leave_out<T>(
+    tx: &mut Transaction<'_>,
+    codes: &Pseudonyms,
+    rows: &mut BTreeMap<Key, T>,
+) -> Result<(), LedgerError> {
+    let is_person = |key: &Key| key.0 == super::super::WorkKind::Person.as_str();
+    if !rows.keys().any(is_person) {
+        return Ok(());
+    }
+    let any = query("SELECT CAST(1 AS BIGINT) FROM tombstones WHERE kind = 'user' AND lifted_at IS NULL LIMIT 1")
+        .fetch_number(&mut *tx)
+        .await
+        .map_err(failed(WHAT))?;
+    if any.is_none() {
+        return Ok(());
+    }
+    let macs: BTreeMap<Key, String> = rows
+        .keys()
+        .filter(|key| is_person(key))
+        .filter_map(|key| Some((key.clone(), mac_of_user(codes, &key.2)?)))
+        .collect();
+    let asked: Vec<&String> = macs.values().collect();
+    let found = query(
+        "SELECT website, mac FROM tombstones WHERE kind = 'user' AND lifted_at IS NULL \
+           AND mac IN (SELECT value ->> 0 FROM json_each($1))",
+    )
+    .bind(list(&asked))
+    .fetch_all(tx)
+    .await
+    .map_err(failed(WHAT))?;
+    let mut erased = BTreeSet::new();
+    for row in &found {
+        let cells = Cells::of(row, "a tombstone");
+        erased.insert((cells.text("website")?, cells.text("mac")?));
+    }
+    for (key, mac) in macs {
+        let is_erased = [String::new(), key.1.clone()]
+            .into_iter()
+            .any(|website| erased.contains(&(website, mac.clone())));
+        if is_erased {
+            rows.remove(&key);
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn mac_of_user(codes: &Pseudonyms, key: &str) -> Option<String> {
+    let key = UserKey::parse(key).ok()?;
+    Some(codes.erased_user(&key).as_str().to_owned())
+}
+
+/// Sets tombstones. One that was lifted stands again.
+pub(super) async fn set(
+    tx: &mut Transaction<'_>,
+    codes: &[Code],
+    (website, receipt): (&str, &str),
+    at: Timestamp,
+    lifted_at: Option<Timestamp>,
+) -> Result<(), LedgerError> {
+    for code in codes {
+        query(
+            "INSERT INTO tombstones (kind, mac, website, receipt, at, lifted_at) VALUES ($1, $2, $3, $4, $5, $6) \
+             ON CONFLICT (kind, mac, website) DO UPDATE SET receipt = excluded.receipt, at = excluded.at, \
+               lifted_at = excluded.lifted_at WHERE excluded.at > tombstones.at",
+        )
+        .bind(&code.kind)
+        .bind(&code.mac)
+        .bind(website)
+        .bind(receipt)
+        .bind(ms(at))
+        .bind(lifted_at.map(ms))
+        .execute(&mut *tx)
+        .await
+        .map_err(failed("set a tombstone"))?;
+    }
+    Ok(())
+}
+
+/// The codes of a kind.
+pub(super) fn of_kind(codes: &[Code], kind: CodeKind) -> BTreeSet<String> {
+    codes
+        .iter()
+        .filter(|code| code.kind == kind.as_str())
+        .map(|code| code.mac.clone())
+        .collect()
+}
+
+impl Store {
+    pub(in super::super::super) async fn tombstoned(
+        &self,
+        website: &WebsiteId,
+        user: Option<&UserMac>,
+        email: Option<&EmailMac>,
+    ) -> Result<Tombstoned, LedgerError> {
+        standing(&self.readers, website, user, email).await
+    }
+
+    pub(in super::super::super) async fn lift(
+        &self,
+        user: Option<&UserMac>,
+        email: Option<&EmailMac>,
+        now: Timestamp,
+    ) -> Result<Vec<String>, LedgerError> {
+        const WHAT: &str = "lift a tombstone";
+        let mut writer = self.writer().await?;
+        let mut tx = begin(&mut writer, WHAT).await?;
+        let receipts = query(
+            "SELECT DISTINCT receipt FROM tombstones WHERE lifted_at IS NULL \
+               AND ((kind = 'user' AND mac = $1) OR (kind = 'email' AND mac = $2)) ORDER BY receipt",
+        )
+        .bind(user.map(UserMac::as_str))
+        .bind(email.map(EmailMac::as_str))
+        .fetch_texts(&mut tx)
+        .await
+        .map_err(failed(WHAT))?;
+        for statement in [
+            // Their conversations were written for nobody.
+            "UPDATE conversations SET dirty = 1 WHERE $2 > 0 AND written_for IN \
+               (SELECT mac FROM tombstones WHERE kind = 'email' AND receipt IN (SELECT value ->> 0 FROM json_each($1)))",
+            "UPDATE tombstones SET lifted_at = $2 WHERE lifted_at IS NULL \
+               AND receipt IN (SELECT value ->> 0 FROM json_each($1))",
+            "UPDATE erasures SET lifted_at = $2 WHERE receipt IN (SELECT value ->> 0 FROM json_each($1))",
+            // What would be cleared now is theirs again.
+            "DELETE FROM erasure_debts WHERE $2 > 0 AND receipt IN (SELECT value ->> 0 FROM json_each($1))",
+        ] {
+            query(statement)
+                .bind(list(&receipts))
+                .bind(ms(now))
+                .execute(&mut tx)
+                .await
+                .map_err(failed(WHAT))?;
+        }
+        tx.commit().await.map_err(failed(WHAT))?;
+        Ok(receipts)
+    }
+}
