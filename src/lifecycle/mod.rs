@@ -40,6 +40,7 @@ pub mod reason;
 mod recheck;
 mod rules;
 mod source;
+mod sweep;
 pub mod timeline;
 
 pub use ambiguity::{Ambiguity, BETWEEN_READS, PATIENCE, Reading, settle_ambiguous};
@@ -56,6 +57,7 @@ pub use rules::{Rule, Rules};
 pub use source::{
     AfterAmbiguous, BrakeSource, Color, LifecycleSource, RuleBrakeSource, RuleSource, Sender,
 };
+pub use sweep::{Sweep, SweepSource};
 
 /// What is wrong with the table, and where.
 pub use crate::expression::DefinitionFault as Fault;
