@@ -69,6 +69,13 @@ impl WorkKind {
     }
 }
 
+impl WorkKind {
+    /// Whether there is always such a row, and its work never ends: it is about no conversation and no person.
+    pub fn stands_for_ever(self) -> bool {
+        matches!(self, Self::Sweep | Self::Gap | Self::Prune)
+    }
+}
+
 words! {
     /// Why a row is to be worked.
     Trigger {
@@ -98,6 +105,10 @@ words! {
         Conversation = "conversation",
         /// It changed while nobody listened.
         Gap = "gap",
+        /// A sweep found that something happened to them.
+        Sweep = "sweep",
+        /// A sweep looks at everybody once more.
+        Rescan = "rescan",
         /// An earlier run asked to look again.
         FollowUp = "follow_up",
         /// An operator, or the app, asked.
@@ -110,7 +121,7 @@ pub fn priority(kind: WorkKind, trigger: Trigger) -> u8 {
     match (kind, trigger) {
         (WorkKind::Conversation, Trigger::SetOpened) => 0,
         // Nobody waits for it, unless somebody comes and asks, too.
-        (_, Trigger::Gap) => 3,
+        (_, Trigger::Gap | Trigger::Sweep | Trigger::Rescan) => 3,
         (WorkKind::Conversation, _) => 1,
         (WorkKind::Person, _) => 2,
         _ => 3,

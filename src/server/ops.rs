@@ -10,11 +10,11 @@ use crate::{
     breaker::{Breakers, Standing},
     clock::Clock,
     crisp::quota::QuotaSettings,
-    ledger::{ConditionRow, Health, Ledger, LedgerError, Listening},
+    ledger::{ConditionRow, Health, Ledger, LedgerError, Listening, Sweeping},
     reconcile::{Outlook, outlook},
     telemetry::{
         Metrics,
-        metrics::{ConditionLabels, ScopeLabels},
+        metrics::{ConditionLabels, LaneLabels, ScopeLabels},
     },
 };
 
@@ -95,11 +95,41 @@ struct Status {
     quota: Outlook,
     /// How far each website was listened to.
     listening: Vec<Listening>,
+    /// How far the sweeps have come.
+    sweeps: Vec<SweepStanding>,
     /// What asks for a person.
     conditions: Vec<ConditionRow>,
 }
 
+/// How far a sweep has come, and what is left to do.
+#[derive(Debug, serde::Serialize)]
+struct SweepStanding {
+    #[serde(flatten)]
+    sweeping: Sweeping,
+    /// How long ago the last look that is over began.
+    lag_seconds: i64,
+    /// People whom it found and who wait.
+    waiting: u32,
+}
+
 impl Ops {
+    async fn sweeps(&self) -> Result<Vec<SweepStanding>, LedgerError> {
+        /// More are not counted: no sweep lets so many wait.
+        const MANY: u32 = 100_000;
+        let now = self.clock.now();
+        let mut standings = Vec::new();
+        for sweeping in self.ledger.sweeps().await? {
+            let began = sweeping.look.as_ref().map(|look| look.began_at);
+            let since = sweeping.covered_at.or(began).unwrap_or(now);
+            standings.push(SweepStanding {
+                lag_seconds: now.duration_since(since).as_secs().max(0),
+                waiting: self.ledger.swept_waiting(sweeping.lane, MANY).await?,
+                sweeping,
+            });
+        }
+        Ok(standings)
+    }
+
     async fn status(&self) -> Result<Status, LedgerError> {
         let now = self.clock.now();
         Ok(Status {
@@ -107,6 +137,7 @@ impl Ops {
             breakers: self.breakers.standings(),
             quota: outlook(&self.ledger, self.quota, now).await?,
             listening: self.ledger.listening().await?,
+            sweeps: self.sweeps().await?,
             conditions: self.ledger.conditions().await?,
         })
     }
@@ -132,6 +163,17 @@ impl Ops {
         gauges
             .silent_websites
             .set(i64::try_from(silent).unwrap_or(i64::MAX));
+        for standing in self.sweeps().await? {
+            let labels = LaneLabels {
+                lane: standing.sweeping.lane.as_str(),
+            };
+            let gauges = &self.metrics.watch.sweep;
+            gauges.lag.get_or_create(&labels).set(standing.lag_seconds);
+            gauges
+                .waiting
+                .get_or_create(&labels)
+                .set(standing.waiting.into());
+        }
         gauges.conditions.clear();
         for row in self.ledger.conditions().await? {
             let labels = ConditionLabels {

@@ -53,6 +53,10 @@ events! {
         ["website.id", "user.ref", "trigger", "outcome", "reason", "changed", "crisp.calls", "attempt", "duration_ms"];
     GAP_LISTED = "gap.listed", "INFO", "A page of a website's conversations was looked through for those that changed while nobody listened.",
         ["website.id", "outcome", "reason", "crisp.calls", "attempt", "duration_ms"];
+    SWEEP_PAGE = "sweep.page", "DEBUG", "A page of people to whom something happened was read, and they were enqueued.",
+        ["lane", "outcome", "reason", "attempt", "duration_ms"];
+    SWEEP_FINISHED = "sweep.finished", "INFO", "A look at everybody to whom something happened is over.",
+        ["lane", "pages", "rows", "enqueued", "known", "unusable", "since", "until", "duration_ms"];
     PEOPLE_EVENT_DECIDED = "people_event.decided", "INFO", "A lifecycle event entered or changed its state in the outbox.",
         ["website.id", "user.ref", "people_event.name", "people_event.ref", "state", "reason", "due_at"];
     PEOPLE_EVENT_SENT = "people_event.sent", "INFO", "Crisp confirmed a lifecycle event.",

@@ -202,8 +202,9 @@ impl Worker {
                 Err(_) => Ok(Reconciled::default()),
             },
             WorkKind::Gap => self.reconciler.gap(run, &claim.website).await,
-            // Nothing enqueues these yet; a row that is there all the same is done.
-            WorkKind::Sweep | WorkKind::Prune => Ok(Reconciled::default()),
+            WorkKind::Sweep => self.reconciler.sweep(run, &claim.key).await,
+            // Nothing enqueues this yet; a row that is there all the same is done.
+            WorkKind::Prune => Ok(Reconciled::default()),
         }
     }
 
@@ -326,7 +327,7 @@ impl Worker {
     /// A write may have been applied though nobody said so: the mirror must not conclude anything from what it holds.
     pub(super) fn doubt(claim: &Claim) -> Option<Write> {
         let website = claim.website.clone();
-        if claim.kind == WorkKind::Gap {
+        if claim.kind.stands_for_ever() {
             return None;
         }
         if claim.kind != WorkKind::Conversation {

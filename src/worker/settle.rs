@@ -12,7 +12,7 @@ use super::{
 use crate::{
     breaker::Outage,
     crisp::CrispError,
-    ledger::{Claim, Outcome as Settling, WorkKind, Write},
+    ledger::{Claim, Outcome as Settling, Write},
     reconcile::{Disposition, ReconcileError, Reconciled},
 };
 
@@ -155,7 +155,7 @@ pub(super) fn verdict(
     // A row that stands for ever is never buried: nothing would take up its work.
     let settling = match settling {
         Settling::Buried { .. } | Settling::Invalid { .. } | Settling::Gone
-            if claim.kind == WorkKind::Gap =>
+            if claim.kind.stands_for_ever() =>
         {
             wait(later(now, settings.retry.longest))
         }

@@ -20,6 +20,7 @@ mod processes;
 mod send;
 mod settle;
 mod sqlite;
+mod sweeping;
 mod totals;
 mod traces;
 mod upkeep;

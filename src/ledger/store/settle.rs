@@ -14,7 +14,7 @@ use super::{
     LedgerError, Store, accept, begin,
     cells::{failed, ms, span},
     engine::{Transaction, query, query_for},
-    held, listening, mirror, outbox, pauses, totals, traces,
+    held, listening, mirror, outbox, pauses, sweeping, totals, traces,
     work::Fold,
 };
 
@@ -315,6 +315,7 @@ async fn write(
                 accept::mark_dirty(tx, &others, false).await?;
             }
             Write::Listened(listened) => listening::write(tx, listened).await?,
+            Write::Swept(page) => sweeping::write(tx, page).await?,
             Write::Own(names) => mirror::own(tx, names).await?,
             Write::AssertContact { website, user_key } => {
                 mirror::assert_contact(tx, website, user_key).await?;

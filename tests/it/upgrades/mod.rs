@@ -28,13 +28,15 @@ use crate::binary::site::Site;
 
 /// Tables without rows of their own to ask for: facts and definitions have doors of their own, and what was heard of a
 /// conversation at work is put down with its lease. What is watched is not in every schema.
-const ASKED_OTHERWISE: [&str; 6] = [
+const ASKED_OTHERWISE: [&str; 8] = [
     "_sqlx_migrations",
     "meta",
     "definitions",
     "held",
     "listening",
     "conditions",
+    "sweeps",
+    "swept",
 ];
 
 async fn open(path: &Path) -> Result<Ledger, LedgerError> {
@@ -98,6 +100,9 @@ async fn assert_means_the_same(path: &Path, version: i64) {
 
     if version >= 4 {
         meaning::assert_watch_goes_on(&ledger).await;
+    }
+    if version >= 5 {
+        meaning::assert_sweeps_go_on(&ledger).await;
     }
     assert_work_goes_on(&ledger).await;
     ledger.close().await.expect("closed");

@@ -20,6 +20,11 @@ pub const POSTGRES_MIGRATIONS: &[MigrationFile] = &[
         name: "watch",
         sql: include_str!("migrations/0002_watch.sql"),
     },
+    MigrationFile {
+        version: 3,
+        name: "sweep",
+        sql: include_str!("migrations/0003_sweep.sql"),
+    },
 ];
 
 /// "crisp" in ASCII: whoever opens a ledger in this database holds the lock of this number.

@@ -35,6 +35,11 @@ pub const MIGRATIONS: &[MigrationFile] = &[
         name: "watch",
         sql: include_str!("migrations/0004_watch.sql"),
     },
+    MigrationFile {
+        version: 5,
+        name: "sweep",
+        sql: include_str!("migrations/0005_sweep.sql"),
+    },
 ];
 
 /// Refuses a file that is not ours or is too new for us, without changing anything about it. A file that is not there,
