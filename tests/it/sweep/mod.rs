@@ -5,6 +5,7 @@
 
 mod events;
 mod faults;
+mod million;
 mod pages;
 
 use std::time::Duration;
