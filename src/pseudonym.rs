@@ -100,6 +100,11 @@ impl Pseudonyms {
         OccurrenceRef(self.mac("occurrence", &all, 12))
     }
 
+    /// The code of a row that a query gave, to know it again: 128 bits, hex.
+    pub fn row(&self, text: &str) -> String {
+        self.mac("row", &[text], 16)
+    }
+
     fn mac(&self, domain: &str, parts: &[&str], bytes: usize) -> String {
         let mut mac = Hmac::<Sha256>::new_from_slice(self.secret.expose_secret())
             .expect("HMAC takes a key of any length");

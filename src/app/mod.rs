@@ -231,6 +231,14 @@ impl Service {
         Ok(())
     }
 
+    /// Has people found whom no conversation brings up, where there is a query for it.
+    pub async fn begin_sweeps(&self) -> anyhow::Result<()> {
+        if self.users.can_sweep() {
+            self.ledger.begin_sweeps(self.clock.now()).await?;
+        }
+        Ok(())
+    }
+
     /// Opens the listeners and starts the worker and the command socket.
     pub async fn start(self) -> anyhow::Result<Running> {
         // First, so that the ledger's owner can be asked from the moment that somebody is told that it has one.
@@ -246,6 +254,7 @@ impl Service {
         };
         let server = self.listen().await?;
         self.look_for_gaps().await?;
+        self.begin_sweeps().await?;
         let stop = CancellationToken::new();
         let worker = {
             let (worker, stop) = (self.worker.clone(), stop.clone());

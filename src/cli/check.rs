@@ -187,7 +187,10 @@ async fn users(config: &Config, metrics: &Metrics) -> Vec<Finding> {
             )];
         }
     };
-    let survey = directory.survey().await;
+    let mut survey = directory.survey().await;
+    directory
+        .try_sweep(&mut survey, config.rules.sweep_window())
+        .await;
     let mut findings: Vec<Finding> = survey
         .faults
         .iter()

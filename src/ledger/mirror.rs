@@ -16,6 +16,7 @@ use crate::{
 use super::{
     listening::Listened,
     outbox::OutboxRow,
+    sweeping::SweptPage,
     work::{Enqueue, words},
 };
 
@@ -260,6 +261,8 @@ pub enum Write {
     Own(Vec<OwnedName>),
     /// How far a website was listened to.
     Listened(Listened),
+    /// What a page of a sweep leaves behind.
+    Swept(SweptPage),
     /// A verified conversation was seen.
     VerifiedSeen {
         /// Whose.

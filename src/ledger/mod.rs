@@ -24,6 +24,7 @@ pub mod outbox;
 pub mod quota;
 mod reads;
 mod store;
+pub mod sweeping;
 pub mod work;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -50,6 +51,7 @@ pub use outbox::{
 };
 pub use quota::{DayQuota, Gap, Health, Pause, PauseScope, Standing};
 pub use store::{MIGRATIONS, MigrationFile, Move, POSTGRES_MIGRATIONS};
+pub use sweeping::{Lane, SweepCounts, SweepLook, Sweeping, SweptPage};
 pub use work::{
     Claim, Enqueue, Outcome, Settled, Settlement, Trace, TraceRow, Trigger, Urgency, WorkKind,
     WorkRow, WorkState,

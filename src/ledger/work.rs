@@ -73,9 +73,10 @@ impl WorkKind {
         )
     }
 
-    /// Whether such a row is tried for ever: nothing else would take up its work.
+    /// Whether such a row is tried for ever: nothing else would take up its work. It is about no conversation's mirror and no
+    /// person's.
     pub fn stands_for_ever(self) -> bool {
-        matches!(self, Self::Gap | Self::Erase)
+        matches!(self, Self::Gap | Self::Sweep | Self::Erase | Self::Prune)
     }
 }
 
@@ -108,6 +109,10 @@ words! {
         Conversation = "conversation",
         /// It changed while nobody listened.
         Gap = "gap",
+        /// A sweep found that something happened to them.
+        Sweep = "sweep",
+        /// A sweep looks at everybody once more.
+        Rescan = "rescan",
         /// An earlier run asked to look again.
         FollowUp = "follow_up",
         /// An operator, or the app, asked.
@@ -120,7 +125,7 @@ pub fn priority(kind: WorkKind, trigger: Trigger) -> u8 {
     match (kind, trigger) {
         (WorkKind::Conversation, Trigger::SetOpened) => 0,
         // Nobody waits for it, unless somebody comes and asks, too.
-        (_, Trigger::Gap) => 3,
+        (_, Trigger::Gap | Trigger::Sweep | Trigger::Rescan) => 3,
         (WorkKind::Conversation, _) => 1,
         (WorkKind::Person | WorkKind::Erase, _) => 2,
         _ => 3,

@@ -22,7 +22,7 @@ pub(super) struct Compiler<'a> {
 }
 
 /// A place below `[lifecycle]`.
-type Path<'a> = &'a [&'a str];
+pub(super) type Path<'a> = &'a [&'a str];
 
 impl<'a> Compiler<'a> {
     pub(super) fn new(language: &'a Language) -> Self {
@@ -47,6 +47,7 @@ impl<'a> Compiler<'a> {
         let quiet = self.period(&["quiet"], &source.quiet);
         let min_gap = self.period(&["min_gap"], &source.min_gap);
         let match_within = self.period(&["match_within"], &source.match_within);
+        let sweep = self.sweep(&source.sweep);
         self.names(&source.event);
         let testers = self.testers(&source.testers);
         let rules: Vec<Option<Rule>> = source
@@ -56,8 +57,8 @@ impl<'a> Compiler<'a> {
             .map(|(index, rule)| self.rule(index, rule, min_gap, brake))
             .collect();
         let rules: Option<Vec<Rule>> = rules.into_iter().collect();
-        match (grace, quiet, match_within, rules) {
-            (Some(grace), Some(quiet), Some(match_within), Some(rules))
+        match (grace, quiet, match_within, sweep, rules) {
+            (Some(grace), Some(quiet), Some(match_within), Some(sweep), Some(rules))
                 if self.faults.is_empty() =>
             {
                 Ok(Rules {
@@ -69,6 +70,7 @@ impl<'a> Compiler<'a> {
                     after_ambiguous: source.after_ambiguous,
                     create_contacts: source.create_contacts,
                     testers,
+                    sweep,
                     list: rules,
                 })
             }
@@ -313,7 +315,7 @@ impl<'a> Compiler<'a> {
         testers
     }
 
-    fn period(&mut self, path: Path<'_>, text: &str) -> Option<SignedDuration> {
+    pub(super) fn period(&mut self, path: Path<'_>, text: &str) -> Option<SignedDuration> {
         match period::parse(text) {
             Ok(period) => Some(period),
             Err(message) => {
@@ -351,7 +353,11 @@ impl<'a> Compiler<'a> {
             .ok()
     }
 
-    fn fault(&mut self, path: Path<'_>, message: impl Into<String>) -> &mut DefinitionFault {
+    pub(super) fn fault(
+        &mut self,
+        path: Path<'_>,
+        message: impl Into<String>,
+    ) -> &mut DefinitionFault {
         self.faults.push(DefinitionFault::new(full(path), message));
         self.faults.last_mut().expect("it was pushed just now")
     }

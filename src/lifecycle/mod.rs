@@ -41,6 +41,7 @@ pub mod reason;
 mod recheck;
 mod rules;
 mod source;
+mod sweep;
 pub mod timeline;
 mod trial;
 mod words;
@@ -60,6 +61,7 @@ pub use rules::{Rule, Rules};
 pub use source::{
     AfterAmbiguous, BrakeSource, Color, LifecycleSource, RuleBrakeSource, RuleSource, Sender,
 };
+pub use sweep::{Sweep, SweepSource};
 pub use trial::{is_trial, new_trial_ref, trial};
 pub use words::span;
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    AfterAmbiguous, Brake, Color, Gap, Guards, Known, LifecycleSource, RuleError, Sender,
+    AfterAmbiguous, Brake, Color, Gap, Guards, Known, LifecycleSource, RuleError, Sender, Sweep,
     compile::Compiler, gate::Gate, period::later, timeline::Sought,
 };
 use crate::{
@@ -26,6 +26,7 @@ pub struct Rules {
     pub(super) match_within: SignedDuration,
     pub(super) after_ambiguous: AfterAmbiguous,
     pub(super) create_contacts: bool,
+    pub(super) sweep: Sweep,
     pub(super) testers: Vec<Email>,
     pub(super) list: Vec<Rule>,
 }
@@ -117,6 +118,11 @@ impl Rules {
     /// Whether a missing contact is created.
     pub const fn creates_contacts(&self) -> bool {
         self.create_contacts
+    }
+
+    /// How people are found whom no conversation brings up.
+    pub const fn sweep(&self) -> &Sweep {
+        &self.sweep
     }
 
     /// How long after it happened an occurrence may still be sent, for the rule that waits longest: what the daily rescan

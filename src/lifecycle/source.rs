@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::OutboxState;
+use super::{OutboxState, SweepSource};
 
 /// Who tells Crisp about lifecycle events.
 #[derive(
@@ -253,6 +253,11 @@ pub struct LifecycleSource {
     /// Addresses to which `events test` may send, and whose values `events cheatsheet` may show.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub testers: Vec<String>,
+    /// SQL that finds people whom no conversation brings up: one row with `users.key` and `at` for everybody to whom something happened from `:since` until `:until`, in the order of `at` and the key, behind `:after`, `:limit` of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// How `lifecycle.query` is asked.
+    pub sweep: SweepSource,
     /// The rules.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub event: Vec<RuleSource>,
@@ -273,6 +278,8 @@ impl Default for LifecycleSource {
             create_contacts: true,
             brake: BrakeSource::default(),
             testers: Vec::new(),
+            query: None,
+            sweep: SweepSource::default(),
             event: Vec::new(),
         }
     }

@@ -37,8 +37,17 @@ impl Reconciler {
         mirror: &mut PersonMirror,
         user: &User,
     ) -> Result<Reconciled, ReconcileError> {
+        // A sweep comes by often, and mostly for people who never wrote.
+        let believed = if run.is_swept() {
+            self.settings.assert_every
+        } else {
+            NO_CONTACT_FOR
+        };
         let is_missing = mirror.contact == ContactState::Unknown
-            && mirror.assert_at.is_some_and(|at| at > run.now);
+            && mirror.assert_at.is_some_and(|at| {
+                let looked_at = at.checked_sub(NO_CONTACT_FOR).unwrap_or(at);
+                run.now.duration_since(looked_at).unsigned_abs() < believed
+            });
         if is_missing {
             run.trace
                 .fact("Crisp had no contact for the address a short while ago");
@@ -123,7 +132,12 @@ impl Reconciler {
     ) -> Map<String, Json> {
         let stamp = Stamp {
             now: run.now,
-            max_age: self.settings.as_of_max_age,
+            // Nobody looks at a contact because a sweep came by: its age alone is no reason to call Crisp.
+            max_age: if run.is_swept() {
+                self.settings.assert_every
+            } else {
+                self.settings.as_of_max_age
+            },
             is_news: true,
         };
         let held = Held {

@@ -1,7 +1,8 @@
 //! Where the adapters meet: look the user up, compute the context, compare, change the least.
 //!
-//! Three rooms: [`conversation`] (what an agent sees beside the chat), [`person`] (the contact, and the lifecycle events
-//! that Crisp missed) and [`gap`] (conversations that changed while nobody listened). All take a [`Run`] and return a [`Reconciled`]: what became of it and what the ledger must
+//! Four rooms: [`conversation`] (what an agent sees beside the chat), [`person`] (the contact, and the lifecycle events
+//! that Crisp missed), [`gap`] (conversations that changed while nobody listened) and [`sweep`] (people whom none of these
+//! brings up). All take a [`Run`] and return a [`Reconciled`]: what became of it and what the ledger must
 //! write. They decide nothing themselves that can be decided without IO; that lives in `context`, `lifecycle` and
 //! `identity`.
 //!
@@ -26,6 +27,7 @@ mod session_layer;
 mod spent;
 mod stamp;
 mod survey;
+mod sweep;
 mod timeline;
 mod trace;
 mod trial;
@@ -51,7 +53,7 @@ use crate::{
     crisp::client::{Client, RequestStamp},
     identity::{Channel, ChannelPolicy, Policy, Trust, VerificationAddress},
     ids::WebsiteId,
-    ledger::{Claim, Ledger, OwnedKind, OwnedName, Side, Trace, Write},
+    ledger::{Claim, Ledger, OwnedKind, OwnedName, Side, Trace, Trigger, Write},
     lifecycle::Rules,
     pseudonym::UserRef,
     telemetry::Metrics,
@@ -150,7 +152,7 @@ pub enum Outcome {
     NoUser,
     /// Crisp has no contact for the address.
     NoContact,
-    /// A page of conversations was looked through.
+    /// A page of conversations, or of people, was looked through.
     Listed,
     /// The person was erased: nothing is looked up, and nothing of ours is left there.
     Erased,
@@ -289,6 +291,12 @@ impl Reconciler {
 }
 
 impl Run {
+    /// Whether nobody asked for it but a sweep: there is no chat in which somebody looks at the result.
+    fn is_swept(&self) -> bool {
+        let trigger = self.claim.as_ref().map(|claim| claim.trigger);
+        matches!(trigger, Some(Trigger::Sweep | Trigger::Rescan))
+    }
+
     /// Requests that were made, by purpose.
     pub fn calls(&self) -> Vec<&'static str> {
         self.hand

@@ -27,7 +27,13 @@ impl Reconciler {
             .person(website, key)
             .await?
             .unwrap_or_else(|| PersonMirror::unknown(website.clone(), key.clone()));
-        match self.user(website, key).await {
+        // A sweep looks once at what changed: an answer from before the change would be the last word on it.
+        let freshness = if run.is_swept() {
+            Freshness::Fresh
+        } else {
+            Freshness::Cached
+        };
+        match self.user(website, key, freshness).await {
             Ok(Lookup::Found(user)) => self.person_found(run, website, mirror, &user).await,
             Ok(Lookup::NotFound) => {
                 run.trace.fact("the app does not know the user any more");
@@ -84,13 +90,14 @@ impl Reconciler {
         &self,
         website: &WebsiteId,
         key: &UserKey,
+        freshness: Freshness,
     ) -> Result<Lookup, ReconcileError> {
-        match self.users.by_key(key, None, Freshness::Cached).await {
+        match self.users.by_key(key, None, freshness).await {
             Err(UsersError::Config { message, hint }) => {
                 let Some(email) = self.ledger.last_email_of(website, key).await? else {
                     return Err(UsersError::Config { message, hint }.into());
                 };
-                let found = self.users.by_key(key, Some(&email), Freshness::Cached);
+                let found = self.users.by_key(key, Some(&email), freshness);
                 Ok(found.await?)
             }
             answer => Ok(answer?),

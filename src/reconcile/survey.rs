@@ -70,7 +70,7 @@ impl Reconciler {
             failures: Vec::new(),
         };
         let found = match whom {
-            Whom::Key(key) => self.user(website, key).await?,
+            Whom::Key(key) => self.user(website, key, Freshness::Cached).await?,
             Whom::Email(email) => self.users.by_email(email, Freshness::Cached).await?,
         };
         let Lookup::Found(user) = found else {

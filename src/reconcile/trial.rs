@@ -69,7 +69,7 @@ impl Reconciler {
         now: Timestamp,
     ) -> Result<Option<DataMap>, ReconcileError> {
         let found = match whom {
-            Whom::Key(key) => self.user(website, key).await?,
+            Whom::Key(key) => self.user(website, key, Freshness::Cached).await?,
             Whom::Email(email) => self.users.by_email(email, Freshness::Cached).await?,
         };
         match found {

@@ -14,11 +14,11 @@ use crate::{
     reconcile::outlook,
     telemetry::{
         Metrics,
-        metrics::{ConditionLabels, ScopeLabels},
+        metrics::{ConditionLabels, LaneLabels, ScopeLabels},
     },
 };
 
-use super::status::Status;
+use super::status::{Status, SweepStanding};
 
 /// A bearer token that opens the ops listener.
 #[derive(Debug, Clone)]
@@ -137,6 +137,17 @@ impl Ops {
         gauges
             .silent_websites
             .set(i64::try_from(silent).unwrap_or(i64::MAX));
+        for standing in SweepStanding::read(&self.ledger, self.clock.now()).await? {
+            let labels = LaneLabels {
+                lane: standing.sweeping.lane.as_str(),
+            };
+            let gauges = &self.metrics.watch.sweep;
+            gauges.lag.get_or_create(&labels).set(standing.lag_seconds);
+            gauges
+                .waiting
+                .get_or_create(&labels)
+                .set(standing.waiting.into());
+        }
         gauges.conditions.clear();
         for row in self.ledger.conditions().await? {
             let labels = ConditionLabels {

@@ -57,6 +57,10 @@ events! {
         ["erasure.receipt", "website.id", "outcome"];
     ERASURE_WORKED = "erasure.worked", "INFO", "What an erasure owed on one website was done, or looked at once more.",
         ["website.id", "erasure.receipt", "outcome", "reason", "crisp.calls", "attempt", "duration_ms"];
+    SWEEP_PAGE = "sweep.page", "DEBUG", "A page of people to whom something happened was read, and they were enqueued.",
+        ["lane", "outcome", "reason", "attempt", "duration_ms"];
+    SWEEP_FINISHED = "sweep.finished", "INFO", "A look at everybody to whom something happened is over.",
+        ["lane", "pages", "rows", "enqueued", "known", "unusable", "since", "until", "duration_ms"];
     PEOPLE_EVENT_DECIDED = "people_event.decided", "INFO", "A lifecycle event entered or changed its state in the outbox.",
         ["website.id", "user.ref", "people_event.name", "people_event.ref", "state", "reason", "due_at"];
     PEOPLE_EVENT_SENT = "people_event.sent", "INFO", "Crisp confirmed a lifecycle event.",

@@ -43,7 +43,7 @@ pub struct Metrics {
     /// How each circuit breaker stands: 0 closed, 1 half open, 2 open.
     pub breaker: Family<BreakerLabels, Gauge>,
     /// What is looked after without anybody asking.
-    pub watch: WatchMetrics,
+    pub watch: Arc<WatchMetrics>,
 }
 
 /// What is looked after without anybody asking: the quota, silent websites, what a person should know.
@@ -63,6 +63,8 @@ pub struct WatchMetrics {
     pub conditions: Family<ConditionLabels, Gauge>,
     /// Messages to `alerts.url`, by what became of them.
     pub alerts: Family<OutcomeLabels, Counter>,
+    /// How the sweeps come along.
+    pub sweep: SweepMetrics,
 }
 
 /// What became of a request on the webhook route.
@@ -122,6 +124,22 @@ pub struct BreakerLabels {
     pub name: String,
 }
 
+/// What became of a sweep's rows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SweepLabels {
+    /// `changes` or `rescan`.
+    pub lane: &'static str,
+    /// `enqueued`, `known` or `unusable`.
+    pub outcome: &'static str,
+}
+
+/// Which sweep.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LaneLabels {
+    /// `changes` or `rescan`.
+    pub lane: &'static str,
+}
+
 /// Which condition.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ConditionLabels {
@@ -144,6 +162,41 @@ macro_rules! register {
         $registry.register($name, $help, metric.clone());
         metric
     }};
+}
+
+/// How the sweeps come along.
+#[derive(Debug, Clone)]
+pub struct SweepMetrics {
+    /// Rows that were read.
+    pub rows: Family<SweepLabels, Counter>,
+    /// How long ago the last look that is over began.
+    pub lag: Family<LaneLabels, Gauge>,
+    /// People whom a sweep found and who wait.
+    pub waiting: Family<LaneLabels, Gauge>,
+}
+
+impl SweepMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let rows = register!(
+            registry,
+            Family::default(),
+            "sweep_rows",
+            "Rows that a sweep read"
+        );
+        let lag = register!(
+            registry,
+            Family::default(),
+            "sweep_lag_seconds",
+            "How long ago the last look that is over began"
+        );
+        let waiting = register!(
+            registry,
+            Family::default(),
+            "sweep_waiting",
+            "People whom a sweep found and who wait, up to `lifecycle.sweep.backlog`"
+        );
+        Self { rows, lag, waiting }
+    }
 }
 
 impl WatchMetrics {
@@ -198,6 +251,7 @@ impl WatchMetrics {
             silent_websites,
             conditions,
             alerts,
+            sweep: SweepMetrics::register(registry),
         }
     }
 }
@@ -279,7 +333,7 @@ impl Default for Metrics {
             "breaker",
             "Circuit breakers by what they guard: 0 closed, 1 half open, 2 open"
         );
-        let watch = WatchMetrics::register(&mut registry);
+        let watch = Arc::new(WatchMetrics::register(&mut registry));
         Self {
             registry: Arc::new(registry),
             webhooks,

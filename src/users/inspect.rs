@@ -116,7 +116,7 @@ impl UserDirectory {
 }
 
 impl Survey {
-    async fn prepare(&mut self, database: &AppDatabase, statement: &Statement) {
+    pub(super) async fn prepare(&mut self, database: &AppDatabase, statement: &Statement) {
         let name = &statement.name;
         match database.describe(statement).await {
             Ok(description) => {
@@ -161,7 +161,7 @@ impl Survey {
         }
     }
 
-    fn demand(&mut self, name: &QueryName, wanted: &[(&String, &str)]) {
+    pub(super) fn demand(&mut self, name: &QueryName, wanted: &[(&String, &str)]) {
         let Some(columns) = self.columns.get(name) else {
             return;
         };

@@ -12,11 +12,14 @@ mod inspect;
 mod lookup;
 mod moment;
 mod mysql;
+mod page;
 mod postgres;
 mod query;
 mod settings;
 mod sqlite;
 mod statement;
+mod sweep;
+mod trial;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -27,12 +30,13 @@ use tracing::Instrument as _;
 use crate::{
     breaker::{self, Breakers},
     ids::{Email, UserKey},
-    record::{Record, User, Value},
+    record::{Record, User},
     telemetry::Metrics,
 };
 
 pub use error::{QueryName, Refusal, UsersError};
 pub use inspect::{Severity, Survey, UsersFault};
+pub use page::{SweepMark, SweepPage, Swept, SweptPage};
 pub use query::{Dialect, QueryFault, Translated, translate};
 pub use settings::{CacheSettings, MORE_LIMIT, MoreSettings, UsersSettings};
 pub use statement::Column;
@@ -41,7 +45,7 @@ use account::Naming;
 use cache::Answers;
 use engine::AppDatabase;
 use lookup::{Inner, parameters_of};
-use statement::{Parameters, Statement};
+use statement::Statement;
 
 /// The most accounts that one address may have; the rest is not read.
 const ACCOUNTS: usize = 50;
@@ -66,20 +70,6 @@ pub enum Freshness {
     Cached,
     /// Asked now.
     Fresh,
-}
-
-/// One page of the sweep.
-#[derive(Debug, Clone)]
-pub struct SweepPage {
-    /// From here on.
-    pub since: Timestamp,
-    /// Up to here.
-    pub until: Timestamp,
-    /// The key at which the page before ended; `None` for the first page, bound as `NULL`: the query writes
-    /// `(id > :after OR :after IS NULL)`.
-    pub after: Option<UserKey>,
-    /// The most rows.
-    pub limit: u32,
 }
 
 /// Read-only view of the app's users. Clones share pools and cache.
@@ -229,27 +219,6 @@ impl UserDirectory {
                 }
             });
             Ok(try_join_all(asked).await?.into_iter().collect())
-        })
-        .await
-    }
-
-    /// One page of `lifecycle.query`: rows of people to whom something happened. Empty where there is no such query.
-    pub async fn sweep(&self, page: SweepPage) -> Result<Vec<Record>, UsersError> {
-        let this = Arc::clone(&self.inner);
-        uncancelled(async move {
-            let Some(statement) = &this.sweep else {
-                return Ok(Vec::new());
-            };
-            let after = page
-                .after
-                .as_ref()
-                .map(|key| Value::Text(key.as_str().to_owned()));
-            let parameters = Parameters::default()
-                .with_instant("since", page.since)
-                .with_instant("until", page.until)
-                .with("after", after.unwrap_or(Value::Null))
-                .with("limit", Value::Int(page.limit.into()));
-            statement.judged(this.main.rows(statement, &parameters).await)
         })
         .await
     }

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{
     UsersFault,
     error::{QueryName, UsersError},
-    query::{Dialect, translate},
+    query::{Dialect, Translated, translate},
 };
 
 /// How many further look-ups there may be: each is one more query for every refresh.
@@ -128,6 +128,9 @@ impl UsersSettings {
                             Some("a look-up only reads"),
                         ));
                     }
+                    if name == QueryName::Sweep {
+                        faults.extend(unused(&name, &translated));
+                    }
                     let Some(known) = known_parameters(&name) else {
                         continue;
                     };
@@ -209,6 +212,24 @@ pub(super) fn dialect(url: &SecretString, what: &str) -> Result<Dialect, UsersEr
             ),
         }),
     }
+}
+
+/// What a sweep leaves out: without any of them it would read all of the table, or the same page for ever.
+fn unused(name: &QueryName, translated: &Translated) -> Option<UsersFault> {
+    let missing: Vec<String> = known_parameters(name)?
+        .iter()
+        .filter(|known| !translated.parameters.iter().any(|used| used == *known))
+        .map(|known| format!("`:{known}`"))
+        .collect();
+    (!missing.is_empty()).then(|| {
+        UsersFault::of(
+            name,
+            format!("the query does not use {}", missing.join(", ")),
+            Some(
+                "`WHERE (at, id) > (:since, :after) AND at < :until ORDER BY at, id LIMIT :limit`",
+            ),
+        )
+    })
 }
 
 /// The parameters of a query; `None` where the columns of the first row are parameters too.

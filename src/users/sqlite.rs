@@ -19,6 +19,7 @@ use crate::{
 };
 
 use super::{
+    error::QueryName,
     moment::{WallClock, parse_date},
     query::audited,
     statement::{Column, Description, Failure, Statement, text_of, text_of_bytes},
@@ -106,8 +107,13 @@ async fn probe(
         .await?;
     let mut columns = Vec::with_capacity(prepared.columns().len());
     for column in prepared.columns() {
+        // What a sweep shows goes back to the database, letter by letter: it is not read as anything.
+        let origin = column.origin();
+        let origin = origin
+            .table_column()
+            .filter(|_| statement.name != QueryName::Sweep);
         let declared =
-            match column.origin().table_column() {
+            match origin {
                 Some(origin) => sqlx::query_scalar::<_, String>(
                     "SELECT upper(type) FROM pragma_table_info(?1) WHERE name = ?2 COLLATE NOCASE",
                 )

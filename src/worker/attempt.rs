@@ -203,8 +203,9 @@ impl Worker {
             },
             WorkKind::Gap => self.reconciler.gap(run, &claim.website).await,
             WorkKind::Erase => self.reconciler.erase(run, &claim.website, &claim.key).await,
-            // Nothing enqueues these yet; a row that is there all the same is done.
-            WorkKind::Sweep | WorkKind::Prune => Ok(Reconciled::default()),
+            WorkKind::Sweep => self.reconciler.sweep(run, &claim.key).await,
+            // Nothing enqueues this yet; a row that is there all the same is done.
+            WorkKind::Prune => Ok(Reconciled::default()),
         }
     }
 
@@ -327,7 +328,7 @@ impl Worker {
     /// A write may have been applied though nobody said so: the mirror must not conclude anything from what it holds.
     pub(super) fn doubt(claim: &Claim) -> Option<Write> {
         let website = claim.website.clone();
-        if matches!(claim.kind, WorkKind::Gap | WorkKind::Erase) {
+        if claim.kind.stands_for_ever() {
             return None;
         }
         if claim.kind != WorkKind::Conversation {

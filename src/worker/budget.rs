@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::{
-    crisp::quota::{CREDIT, ELSEWHERE, Priority, QuotaSettings, UNPROVEN, UNPROVEN_CREDIT},
+    crisp::quota::{CREDIT, ELSEWHERE, Priority, QuotaSettings, UNPROVEN, UNPROVEN_CREDIT, Usage},
     identity::Trust,
     ids::SessionId,
     ledger::{Claim, Ledger, LedgerError, PauseScope, Trigger, WorkKind},
@@ -40,6 +40,11 @@ pub(super) async fn admits(
     let (cost, proven) = match claim.kind {
         WorkKind::Conversation => (CONVERSATION_COST, is_proven(ledger, claim).await?),
         WorkKind::Gap => (GAP_COST, true),
+        // Looking once more leaves half of what background work has to those to whom something happened.
+        WorkKind::Person if claim.trigger == Trigger::Rescan => {
+            let share = settings.left(Usage::default(), Priority::Background);
+            (PERSON_COST + share / 2, true)
+        }
         _ => (PERSON_COST, true),
     };
     Ok(settings.admits(usage, priority(claim), proven, cost))

@@ -125,6 +125,8 @@ impl Worker {
                 duration_ms,
                 "the lease was lost; nothing was written"
             ),
+            // Background work waits for hours, and many rows do.
+            "over_quota" if claim.priority > 2 => self.log_waiting(claim, worked, session, user),
             "retry" | "over_quota" | "pause_token" | "pause_website" | "unsettled" => {
                 tracing::warn!(
                     event = events::WORK_RETRY,
@@ -180,6 +182,7 @@ impl Worker {
             }
             _ if claim.kind == WorkKind::Gap => listed(claim, worked, duration_ms),
             _ if claim.kind == WorkKind::Erase => erased(claim, worked, duration_ms),
+            _ if claim.kind == WorkKind::Sweep => swept(claim, worked, duration_ms),
             outcome => tracing::info!(
                 event = events::PERSON_REFRESHED,
                 "website.id" = %website,
@@ -221,6 +224,18 @@ fn erased(claim: &Claim, worked: &Worked, duration_ms: u64) {
         attempt = claim.attempt,
         duration_ms,
         "did what an erasure owed"
+    );
+}
+
+fn swept(claim: &Claim, worked: &Worked, duration_ms: u64) {
+    tracing::debug!(
+        event = events::SWEEP_PAGE,
+        lane = claim.key,
+        outcome = worked.outcome,
+        reason = worked.reason,
+        attempt = claim.attempt,
+        duration_ms,
+        "read a page of people to whom something happened"
     );
 }
 

@@ -28,6 +28,7 @@ mod replicas;
 mod sandbox;
 mod soak;
 mod source;
+mod sweep;
 mod telemetry;
 mod upgrades;
 mod world;

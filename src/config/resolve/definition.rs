@@ -1,6 +1,6 @@
 //! `[maps]`, `[context]`, `[profile]`, `[lifecycle]`, compiled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     super::{
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     context::{Definition, DefinitionSource},
     expression::{DefinitionFault, Language},
+    ids::WebsiteId,
     lifecycle::Rules,
 };
 
@@ -58,6 +59,48 @@ impl Resolver<'_> {
             .iter()
             .filter_map(|rule| Some((rule.name.clone(), rule.query.clone()?)))
             .collect()
+    }
+
+    /// What has to be true of the sweep together with the rest: whom a row is about, and on which website.
+    pub(super) fn sweep(&mut self, written: &ConfigFile, websites: &BTreeSet<WebsiteId>) {
+        let website = written.lifecycle.sweep.website.as_deref();
+        if let Some(website) = website {
+            match WebsiteId::parse(website) {
+                Err(_) => self.fault(
+                    &["lifecycle", "sweep", "website"],
+                    "this is no website's id",
+                    "Crisp shows it in the settings of the website",
+                ),
+                Ok(website) if !websites.is_empty() && !websites.contains(&website) => self.fault(
+                    &["lifecycle", "sweep", "website"],
+                    "this website is not one of `crisp.websites`",
+                    "name it there, too",
+                ),
+                Ok(_) => {}
+            }
+        }
+        let Some(query) = &written.lifecycle.query else {
+            return;
+        };
+        if written.users.query_by_key.is_none() {
+            self.fault(
+                &["lifecycle", "query"],
+                "whom it finds is looked up by key, and there is no `users.query_by_key`",
+                "write `query_by_key = \"SELECT id, email FROM users WHERE id = :key\"` below `[users]`",
+            );
+        }
+        if website.is_none() && websites.len() != 1 && !query.contains("website") {
+            let many = if websites.is_empty() {
+                "no website is configured"
+            } else {
+                "several websites are configured"
+            };
+            self.fault(
+                &["lifecycle", "query"],
+                format!("{many}, and the query does not say to which a row belongs"),
+                "select a column `website` with its id, or name one in `lifecycle.sweep.website`",
+            );
+        }
     }
 
     pub(super) fn note(&mut self, faults: impl IntoIterator<Item = DefinitionFault>) {

@@ -54,6 +54,7 @@ impl Resolver<'_> {
         let mode = self.overridden(environment::MODE, written.mode, server::word);
         let crisp = self.crisp(&written.crisp);
         let worker = self.worker(&written.worker, crisp.client.timeout);
+        self.sweep(written, &crisp.websites);
         Config {
             mode,
             server: self.server(&written.server),
@@ -61,7 +62,11 @@ impl Resolver<'_> {
             crisp,
             ledger: self.ledger(written),
             keep: written.ledger.keep.get(),
-            users: self.users(&written.users, Self::event_queries(written)),
+            users: self.users(
+                &written.users,
+                Self::event_queries(written),
+                written.lifecycle.query.clone(),
+            ),
             identity: self.identity(&written.identity),
             definition: self.definition(written),
             rules: self.rules(written),

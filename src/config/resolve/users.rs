@@ -28,6 +28,7 @@ impl Resolver<'_> {
         &mut self,
         written: &UsersFile,
         events: BTreeMap<String, String>,
+        sweep: Option<String>,
     ) -> UsersSettings {
         let url = self.users_url(written);
         let query = self.query(&["users", "query"], written.query.as_deref());
@@ -64,7 +65,7 @@ impl Resolver<'_> {
             query_by_key: written.query_by_key.clone(),
             more: self.more(&written.more),
             events,
-            sweep: None,
+            sweep,
             statement_timeout: written.statement_timeout.get(),
             acquire_timeout: written.acquire_timeout.get(),
             pool_size: written.connections,

@@ -22,6 +22,7 @@ mod processes;
 mod send;
 mod settle;
 mod sqlite;
+mod sweeping;
 mod totals;
 mod traces;
 mod upkeep;

@@ -11,7 +11,7 @@ use super::{
     },
     LedgerError, Store, accept,
     engine::Transaction,
-    erasure, listening, mirror, outbox,
+    erasure, listening, mirror, outbox, sweeping,
     work::Fold,
 };
 
@@ -92,6 +92,7 @@ impl Store {
                     accept::mark_dirty(tx, &others, false).await?;
                 }
                 Write::Listened(listened) => listening::write(tx, listened).await?,
+                Write::Swept(page) => sweeping::write(tx, page).await?,
                 Write::Own(names) => mirror::own(tx, names).await?,
                 Write::AssertContact { website, user_key } => {
                     mirror::assert_contact(tx, website, user_key).await?;

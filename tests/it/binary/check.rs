@@ -285,3 +285,26 @@ async fn warnings_are_shown_by_check_and_logged_by_serve() {
     assert_eq!(warned["place"], "crisp-sync.toml:30:10");
     assert!(warned["hint"].is_string());
 }
+
+/// A query that would lose people without a word is run for a few rows, and drawn.
+#[tokio::test]
+async fn a_sweep_that_loses_people_is_told() {
+    let query = |order: &str| {
+        format!(
+            "[lifecycle]\nquery = \"SELECT id, email, at FROM (SELECT id, email, '2026-01-01 00:00:00' AS at FROM users) WHERE (at, id) > (:since, :after) AND at < :until ORDER BY {order} LIMIT :limit\""
+        )
+    };
+    let site = Site::with(&CONFIG.replace("[lifecycle]", &query("at, id"))).await;
+    let well = found(&site, 0);
+    assert!(well.contains("ok     app database"), "{well}");
+    site.write_config(&CONFIG.replace("[lifecycle]", &query("at, id DESC")));
+    let told = found(&site, 1);
+    for said in [
+        "fault  app database, `lifecycle.query`",
+        "behind a row at the same instant, the query does not go on with the next key",
+        "--> crisp-sync.toml:",
+        "ORDER BY at, <key> LIMIT :limit",
+    ] {
+        assert!(told.contains(said), "{said}: {told}");
+    }
+}

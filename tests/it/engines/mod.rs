@@ -4,5 +4,6 @@ mod database;
 mod fixture;
 pub(crate) mod servers;
 mod story;
+mod sweeps;
 
 pub(crate) use database::{Database, execute, with_database};

@@ -8,8 +8,7 @@ use crisp_sync::{
     telemetry::Metrics,
     users::{
         Freshness::{self, Cached, Fresh},
-        Lookup, MoreSettings, QueryName, Severity, SweepPage, UserDirectory, UsersError,
-        UsersSettings,
+        Lookup, MoreSettings, QueryName, Severity, UserDirectory, UsersError, UsersSettings,
     },
 };
 use jiff::{Timestamp, civil::date, tz::TimeZone};
@@ -40,7 +39,7 @@ on_every_engine! {
     accounts_come_in_the_order_of_the_query: accounts;
     a_key_outlives_its_address: by_key;
     further_lookups_are_bound_to_the_first_row: further_lookups;
-    event_rows_and_sweeps_are_paged_by_time: events;
+    event_rows_begin_at_an_instant: events;
     nothing_is_written: read_only;
     a_slow_query_is_stopped: timeouts;
     a_full_pool_is_busy_and_no_server_is_unavailable: pressure;
@@ -335,10 +334,6 @@ async fn events(app: App) {
             "user:paid".to_owned(),
             "SELECT reference, paid_at FROM payments WHERE user_id = :id AND paid_at >= :since ORDER BY paid_at".to_owned(),
         )]),
-        sweep: Some(
-            "SELECT uid, email, paid_at FROM users u JOIN payments p ON p.user_id = u.id \
-             WHERE paid_at >= :since AND paid_at < :until AND (uid > :after OR :after IS NULL) ORDER BY paid_at, uid LIMIT :limit".to_owned(),
-        ),
         ..settings(&app)
     });
     let ada = find(&directory, "ada@example.org", Fresh)
@@ -357,22 +352,6 @@ async fn events(app: App) {
         rows["user:paid"][0].value("paid_at"),
         Some(&Value::Instant(instant("2026-06-01T00:00:00Z")))
     );
-
-    let mut page = SweepPage {
-        since: instant("2026-06-15T00:00:00Z"),
-        until: instant("2026-08-01T00:00:00Z"),
-        after: None,
-        limit: 10,
-    };
-    let rows = directory.sweep(page.clone()).await.expect("a page");
-    assert_eq!(rows.len(), 2);
-    page.after = Some(key("00000000-0000-4000-8000-000000000001"));
-    assert_eq!(
-        directory.sweep(page.clone()).await.expect("a page").len(),
-        1
-    );
-    page.limit = 0;
-    assert!(directory.sweep(page).await.expect("a page").is_empty());
 }
 
 async fn read_only(app: App) {

@@ -126,6 +126,7 @@ async fn assert_lives_on(url: &str) {
         .collect();
     assert_eq!(told, told_by_the_fixtures());
     meaning::assert_watch_goes_on(&ledger).await;
+    meaning::assert_sweeps_go_on(&ledger).await;
     // The numbers go on: what is gone is not given out again.
     let acceptance = Acceptance {
         delivery: Delivery {

@@ -6,7 +6,7 @@ use crisp_sync::{
     clock::millis,
     ids::{Email, SessionId, UserKey, WebsiteId},
     ledger::{
-        ConversationMirror, DeliveryFilter, Ledger, OutboxFilter, OutboxRow, PersonMirror,
+        ConversationMirror, DeliveryFilter, Lane, Ledger, OutboxFilter, OutboxRow, PersonMirror,
         Tombstoned, WorkKind, WorkRow,
     },
     pseudonym::EmailMac,
@@ -359,4 +359,23 @@ pub(super) async fn assert_the_erased_stay_so(ledger: &Ledger) {
     assert_eq!(erased.owed[0].not_before, Some(at(-20_000)));
     assert_eq!(back.website_id.as_deref(), Some(WEBSITE));
     assert_eq!(back.lifted_at, Some(at(-50_000_000)));
+}
+
+/// What schema 6 brought: a sweep that was killed between two pages goes on with the next one, and knows what it has read.
+pub(crate) async fn assert_sweeps_go_on(ledger: &Ledger) {
+    let sweeps = ledger.sweeps().await.expect("a read");
+    let [changes, rescan] = sweeps.try_into().expect("two");
+    assert_eq!(changes.lane, Lane::Changes);
+    assert_eq!(changes.covered_to, Some(at(-2_400_000)));
+    assert_eq!((changes.last.rows, changes.last.known), (12, 9));
+    let look = changes.look.expect("a look under way");
+    assert_eq!((look.since, look.until), (at(-4_200_000), at(-2_100_000)));
+    assert_eq!((look.counts.pages, look.counts.enqueued), (2, 640));
+    let after = ("2025-11-21 04:01:30".to_owned(), "\"42".to_owned());
+    assert_eq!(look.after, Some(after));
+    assert_eq!((rescan.lane, rescan.look), (Lane::Rescan, None));
+    assert_eq!(rescan.covered_at, Some(at(-79_999_980)));
+    let codes = ["0d4c1b7f5e9a3c2d8b6f4a1e0c9d7b52", "another"].map(str::to_owned);
+    let known = ledger.known_rows(&codes).await.expect("a read");
+    assert_eq!(known, codes[..1]);
 }

@@ -28,7 +28,7 @@ use crate::binary::site::Site;
 
 /// Tables without rows of their own to ask for: facts and definitions have doors of their own, and what was heard of a
 /// conversation at work is put down with its lease. What is watched, and who was erased, is not in every schema.
-const ASKED_OTHERWISE: [&str; 9] = [
+const ASKED_OTHERWISE: [&str; 11] = [
     "_sqlx_migrations",
     "meta",
     "definitions",
@@ -38,6 +38,8 @@ const ASKED_OTHERWISE: [&str; 9] = [
     "tombstones",
     "erasures",
     "erasure_debts",
+    "sweeps",
+    "swept",
 ];
 
 async fn open(path: &Path) -> Result<Ledger, LedgerError> {
@@ -104,6 +106,9 @@ async fn assert_means_the_same(path: &Path, version: i64) {
     }
     if version >= 5 {
         meaning::assert_the_erased_stay_so(&ledger).await;
+    }
+    if version >= 6 {
+        meaning::assert_sweeps_go_on(&ledger).await;
     }
     assert_work_goes_on(&ledger).await;
     ledger.close().await.expect("closed");

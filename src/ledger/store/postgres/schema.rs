@@ -25,6 +25,11 @@ pub const POSTGRES_MIGRATIONS: &[MigrationFile] = &[
         name: "erasure",
         sql: include_str!("migrations/0003_erasure.sql"),
     },
+    MigrationFile {
+        version: 4,
+        name: "sweep",
+        sql: include_str!("migrations/0004_sweep.sql"),
+    },
 ];
 
 /// "crisp" in ASCII: whoever opens a ledger in this database holds the lock of this number.

@@ -40,6 +40,11 @@ pub const MIGRATIONS: &[MigrationFile] = &[
         name: "erasure",
         sql: include_str!("migrations/0005_erasure.sql"),
     },
+    MigrationFile {
+        version: 6,
+        name: "sweep",
+        sql: include_str!("migrations/0006_sweep.sql"),
+    },
 ];
 
 /// Refuses a file that is not ours or is too new for us, without changing anything about it. A file that is not there,

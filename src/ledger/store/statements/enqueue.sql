@@ -40,7 +40,9 @@ judged AS (
            urgent_at IS NOT NULL AND NOT (planned AND old_run_at <= next_run) AS spends,
            -- A verification leads where nothing is more urgent: it says that no stranger asks.
            NOT planned OR next_run < old_run_at OR priority < old_priority
-               OR (trigger = 'verified' AND priority = old_priority) AS leads,
+               OR (trigger = 'verified' AND priority = old_priority)
+               -- Something happened to them: that goes before looking once more.
+               OR (trigger = 'sweep' AND old_trigger = 'rescan') AS leads,
            CASE WHEN urgent_at IS NULL AND normal_at IS NULL THEN max(timer_at, {now}) ELSE {now} END AS first,
            CASE WHEN urgent_at IS NULL AND timer_at IS NULL THEN fresh ELSE 0 END AS asked_fresh
     FROM timed

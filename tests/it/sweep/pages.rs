@@ -1,0 +1,222 @@
+//! Pages: in order, each once, whatever dies between them; and never more people waiting than were allowed.
+
+use std::time::Duration;
+
+use crisp_sync::{
+    ledger::{Lane, Trigger, WorkKind},
+    worker::Step,
+};
+
+use super::{ADA, DAY, address, is_known, lane, next_look, people, sweep, touched, world};
+use crate::world::{World, also_on_postgres};
+
+also_on_postgres! {
+    a_look_that_is_killed_goes_on_with_its_page,
+    what_commits_late_is_found,
+    what_waits_is_bounded_and_the_quota_is_left_to_others,
+    a_change_goes_before_looking_once_more,
+}
+
+/// Everybody at one instant: only the key tells one page from the next.
+#[tokio::test]
+async fn who_shares_an_instant_is_found_once_each() {
+    let mut world = world(|_| {}).await;
+    people(&mut world, 20).await;
+    sweep(&mut world).await;
+    for number in 0..20 {
+        assert!(is_known(&world, &format!("p{number:03}")).await, "{number}");
+    }
+    let look = lane(&world, Lane::Changes).await.last;
+    assert_eq!((look.pages, look.rows, look.enqueued), (7, 20, 20));
+    assert_eq!(
+        world.metric("crisp_sync_sweep_rows_total{lane=\"changes\",outcome=\"enqueued\"}"),
+        20
+    );
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_look_that_is_killed_goes_on_with_its_page() {
+    const PEOPLE: usize = 11;
+    for killed_at in 0..4 {
+        let mut world = world(|_| {}).await;
+        people(&mut world, PEOPLE).await;
+        world.service.begin_sweeps().await.expect("enqueued");
+        // Pages go one at a time; who was found on them is worked beside.
+        for _ in 0..killed_at {
+            assert!(matches!(world.step().await, Step::Worked(_)));
+        }
+        // Killed with the page in hand: claimed, perhaps asked for, and not settled.
+        let lease = Duration::from_mins(2);
+        let ledger = world.service.ledger.clone();
+        let claims = ledger.claim(200, lease, world.now()).await.expect("claims");
+        assert!(claims.iter().any(|claim| claim.kind == WorkKind::Sweep));
+        world.clock.advance(3 * Duration::from_mins(1));
+        world.restart(|_| {}).await;
+        sweep(&mut world).await;
+        // Whatever else a crash delays is over by then.
+        world.pass(Duration::from_hours(1)).await;
+        for number in 0..PEOPLE {
+            assert!(
+                is_known(&world, &format!("p{number:03}")).await,
+                "killed at {killed_at}: {number}"
+            );
+        }
+        let rows =
+            world.metric("crisp_sync_sweep_rows_total{lane=\"rescan\",outcome=\"enqueued\"}");
+        let before = 3 * killed_at;
+        assert!(
+            rows <= u64::try_from(PEOPLE - before + 3).expect("small"),
+            "killed at {killed_at}: {rows} rows after it, {before} before"
+        );
+        world.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn what_commits_late_is_found() {
+    let mut world = world(|_| {}).await;
+    for (user, email) in [
+        ("u1", ADA),
+        ("u2", "ben@northwind.example"),
+        ("u3", "cleo@northwind.example"),
+    ] {
+        world.add_user(user, email).await;
+    }
+    sweep(&mut world).await;
+    // Stamped when their transactions began, seen when they ended.
+    touched(&mut world, "u1", 25).await;
+    touched(&mut world, "u2", 90).await;
+    next_look(&mut world).await;
+    assert!(is_known(&world, "u1").await, "within the overlap");
+    assert!(!is_known(&world, "u2").await, "beyond it");
+    // Another row, at the very instant of one that was read.
+    world
+            .sql("UPDATE users SET email = 'cleo@elsewhere.example', changed_at = (SELECT changed_at FROM users WHERE id = 'u1') WHERE id = 'u3'")
+            .await;
+    next_look(&mut world).await;
+    assert!(is_known(&world, "u3").await, "a tie with what was read");
+    world.pass(DAY).await;
+    assert!(is_known(&world, "u2").await, "the rescan finds it");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn whoever_changed_long_ago_is_looked_at_once_if_so_wished() {
+    let mut world = world(|_| {}).await;
+    world.add_user("u1", ADA).await;
+    touched(&mut world, "u1", 400 * 24 * 60).await;
+    sweep(&mut world).await;
+    world.pass(DAY).await;
+    assert!(!is_known(&world, "u1").await);
+    world
+        .restart(|setup| setup.replace("page = 3", "page = 3\nfirst = \"3650d\""))
+        .await;
+    world.pass(DAY).await;
+    assert!(
+        is_known(&world, "u1").await,
+        "also if it is wished for later"
+    );
+    assert_eq!(lane(&world, Lane::Rescan).await.last.rows, 1);
+    world.pass(DAY).await;
+    assert_eq!(lane(&world, Lane::Rescan).await.last.rows, 0, "once");
+    world.finish().await;
+}
+
+/// Two changes of one row within a second, and a look between them: the row says the same both times.
+#[tokio::test]
+async fn what_changes_twice_in_a_second_is_looked_at_twice() {
+    let mut world = world(|_| {}).await;
+    world.add_user("u1", ADA).await;
+    world.sandbox.create_contact(ADA, "Ada");
+    let changed = "UPDATE users SET changed_at = datetime('now', '-1 seconds')";
+    world.sql(changed).await;
+    sweep(&mut world).await;
+    assert_eq!(world.contact_data(ADA, "plan"), "pro");
+    world.change_user("u1", "plan = 'starter'").await;
+    next_look(&mut world).await;
+    assert_eq!(world.contact_data(ADA, "plan"), "starter");
+    world.finish().await;
+}
+
+/// Of so many people, how many were not looked at.
+async fn unknown(world: &World, count: usize) -> usize {
+    let mut unknown = 0;
+    for number in 0..count {
+        unknown += usize::from(!is_known(world, &format!("p{number:03}")).await);
+    }
+    unknown
+}
+
+#[tokio::test]
+async fn what_waits_is_bounded_and_the_quota_is_left_to_others() {
+    /// What background work may use of the day, and what is in hand when that is used up.
+    const ALLOWED: usize = 60 + 8 * 3;
+    let mut world = world(|setup| {
+        setup.replace("page = 3", "page = 3\nbacklog = 6");
+        setup.add("[crisp]\ndaily_quota = 100\nreserve = 40");
+    })
+    .await;
+    people(&mut world, 40).await;
+    for number in 0..40 {
+        world
+            .sandbox
+            .create_contact(&address(number), "One of many");
+    }
+    sweep(&mut world).await;
+    let (mut days, mut marker) = (0, 0);
+    while unknown(&world, 40).await > 0 {
+        // Whom the one has found the other may find as well.
+        let mut all = 0;
+        for lane in [Lane::Changes, Lane::Rescan] {
+            let ledger = &world.service.ledger;
+            let waiting = ledger.swept_waiting(lane, 100).await;
+            all += waiting.expect("readable");
+        }
+        // Those in hand are not counted while a page is read.
+        assert!(all <= 2 * (6 + 2) + 8, "{all} wait");
+        world.pass(Duration::from_mins(20)).await;
+        let spent = world.calls_since(marker).len();
+        assert!(
+            spent <= ALLOWED,
+            "{spent} calls: the reserve is not the sweep's"
+        );
+        world.clock.advance(DAY);
+        marker = world.marker();
+        world.settle().await;
+        days += 1;
+        assert!(days < 9, "it goes on when a new day begins");
+    }
+    assert!(days > 0, "a day was not enough");
+    for number in 0..40 {
+        assert_eq!(world.contact_data(&address(number), "plan"), "pro");
+    }
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_change_goes_before_looking_once_more() {
+    let mut world = world(|setup| {
+        setup.add("[crisp]\ndaily_quota = 100\nreserve = 40");
+    })
+    .await;
+    world.add_user("u1", ADA).await;
+    world.sandbox.create_contact(ADA, "Ada");
+    touched(&mut world, "u1", 60).await;
+    // Half of what background work has is gone: looking once more waits for tomorrow.
+    let used = [("conversation.get", 40)];
+    let ledger = world.service.ledger.clone();
+    ledger
+        .count_calls(&used, world.now())
+        .await
+        .expect("counted");
+    sweep(&mut world).await;
+    let row = world.work(WorkKind::Person, "u1").await.expect("a row");
+    assert_eq!((row.trigger, row.done_at), (Trigger::Rescan, None));
+    touched(&mut world, "u1", 0).await;
+    next_look(&mut world).await;
+    let row = world.work(WorkKind::Person, "u1").await.expect("a row");
+    assert_eq!(row.trigger, Trigger::Sweep);
+    assert_eq!(world.contact_data(ADA, "plan"), "pro");
+    world.finish().await;
+}
