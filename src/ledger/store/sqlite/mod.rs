@@ -85,6 +85,8 @@ fn writing(path: &Path, settings: &LedgerSettings) -> SqliteConnectOptions {
     options(path, settings.busy_timeout)
         .statement_cache_capacity(STATEMENTS)
         .pragma("cache_size", CACHE)
+        // What a statement of many rows overwrites is kept until it is done, page for page: not in a file of its own.
+        .pragma("temp_store", "MEMORY")
 }
 
 fn options(path: &Path, busy_timeout: Duration) -> SqliteConnectOptions {
