@@ -1758,6 +1758,39 @@ async fn a_row_that_cannot_be_stored_does_not_poison_its_neighbours(home: Home) 
 }
 
 #[tokio::test]
+async fn the_log_is_folded_into_the_file_before_the_writer_has_to() {
+    let home = Home::new().await;
+    let file = home.folder().path().join("ledger.db");
+    let length = || std::fs::metadata(&file).expect("the file").len();
+    let before = length();
+    for batch in 0..30 {
+        let all = (0..100).map(|number| {
+            let effect = Effect::Enqueue(message(&format!("{batch}-{number}"), at(0)));
+            home.ledger.accept(acceptance(vec![effect]), at(0))
+        });
+        for accepted in futures_util::future::join_all(all).await {
+            accepted.expect("accepted");
+        }
+    }
+    // The log is far from the length at which the writer folds it: whoever does, does it beside the commits.
+    let log = std::fs::metadata(home.folder().path().join("ledger.db-wal"));
+    assert!(log.expect("the log").len() < 8_000 * 4_096);
+    let folded = async {
+        while length() == before {
+            tokio::task::yield_now().await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(30), folded).await;
+    in_time.expect("the file has grown");
+    home.ledger.close().await.expect("closed");
+    let log = home.folder().path().join("ledger.db-wal");
+    assert!(!log.exists(), "the last connection removes the log");
+    let home = home.reopened(at(0)).await;
+    let health = home.ledger.health(at(0)).await.expect("a read");
+    assert_eq!(health.pending, 3_000);
+}
+
+#[tokio::test]
 async fn a_ledger_that_cannot_commit_says_so_at_once() {
     let home = Home::new().await;
     home.enqueue(message("before", at(0)), at(0)).await;

@@ -18,7 +18,7 @@ use super::{
         mirror::ContactState,
         work::{Enqueue, Trigger, Urgency, WorkKind},
     },
-    LedgerError, Store, begin,
+    LedgerError, Store, Writers, begin,
     cells::{failed, json, ms},
     engine::{Column, RowsStatement, Transaction, Value, query},
     held::{self, Held},
@@ -85,6 +85,14 @@ impl Store {
         &self,
         batch: &[(&Acceptance, Timestamp)],
     ) -> Result<(), LedgerError> {
+        self.commit(batch).await?;
+        if let Writers::Only { folding, .. } = &self.writers {
+            folding.count(batch.len());
+        }
+        Ok(())
+    }
+
+    async fn commit(&self, batch: &[(&Acceptance, Timestamp)]) -> Result<(), LedgerError> {
         let now = batch
             .iter()
             .map(|(_, now)| ms(*now))

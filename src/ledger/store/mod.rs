@@ -89,6 +89,7 @@ enum Writers {
     /// The only one there may be; `None` once closed.
     Only {
         writer: Mutex<Option<Connection>>,
+        folding: Arc<sqlite::Folding>,
         /// Held until the ledger is closed.
         lock: File,
     },
@@ -110,6 +111,7 @@ impl Store {
                 upkeep::take_over(&mut opened.writer, &opened.place, ms(now)).await?;
                 let writers = Writers::Only {
                     writer: Mutex::new(Some(opened.writer)),
+                    folding: opened.folding,
                     lock: opened.lock,
                 };
                 (writers, opened.readers, secret)
@@ -197,7 +199,7 @@ impl Store {
         }
     }
 
-    /// Closes the readers, then the writer, which folds the write-ahead log into the file.
+    /// Closes the readers and then, as the last one, the writer, which folds the write-ahead log into the file.
     pub(super) async fn close(&self) -> Result<(), LedgerError> {
         if let Some(bell) = self.bell() {
             bell.still();
@@ -207,9 +209,15 @@ impl Store {
             Readers::Sqlite(pool) => pool.close().await,
             Readers::Postgres(pool) => pool.close().await,
         }
-        let Writers::Only { writer, lock } = &self.writers else {
+        let Writers::Only {
+            writer,
+            folding,
+            lock,
+        } = &self.writers
+        else {
             return Ok(());
         };
+        folding.close().await;
         if let Some(Connection::Sqlite(writer)) = writer.lock().await.take() {
             writer.close().await.map_err(failed("close the ledger"))?;
         }

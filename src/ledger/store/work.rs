@@ -22,9 +22,6 @@ pub(super) type Key = (&'static str, String, String);
 /// All triggers of one batch for one row.
 #[derive(Debug, Clone)]
 struct Asked {
-    kind: &'static str,
-    website: String,
-    key: String,
     triggers: i64,
     priority: u8,
     trigger: &'static str,
@@ -35,7 +32,7 @@ struct Asked {
     timer_at: Option<i64>,
 }
 
-/// The columns of [`Asked::into_values`].
+/// The columns of [`Fold::into_rows`].
 const ASKED: [Column; 11] = [
     Column::Text,
     Column::Text,
@@ -72,9 +69,6 @@ impl Asked {
             Urgency::Timer => timer_at = Some(run_at),
         }
         Self {
-            kind: enqueue.kind.as_str(),
-            website: enqueue.website.as_str().to_owned(),
-            key: enqueue.key.clone(),
             triggers: 1,
             priority: priority(enqueue.kind, enqueue.trigger),
             trigger: enqueue.trigger.as_str(),
@@ -84,22 +78,6 @@ impl Asked {
             fresh,
             timer_at,
         }
-    }
-
-    fn into_values(self) -> [Value<'static>; 11] {
-        [
-            self.kind.into(),
-            self.website.into(),
-            self.key.into(),
-            self.triggers.into(),
-            i64::from(self.priority).into(),
-            self.trigger.into(),
-            self.debounce.into(),
-            self.urgent_at.into(),
-            self.normal_at.into(),
-            self.fresh.into(),
-            self.timer_at.into(),
-        ]
     }
 
     fn fold(&mut self, later: &Self) {
@@ -129,7 +107,11 @@ pub(super) struct Fold(BTreeMap<Key, Asked>);
 impl Fold {
     pub(super) fn add(&mut self, enqueue: &Enqueue) {
         let asked = Asked::of(enqueue);
-        let key = (asked.kind, asked.website.clone(), asked.key.clone());
+        let key = (
+            enqueue.kind.as_str(),
+            enqueue.website.as_str().to_owned(),
+            enqueue.key.clone(),
+        );
         match self.0.entry(key) {
             std::collections::btree_map::Entry::Vacant(entry) => {
                 entry.insert(asked);
@@ -156,10 +138,6 @@ impl Fold {
         }
         let settings = &store.settings;
         lock_all(tx, &self.0.keys().collect::<Vec<_>>(), now).await?;
-        let mut rows = Vec::with_capacity(self.0.len() * ASKED.len());
-        for asked in self.0.into_values() {
-            rows.extend(asked.into_values());
-        }
         let singles = [
             now,
             i64::from(settings.urgent_limit),
@@ -167,9 +145,31 @@ impl Fold {
             span(settings.revive_every),
         ];
         ENQUEUE
-            .execute(tx, rows, &singles)
+            .execute(tx, self.into_rows(), &singles)
             .await
             .map_err(failed("enqueue"))
+    }
+
+    /// The rows of [`ENQUEUE`].
+    fn into_rows(self) -> Vec<Value<'static>> {
+        let mut rows = Vec::with_capacity(self.0.len() * ASKED.len());
+        for ((kind, website, key), asked) in self.0 {
+            let row: [Value<'_>; ASKED.len()] = [
+                kind.into(),
+                website.into(),
+                key.into(),
+                asked.triggers.into(),
+                i64::from(asked.priority).into(),
+                asked.trigger.into(),
+                asked.debounce.into(),
+                asked.urgent_at.into(),
+                asked.normal_at.into(),
+                asked.fresh.into(),
+                asked.timer_at.into(),
+            ];
+            rows.extend(row);
+        }
+        rows
     }
 }
 

@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf, process::Command};
 
 use super::{
     process::{Serving, wait_for},
-    site::{BINARY, Site, set_email},
+    site::{BINARY, Site, message, set_email},
 };
 
 #[expect(
@@ -90,10 +90,14 @@ async fn the_write_ahead_log_is_synced_before_the_answer() {
     site.settle(&mut command);
     let mut serving = Serving::start(command, &site.path("serve.log")).await;
     serving.wait_event("gap.listed").await;
-    for _ in 0..5 {
+    for number in 0..6 {
         let before = fs::read_to_string(&trace).expect("a trace").len();
         let session = site.chat("ada@example.org");
-        let body = set_email(&session, "ada@example.org");
+        // One that looks at the mirror, and one that only enqueues.
+        let body = match number % 2 {
+            0 => set_email(&session, "ada@example.org"),
+            _ => message(&session),
+        };
         assert_eq!(serving.post(&body).expect("an answer"), 200);
         let order = wait_for("the trace shows the answer", || {
             let text = fs::read_to_string(&trace).expect("a trace");

@@ -180,6 +180,19 @@ pub(crate) fn set_email(session: &str, email: &str) -> String {
     .to_string()
 }
 
+pub(crate) fn message(session: &str) -> String {
+    json!({
+        "website_id": DEFAULT_WEBSITE,
+        "event": "message:send",
+        "data": {
+            "website_id": DEFAULT_WEBSITE, "session_id": session, "type": "text", "from": "user", "origin": "chat",
+            "content": "hello", "stamped": true,
+        },
+        "timestamp": Clock::System.now().as_millisecond(),
+    })
+    .to_string()
+}
+
 /// The headers of a signed delivery.
 pub(crate) fn signed(body: &str) -> [(&'static str, String); 2] {
     let timestamp = Clock::System.now().as_millisecond().to_string();

@@ -1,8 +1,8 @@
 //! A statement with its parameters, before it is known which engine takes it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
-use sqlx::{Postgres, Sqlite, postgres::PgArguments, sqlite::SqliteArguments};
+use sqlx::{Arguments as _, Postgres, Sqlite, postgres::PgArguments, sqlite::SqliteArguments};
 
 use super::{Row, Through, is_cut};
 
@@ -78,40 +78,25 @@ pub(in super::super) fn query_for<'q>(sqlite: &'static str, postgres: &'static s
     }
 }
 
-type SqliteQuery<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
-type PostgresQuery<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
-
-macro_rules! bound {
-    ($text:expr, $values:expr) => {{
-        let mut query = sqlx::query($text);
-        for value in $values {
-            query = match value {
-                Value::Int(value) => query.bind(value),
-                Value::Text(None) => query.bind(None::<String>),
-                Value::Text(Some(Cow::Borrowed(value))) => query.bind(value),
-                Value::Text(Some(Cow::Owned(value))) => query.bind(value),
-            };
-        }
-        query
-    }};
-}
+type SqliteQuery = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
+type PostgresQuery = sqlx::query::Query<'static, Postgres, PgArguments>;
 
 /// Runs one of sqlx's methods where the statement goes.
 macro_rules! dispatch {
     ($query:expr, $through:expr, $method:ident) => {
         match $through.into() {
             Through::Sqlite(connection) => {
-                Either::Sqlite($query.for_sqlite().$method(connection).await?)
+                Either::Sqlite($query.for_sqlite()?.$method(connection).await?)
             }
-            Through::SqlitePool(pool) => Either::Sqlite($query.for_sqlite().$method(pool).await?),
+            Through::SqlitePool(pool) => Either::Sqlite($query.for_sqlite()?.$method(pool).await?),
             Through::Postgres(connection) => {
-                Either::Postgres($query.for_postgres().$method(connection).await?)
+                Either::Postgres($query.for_postgres()?.$method(connection).await?)
             }
             Through::PgPool(pool) => {
                 // Only reads go to the pool as such: one that met a connection which was cut is asked again.
                 let again = $query.clone();
-                Either::Postgres(match $query.for_postgres().$method(pool).await {
-                    Err(error) if is_cut(&error) => again.for_postgres().$method(pool).await?,
+                Either::Postgres(match $query.for_postgres()?.$method(pool).await {
+                    Err(error) if is_cut(&error) => again.for_postgres()?.$method(pool).await?,
                     result => result?,
                 })
             }
@@ -140,12 +125,30 @@ impl<'q> Query<'q> {
         self
     }
 
-    fn for_sqlite(self) -> SqliteQuery<'q> {
-        bound!(self.sqlite, self.values)
+    fn for_sqlite(self) -> Result<SqliteQuery, sqlx::Error> {
+        let mut arguments = SqliteArguments::default();
+        arguments.reserve(self.values.len(), 0);
+        for value in self.values {
+            match value {
+                Value::Int(value) => arguments.add(value),
+                // The driver keeps this as it is; any other text it would copy once more.
+                Value::Text(text) => arguments.add(text.map(Arc::<str>::from)),
+            }
+            .map_err(sqlx::Error::Encode)?;
+        }
+        Ok(sqlx::query_with(self.sqlite, arguments))
     }
 
-    fn for_postgres(self) -> PostgresQuery<'q> {
-        bound!(self.postgres, self.values)
+    fn for_postgres(self) -> Result<PostgresQuery, sqlx::Error> {
+        let mut arguments = PgArguments::default();
+        for value in self.values {
+            match value {
+                Value::Int(value) => arguments.add(value),
+                Value::Text(text) => arguments.add(text),
+            }
+            .map_err(sqlx::Error::Encode)?;
+        }
+        Ok(sqlx::query_with(self.postgres, arguments))
     }
 
     /// Runs it, and returns how many rows it changed.

@@ -6,9 +6,10 @@
 mod copy;
 mod damage;
 mod files;
+mod fold;
 mod schema;
 
-use std::{fs::File, path::Path, time::Duration};
+use std::{fs::File, path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
     Connection as _, SqliteConnection,
@@ -23,6 +24,7 @@ use super::{
 };
 
 pub(super) use copy::back_up;
+pub(super) use fold::Folding;
 pub use schema::MIGRATIONS;
 
 /// Every statement that writes stays prepared.
@@ -35,6 +37,7 @@ const CACHE: &str = "-16384";
 pub(super) struct Opened {
     pub(super) writer: Connection,
     pub(super) readers: Readers,
+    pub(super) folding: Arc<Folding>,
     /// Where it lies: differs for a copy.
     pub(super) place: String,
     /// Held until the ledger is closed.
@@ -76,6 +79,7 @@ pub(super) async fn open(path: &Path, settings: &LedgerSettings) -> Result<Opene
     Ok(Opened {
         writer: Connection::Sqlite(writer),
         readers: Readers::Sqlite(readers),
+        folding: Folding::new(path, settings),
         place,
         lock,
     })
@@ -85,6 +89,8 @@ fn writing(path: &Path, settings: &LedgerSettings) -> SqliteConnectOptions {
     options(path, settings.busy_timeout)
         .statement_cache_capacity(STATEMENTS)
         .pragma("cache_size", CACHE)
+        // What a statement of many rows overwrites is kept until it is done, page for page: not in a file of its own.
+        .pragma("temp_store", "MEMORY")
 }
 
 fn options(path: &Path, busy_timeout: Duration) -> SqliteConnectOptions {
@@ -98,8 +104,8 @@ fn options(path: &Path, busy_timeout: Duration) -> SqliteConnectOptions {
         // Where the disk's cache needs to be told apart from the disk.
         .pragma("fullfsync", "ON")
         .pragma("journal_size_limit", "67108864")
-        // Pages that are written again and again are folded into the file once.
-        .pragma("wal_autocheckpoint", "4000")
+        // Pages that are written again and again are folded into the file once, most of them by `fold`.
+        .pragma("wal_autocheckpoint", "8000")
 }
 
 /// Another connection that writes, to a ledger that is open already.
