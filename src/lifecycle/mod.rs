@@ -42,7 +42,7 @@ mod rules;
 mod source;
 pub mod timeline;
 
-pub use ambiguity::{Ambiguity, BETWEEN_READS, PATIENCE, Reading, settle_ambiguous};
+pub use ambiguity::{Ambiguity, PATIENCE, Reading, between_reads, settle_ambiguous};
 pub use brake::{BRAKE_WINDOW, Brake, Release, Share};
 pub use decide::{Decision, Judgement, decide, judge, look_again};
 pub use due::{Found, occurrences};
