@@ -14,8 +14,16 @@ use super::{
 
 /// How long after the attempt a proof is still looked for.
 pub const PATIENCE: SignedDuration = SignedDuration::from_hours(24);
-/// The least time between the two reads that prove absence, and before a cached read is tried again.
-pub const BETWEEN_READS: SignedDuration = SignedDuration::from_mins(5);
+/// The most that is waited between the two reads that prove absence, and before a cached read is tried again.
+const LONGEST_BETWEEN_READS: SignedDuration = SignedDuration::from_mins(5);
+/// The least: however sure somebody is that Crisp is quick, it is not asked without a pause.
+const SHORTEST_BETWEEN_READS: SignedDuration = SignedDuration::from_secs(1);
+
+/// How long is waited between the two reads that prove absence, and before a cached read is tried again: a third of the time
+/// in which Crisp may still apply a request, so five minutes by default, and never more.
+pub fn between_reads(quiet: SignedDuration) -> SignedDuration {
+    (quiet / 3).clamp(SHORTEST_BETWEEN_READS, LONGEST_BETWEEN_READS)
+}
 
 /// One read of a contact's timeline after the attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +75,7 @@ pub fn settle_ambiguous(
         return Ambiguity::Absent;
     };
     let quiet_from = quiet_from(attempted_at, quiet, gap);
+    let between = between_reads(quiet);
     let read_again = |at: Timestamp| Ambiguity::ReadAgain {
         at,
         absent_reads: known.absent_reads,
@@ -79,7 +88,7 @@ pub fn settle_ambiguous(
         } else if earlier(now, PATIENCE) > quiet_from {
             Ambiguity::Unsure
         } else if reading.is_some() {
-            read_again(later(now, BETWEEN_READS))
+            read_again(later(now, between))
         } else {
             read_again(now)
         };
@@ -92,12 +101,12 @@ pub fn settle_ambiguous(
     let first = known.first_absent_at.filter(|at| *at >= quiet_from);
     match first.filter(|_| known.absent_reads > 0) {
         None => Ambiguity::ReadAgain {
-            at: later(reading.at, BETWEEN_READS),
+            at: later(reading.at, between),
             absent_reads: 1,
             first_absent_at: Some(reading.at),
         },
-        Some(first) if reading.at < later(first, BETWEEN_READS) => {
-            read_again(later(first, BETWEEN_READS))
+        Some(first) if reading.at < later(first, between) => {
+            read_again(later(first, between))
         }
         Some(_) => Ambiguity::Absent,
     }
@@ -219,6 +228,14 @@ mod tests {
                 verdict,
                 "{absent:?} {reading:?} at {now}"
             );
+        }
+    }
+
+    #[test]
+    fn a_quick_crisp_is_asked_again_sooner_and_a_slow_one_no_later() {
+        let seconds = |quiet: i64| between_reads(SignedDuration::from_secs(quiet)).as_secs();
+        for (quiet, between) in [(0, 1), (2, 1), (60, 20), (900, 300), (7_200, 300)] {
+            assert_eq!(seconds(quiet), between, "{quiet}");
         }
     }
 

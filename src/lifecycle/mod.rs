@@ -46,7 +46,7 @@ pub mod timeline;
 mod trial;
 mod words;
 
-pub use ambiguity::{Ambiguity, BETWEEN_READS, PATIENCE, Reading, settle_ambiguous};
+pub use ambiguity::{Ambiguity, PATIENCE, Reading, between_reads, settle_ambiguous};
 pub use brake::{BRAKE_WINDOW, Brake, Release, Share};
 pub use decide::{Decision, Judgement, decide, judge, look_again};
 pub use due::{Found, occurrences};

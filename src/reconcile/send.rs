@@ -21,7 +21,7 @@ use crate::{
     ids::WebsiteId,
     ledger::{Begun, ContactState, OutboxRow, PersonMirror, SendLimits, Write},
     lifecycle::{
-        BETWEEN_READS, Edges, Fresh, OutboxState, Recheck, Release, reason, recheck,
+        Edges, Fresh, OutboxState, Recheck, Release, between_reads, reason, recheck,
         timeline::Clearance,
     },
     record::User,
@@ -141,7 +141,8 @@ impl Sending<'_> {
                 Ok((Clearance::Post, cached)) => {
                     let gap = self.outbox.gap;
                     if cached && self.reconciler.rules.needs_proof(&as_known, gap) {
-                        return self.wait(row, BETWEEN_READS, reason::TIMELINE_CACHED).await;
+                        let pause = between_reads(self.reconciler.rules.quiet());
+                        return self.wait(row, pause, reason::TIMELINE_CACHED).await;
                     }
                 }
                 Ok((Clearance::Has(state), _)) => {

@@ -124,6 +124,16 @@ impl Site {
         }
     }
 
+    /// Where the ledger is, if it is on a server.
+    pub(crate) fn ledger_url(&self) -> Option<&str> {
+        let url = self
+            .environment
+            .iter()
+            .find(|(name, _)| name == "CRISP_SYNC_LEDGER");
+        url.map(|(_, url)| url.as_str())
+            .filter(|url| url.starts_with("postgres://"))
+    }
+
     /// The binary, in the folder, with this environment and no other.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);

@@ -30,18 +30,23 @@ impl<'site> Fleet<'site> {
             site,
             replicas: (0..replicas).map(|_| Replica::Dead).collect(),
         };
-        for number in 0..replicas {
-            fleet.raise(number).await;
-        }
+        let raised =
+            futures_util::future::join_all((0..replicas).map(|number| fleet.start(number)));
+        let raised = raised.await.into_iter().map(Replica::Alive).collect();
+        fleet.replicas = raised;
+        fleet.aim(0);
         fleet
     }
 
     /// Starts a replica that is dead.
     pub(super) async fn raise(&mut self, number: usize) {
-        let log = self.site.path(&format!("replica-{number}.log"));
-        let serving = Serving::start(self.site.command(&["serve"]), &log).await;
-        self.replicas[number] = Replica::Alive(serving);
+        self.replicas[number] = Replica::Alive(self.start(number).await);
         self.aim(number);
+    }
+
+    async fn start(&self, number: usize) -> Serving {
+        let log = self.site.path(&format!("replica-{number}.log"));
+        Serving::start(self.site.command(&["serve"]), &log).await
     }
 
     /// `kill -9`.
@@ -106,7 +111,7 @@ impl<'site> Fleet<'site> {
     }
 }
 
-/// Time that a frozen process does not see.
-pub(super) async fn wait_while_frozen(time: Duration) {
+/// Time that a frozen process does not see, or that a server is away.
+pub(super) async fn wait_for_a_while(time: Duration) {
     tokio::time::sleep(time).await;
 }

@@ -1,21 +1,25 @@
 //! The campaign: replicas are killed and frozen at random instants while Crisp, the app and people misbehave.
 //!
-//! A round is a site of its own: a crowd acts, a replica is struck when a request of its work has just arrived at Crisp,
-//! it comes back, everything drains, and the books are audited; and so on a few times. `CRISP_SYNC_TEST_ROUNDS` says how
-//! many rounds, a few by default. Each prints its seed, and `CRISP_SYNC_TEST_SEED` with one round plays it again.
+//! A round is a site of its own: one replica with a ledger in a file, or three that share one on a PostgreSQL server. A
+//! crowd acts, a replica is struck when a request of its work has just arrived at Crisp, or connections to the ledger are
+//! cut, everything comes back and drains, and the books are audited; and so on a few times. `CRISP_SYNC_TEST_ROUNDS` says
+//! how many rounds, a few gentler ones by default. Each prints its seed, and `CRISP_SYNC_TEST_SEED` plays it again: with one
+//! round, or, if it was one of the few, as the first of them.
 //!
 //! What may never be: an acknowledged webhook that is not in the ledger, work that is left or buried, a request of an older
 //! claim after one of a newer, an event told twice or never, a conversation that does not show what the app says.
 
+mod cuts;
 mod fleet;
 
 use std::time::{Duration, Instant};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-use self::fleet::{Fleet, wait_while_frozen};
+use self::fleet::{Fleet, wait_for_a_while};
 use crate::{
     binary::site::Site,
+    engines::with_database,
     soak::{Books, Crowd, arm, audit, drain, number, seed_or_now},
 };
 
@@ -23,6 +27,10 @@ use crate::{
 const USUALLY: u64 = 2;
 /// The longest lease in the configuration below, and some.
 const LONGER_THAN_A_LEASE: Duration = Duration::from_millis(3_500);
+/// Between one cut of connections and the next.
+const BETWEEN_CUTS: Duration = Duration::from_millis(150);
+/// How long a server is away.
+const AWAY: Duration = Duration::from_millis(1_500);
 
 const CONFIG: &str = r#"mode = "live"
 
@@ -73,22 +81,44 @@ at = "canceled_at"
 color = "orange"
 "#;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_is_killed_costs_only_their_lease_on_sqlite() {
-    campaign(async || Site::with(CONFIG).await, 1).await;
+/// Where the ledger is.
+#[derive(Debug, Clone, Copy)]
+enum Engine {
+    /// In a file, which one process has.
+    Sqlite,
+    /// On a server, which so many replicas share.
+    Postgres { replicas: usize },
 }
 
-/// Fights rounds on sites made to order, each with so many replicas.
-async fn campaign(site: impl AsyncFn() -> Site, replicas: usize) {
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_killed_costs_only_their_lease_on_sqlite() {
+    campaign(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_killed_costs_only_their_lease_on_postgres() {
+    campaign(Engine::Postgres { replicas: 3 }).await;
+}
+
+/// Fights rounds, each on a site of its own.
+async fn campaign(engine: Engine) {
     let rounds = number("CRISP_SYNC_TEST_ROUNDS").unwrap_or(USUALLY);
     let mut seed = seed_or_now();
     let mut seeds = StdRng::seed_from_u64(seed);
     for round in 1..=rounds {
         let began = Instant::now();
-        eprintln!(
-            "campaign: round {round} of {rounds}, {replicas} replicas, CRISP_SYNC_TEST_SEED={seed}"
-        );
-        Round::begin(&site().await, replicas, seed).await;
+        eprintln!("campaign: round {round} of {rounds}, {engine:?}, CRISP_SYNC_TEST_SEED={seed}");
+        match engine {
+            Engine::Sqlite => Round::begin(&Site::with(CONFIG).await, 1, seed).await,
+            Engine::Postgres { replicas } => {
+                with_database(async move |url| {
+                    let mut site = Site::with(CONFIG).await;
+                    site.set("CRISP_SYNC_LEDGER", Some(&url));
+                    Round::begin(&site, replicas, seed).await;
+                })
+                .await;
+            }
+        }
         eprintln!(
             "campaign: round {round} held, {} ms",
             began.elapsed().as_millis()
@@ -152,18 +182,54 @@ impl<'site> Round<'site> {
         );
         // Of few calls, some blows fall into silence.
         drop(few.await);
-        match self.chance(4) {
-            0 => {
+        self.blow(victim).await;
+        self.crowd.goes_home(self.site).await;
+        drain(self.site).await;
+    }
+
+    async fn blow(&mut self, victim: usize) {
+        let blow = match self.site.ledger_url() {
+            None => self.chance(4),
+            Some(_) => self.chance(8),
+        };
+        match (blow, self.site.ledger_url()) {
+            (0, _) => {
                 self.fleet.freeze(victim);
-                wait_while_frozen(LONGER_THAN_A_LEASE).await;
+                wait_for_a_while(LONGER_THAN_A_LEASE).await;
                 self.fleet.thaw(victim);
             }
-            1 => {
+            // A row that saw two crashes waits for a minute: not where everybody waits for the suite.
+            (1, _) if number("CRISP_SYNC_TEST_ROUNDS").is_some() => {
                 self.fleet.kill(victim);
                 self.fleet.raise(victim).await;
                 self.crowd.acts(self.site).await;
                 self.fleet.kill(victim);
                 self.fleet.raise(victim).await;
+            }
+            (2 | 3, Some(url)) => {
+                let cut = cuts::half(url).await;
+                eprintln!("campaign: {cut} connections were cut");
+                for _ in 0..4 {
+                    self.crowd.acts(self.site).await;
+                    wait_for_a_while(BETWEEN_CUTS).await;
+                    cuts::half(url).await;
+                }
+            }
+            (4, Some(url)) => {
+                cuts::go_away(url).await;
+                self.crowd.acts(self.site).await;
+                wait_for_a_while(AWAY).await;
+                cuts::come_back(url).await;
+            }
+            // A second one, while the first is gone: the last one standing has it all.
+            (5, Some(_)) => {
+                let second = (victim + 1) % self.replicas;
+                self.fleet.kill(victim);
+                self.crowd.acts(self.site).await;
+                self.fleet.kill(second);
+                self.crowd.acts(self.site).await;
+                self.fleet.raise(victim).await;
+                self.fleet.raise(second).await;
             }
             _ => {
                 self.fleet.kill(victim);
@@ -171,8 +237,6 @@ impl<'site> Round<'site> {
                 self.fleet.raise(victim).await;
             }
         }
-        self.crowd.goes_home(self.site).await;
-        drain(self.site).await;
     }
 
     async fn end(mut self) {

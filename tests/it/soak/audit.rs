@@ -11,7 +11,7 @@ use super::{
 use crate::{binary::site::Site, world::text};
 
 /// What every kind of webhook that the sandbox sends asks for something, but these.
-const IGNORED: [&str; 1] = ["people:profile:updated"];
+pub(crate) const IGNORED: [&str; 1] = ["people:profile:updated"];
 
 /// Everything, when everything has drained.
 pub(crate) async fn whole(site: &Site, crowd: &Crowd, books: &mut Books) {

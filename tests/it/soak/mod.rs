@@ -29,8 +29,8 @@ const USUALLY: u64 = 6;
 const PACE: Duration = Duration::from_millis(100);
 /// Crisp delivers one webhook after the other. On a machine that is busy with something else the crowd waits for it.
 const BEHIND: usize = 50;
-/// How long everything may take to drain.
-const DRAINS_WITHIN: Duration = Duration::from_mins(4);
+/// How long everything may take to drain: a row that saw several crashes in a row waits for minutes each time.
+const DRAINS_WITHIN: Duration = Duration::from_mins(20);
 
 const CONFIG: &str = r#"mode = "live"
 
