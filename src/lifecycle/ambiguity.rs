@@ -105,9 +105,7 @@ pub fn settle_ambiguous(
             absent_reads: 1,
             first_absent_at: Some(reading.at),
         },
-        Some(first) if reading.at < later(first, between) => {
-            read_again(later(first, between))
-        }
+        Some(first) if reading.at < later(first, between) => read_again(later(first, between)),
         Some(_) => Ambiguity::Absent,
     }
 }

@@ -73,14 +73,6 @@ impl Books {
         rows.into_iter().map(|(row,)| row).collect()
     }
 
-    /// Lifecycle events whose end is not decided.
-    pub(crate) async fn undecided(&mut self) -> Vec<String> {
-        let rows: Vec<(String,)> = self
-            .ask("SELECT user_key || ': ' || event || ', ' || state || ', ' || reason FROM outbox WHERE state IN ('scheduled', 'due', 'sending')")
-            .await;
-        rows.into_iter().map(|(row,)| row).collect()
-    }
-
     /// User keys of whom an event is on its way, as far as anybody can say, and was not in Crisp yet.
     pub(crate) async fn waiting_for_a_look(&mut self) -> BTreeSet<String> {
         let keys: Vec<(String,)> = self
