@@ -1,20 +1,27 @@
 //! Everybody there is to look at, page by page: one source for each command that asks "what would become of all of them?".
 //!
 //! Addresses that somebody typed come first, then the people that the ledger knows, website by website, in the order of
-//! their keys. A page of the app's own table (`UserDirectory::sweep`) belongs behind those two, with a [`Cursor`] of its own.
+//! their keys, then those whom `lifecycle.query` finds and the ledger does not know.
+
+use std::collections::BTreeSet;
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 
 use crate::{
     ids::{Email, UserKey, WebsiteId},
     ledger::Ledger,
+    reconcile::Reconciler,
     server::survey::Cursor,
+    users::{SweepMark, SweepPage, UserDirectory},
 };
 
 /// Everybody, for one look.
 #[derive(Debug)]
 pub(super) struct Everyone<'a> {
     pub(super) ledger: &'a Ledger,
+    pub(super) users: &'a UserDirectory,
+    pub(super) reconciler: &'a Reconciler,
     pub(super) websites: &'a [WebsiteId],
     /// Addresses that somebody typed.
     pub(super) typed: Vec<Email>,
@@ -66,16 +73,23 @@ impl Everyone<'_> {
                 let key = (!key.is_empty()).then(|| UserKey::parse(key)).transpose()?;
                 self.known_from(at, key, limit).await
             }
+            Some(Cursor::Table { until, after }) => {
+                let after = after.clone().map(|(at, key)| SweepMark { at, key });
+                self.found_from(*until, after, limit).await
+            }
         }
     }
 
-    /// How many there are, as far as that is known before one has looked.
-    pub(super) async fn total(&self) -> anyhow::Result<u64> {
+    /// How many there are, if that is known before one has looked.
+    pub(super) async fn total(&self) -> anyhow::Result<Option<u64>> {
+        if self.users.can_sweep() {
+            return Ok(None);
+        }
         let mut total = self.typed.len() as u64;
         for website in self.websites {
             total += self.ledger.person_count(website).await?;
         }
-        Ok(total)
+        Ok(Some(total))
     }
 
     fn typed_from(&self, from: usize, limit: u32) -> Page {
@@ -105,7 +119,7 @@ impl Everyone<'_> {
         let Some(website) = self.websites.get(at) else {
             return Ok(Page {
                 people: Vec::new(),
-                next: None,
+                next: self.table(),
             });
         };
         let cursor = |website: &WebsiteId, key: &str| Cursor::Ledger {
@@ -115,7 +129,11 @@ impl Everyone<'_> {
         let keys = self.ledger.people(website, after.as_ref(), limit).await?;
         let next = match keys.last() {
             Some(last) if keys.len() == limit as usize => Some(cursor(website, last.as_str())),
-            _ => self.websites.get(at + 1).map(|website| cursor(website, "")),
+            _ => self
+                .websites
+                .get(at + 1)
+                .map(|website| cursor(website, ""))
+                .or_else(|| self.table()),
         };
         let people = keys
             .into_iter()
@@ -125,6 +143,63 @@ impl Everyone<'_> {
                 websites: vec![website.clone()],
             })
             .collect();
+        Ok(Page { people, next })
+    }
+
+    /// Where the app's own table begins, if there is a query for it.
+    fn table(&self) -> Option<Cursor> {
+        self.users.can_sweep().then_some(Cursor::Table {
+            until: None,
+            after: None,
+        })
+    }
+
+    /// Whoever is known already was looked at before.
+    async fn found_from(
+        &self,
+        until: Option<Timestamp>,
+        after: Option<SweepMark>,
+        limit: u32,
+    ) -> anyhow::Result<Page> {
+        const ASKED: &str = "`lifecycle.query` could not be asked";
+        let until = match until {
+            Some(until) => until,
+            None => self.users.now().await.context(ASKED)?,
+        };
+        let page = self.users.sweep(SweepPage {
+            since: Timestamp::UNIX_EPOCH,
+            until,
+            after,
+            limit,
+        });
+        let page = page.await.context(ASKED)?;
+        let cursor = |mark: &SweepMark| Cursor::Table {
+            until: Some(until),
+            after: Some((mark.at.clone(), mark.key.clone())),
+        };
+        let next = match page.rows.last() {
+            Some(last) if !page.is_last => Some(cursor(&last.mark)),
+            _ => None,
+        };
+        let mut people = Vec::new();
+        let mut seen = BTreeSet::new();
+        for row in &page.rows {
+            let Some(website) = self.reconciler.website_of(row) else {
+                continue;
+            };
+            if row.is_without_address
+                || !self.websites.contains(&website)
+                || self.ledger.person(&website, &row.key).await?.is_some()
+                || !seen.insert((website.clone(), row.key.clone()))
+            {
+                continue;
+            }
+            people.push(Somebody {
+                cursor: cursor(&row.mark),
+                who: Who::Key(row.key.clone()),
+                websites: vec![website],
+            });
+        }
         Ok(Page { people, next })
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Options {
     /// The person; with `--all`, somebody to look at first, and it may be given several times
     #[arg(long)]
     email: Vec<String>,
-    /// Everybody whom the ledger knows: counts by event and reason
+    /// Everybody whom the ledger knows or `lifecycle.query` finds: counts by event and reason
     #[arg(long)]
     all: bool,
     /// With `--all`: write a line of JSON for each person to this file. A file that is there already is gone on with, behind

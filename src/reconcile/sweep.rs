@@ -201,7 +201,7 @@ impl Reconciler {
     }
 
     /// The website of a row: what it says itself, else the one that is configured.
-    fn website_of(&self, row: &Swept) -> Option<WebsiteId> {
+    pub fn website_of(&self, row: &Swept) -> Option<WebsiteId> {
         let ours = &self.settings.websites;
         let named = row
             .website

@@ -57,6 +57,13 @@ pub enum Cursor {
         /// Up to this key.
         key: String,
     },
+    /// Among those whom `lifecycle.query` finds and the ledger does not know.
+    Table {
+        /// Up to this instant on the database's clock; the time of the first page where it is not said.
+        until: Option<Timestamp>,
+        /// The instant and the key of the last row, as the database showed them.
+        after: Option<(String, String)>,
+    },
 }
 
 /// What was found about some people.

@@ -128,6 +128,8 @@ impl Service {
         };
         let everyone = Everyone {
             ledger: &self.ledger,
+            users: &self.users,
+            reconciler: &self.reconciler,
             websites,
             typed: Vec::new(),
         };

@@ -39,6 +39,8 @@ impl Service {
         let typed = request.emails.iter().map(|email| Email::parse(email));
         let everyone = Everyone {
             ledger: &self.ledger,
+            users: &self.users,
+            reconciler: &self.reconciler,
             websites,
             typed: typed.collect::<Result<_, _>>()?,
         };
@@ -58,7 +60,7 @@ impl Service {
         let page = SurveyPage {
             people,
             next: page.next,
-            total: Some(everyone.total().await?),
+            total: everyone.total().await?,
             rooms,
         };
         Ok(Answer {

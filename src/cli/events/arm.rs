@@ -19,7 +19,7 @@ pub(super) struct Options {
     #[arg(long)]
     event: Option<String>,
     /// Arm nothing: count by website, event and reason what would become of everything that has happened. Asks the app's
-    /// database about everybody whom the ledger knows, and Crisp about nobody
+    /// database about everybody whom the ledger knows or `lifecycle.query` finds, and Crisp about nobody
     #[arg(long)]
     dry_run: bool,
     /// With `--dry-run`: look at this person too, first; may be given several times

@@ -51,8 +51,8 @@ impl Tally {
                         return Ok(false);
                     }
                 }
-                Cursor::Ledger { .. } if self.typed.contains(user) => return Ok(false),
-                Cursor::Ledger { .. } => {}
+                _ if self.typed.contains(user) => return Ok(false),
+                Cursor::Ledger { .. } | Cursor::Table { .. } => {}
             }
         } else {
             self.unknown += 1;
@@ -123,7 +123,7 @@ impl Tally {
     /// What was found, in words.
     pub(in crate::cli) fn lines(&self) -> Vec<String> {
         let mut lines = vec![if self.people == 0 {
-            "nobody was looked at: the ledger knows nobody yet; `--email` names somebody".to_owned()
+            "nobody was looked at: the ledger knows nobody yet; `--email` names somebody, `lifecycle.query` finds everybody".to_owned()
         } else {
             format!(
                 "{} people looked at, {} of them not known to the app",

@@ -4,7 +4,7 @@ mod brake;
 mod contacts;
 mod crashes;
 mod guards;
-mod kit;
+pub(crate) mod kit;
 mod moved;
 mod nobody;
 mod paper;

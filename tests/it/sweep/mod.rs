@@ -4,6 +4,7 @@
 //! stories is one in which the clocks differ, and `changed_at` is always written by the database.
 
 mod events;
+mod everybody;
 mod faults;
 mod million;
 mod pages;

@@ -17,7 +17,7 @@ use super::{
 use crate::world::World;
 
 /// Looks at everybody, `limit` at a time.
-async fn everybody(
+pub(crate) async fn everybody(
     world: &World,
     question: Question,
     emails: &[&str],
