@@ -44,11 +44,7 @@ impl Reconciler {
         if self.ledger.tombstoned(website, None, Some(email)).await? == Tombstoned::Yes {
             run.trace
                 .fact("erased: nobody is looked up, and nothing of ours stays");
-            let mut nobody = self.nobody(Outcome::Erased);
-            // They ride along with a change, and are no reason for one; here they tell of a person.
-            let stamps = STAMPS.map(|stamp| (stamp.to_owned(), DataValue::absent()));
-            nobody.layer.data.extend(stamps);
-            return Ok(nobody);
+            return Ok(self.erased());
         }
         run.trust = Some(visitor.trust);
         let permissions = permit(&Situation {
@@ -80,6 +76,12 @@ impl Reconciler {
             }
             Err(error) => return Err(error),
         };
+        let asked = self.ledger.tombstoned(website, Some(&user), None);
+        if asked.await? == Tombstoned::Yes {
+            run.trace
+                .fact("erased under another address: nothing of ours stays");
+            return Ok(self.erased());
+        }
         let reference = self.ledger.pseudonyms().user(&user);
         run.trace.fact(format!("user {reference}"));
         run.user = Some(reference);
@@ -92,6 +94,15 @@ impl Reconciler {
             is_stale: false,
             not_found_again_at: None,
         })
+    }
+
+    /// Nothing of somebody who was erased stays.
+    fn erased(&self) -> Desired {
+        let mut nobody = self.nobody(Outcome::Erased);
+        // They ride along with a change, and are no reason for one; here they tell of a person.
+        let stamps = STAMPS.map(|stamp| (stamp.to_owned(), DataValue::absent()));
+        nobody.layer.data.extend(stamps);
+        nobody
     }
 
     async fn layer_of(

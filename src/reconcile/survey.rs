@@ -11,7 +11,7 @@ use super::{Mode, ReconcileError, Reconciler, Run, RunTrace, hand::Hand};
 use crate::{
     clock::Clock,
     ids::{Email, UserKey, WebsiteId},
-    ledger::PersonMirror,
+    ledger::{PersonMirror, Tombstoned},
     lifecycle::{Edges, Forecast, Release, Rules, forecast, occurrences},
     record::User,
     users::{Freshness, Lookup},
@@ -76,6 +76,12 @@ impl Reconciler {
         let Lookup::Found(user) = found else {
             return Ok(surveyed);
         };
+        let asked = self
+            .ledger
+            .tombstoned(website, Some(&user.key), Some(&user.email));
+        if asked.await? == Tombstoned::Yes {
+            return Ok(surveyed);
+        }
         surveyed.user = Some(user.key.clone());
         let mirror = self
             .ledger

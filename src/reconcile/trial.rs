@@ -16,6 +16,7 @@ use crate::{
     },
     data::DataMap,
     ids::{Email, WebsiteId},
+    ledger::Tombstoned,
     lifecycle::Rule,
     record::User,
     users::{Freshness, Lookup},
@@ -40,6 +41,8 @@ pub enum TrialSent {
     },
     /// There is no contact, and none may be made.
     NoContact,
+    /// The address was erased.
+    Erased,
 }
 
 impl Reconciler {
@@ -133,6 +136,9 @@ impl Reconciler {
         (text, color): (&str, &str),
         data: &DataMap,
     ) -> Result<TrialSent, ReconcileError> {
+        if self.ledger.tombstoned(website, None, Some(email)).await? == Tombstoned::Yes {
+            return Ok(TrialSent::Erased);
+        }
         let person = PersonRef::Email(email.clone());
         let mut contact_created = false;
         match run.hand.profile(website, &person).await {

@@ -95,6 +95,11 @@ impl Service {
             )?;
         let contact_created = match sent {
             TrialSent::Sent { contact_created } => contact_created,
+            TrialSent::Erased => {
+                return Ok(Answer::failed(
+                    "nothing was sent: this address was erased\nhint: `crisp-sync erase --lift` ends that",
+                ));
+            }
             TrialSent::NoContact => {
                 return Ok(Answer::failed(
                     "nothing was sent: Crisp has no contact with this address, and `lifecycle.create_contacts` is off\nhint: open a chat as the tester once, or add the contact in Crisp",

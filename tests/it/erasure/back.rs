@@ -10,7 +10,10 @@ use crisp_sync::{
     },
     lifecycle::OutboxState,
     sandbox::OpenChat,
-    server::command::Operation,
+    server::{
+        command::Operation,
+        survey::{Question, SurveyPage, SurveyRequest},
+    },
 };
 
 use super::{
@@ -21,6 +24,9 @@ use crate::world::{World, also_on_postgres};
 
 also_on_postgres! {
     not_by_a_new_chat,
+    not_by_another_address_of_theirs,
+    not_at_the_cost_of_who_had_the_address_before,
+    not_by_a_look_at_everybody,
     not_by_the_cache,
     not_by_whoever_asks_for_their_row,
     not_by_an_event_that_was_parked,
@@ -66,6 +72,72 @@ async fn not_by_what_somebody_writes_under_our_names() {
         .edit_session(&ada, visitor, forged)
         .expect("it is there");
     world.pass(Duration::from_mins(2)).await;
+    assert_forgotten(&world, &ada).await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn not_by_another_address_of_theirs() {
+    let (mut world, ..) = chats(|_| {}).await;
+    erase(&mut world, ADA).await;
+    let other = "ada@elsewhere.example";
+    world.change_user("u1", &format!("email = '{other}'")).await;
+    let marker = world.marker();
+    let again = world.open(OpenChat::by(other).proven()).await;
+    world.pass(Duration::from_mins(10)).await;
+    assert_eq!(world.data(&again, "plan"), "");
+    assert_eq!(world.segments(&again), Vec::<String>::new());
+    assert_unknown(&world, &again).await;
+    let calls = world.calls_since(marker);
+    assert!(
+        calls.len() <= 4,
+        "it is looked at once, not for ever: {calls:?}"
+    );
+    world.finish().await;
+}
+
+/// What went to an address says who had it then. Whoever has it now is erased, and the other is not told once more.
+#[tokio::test]
+async fn not_at_the_cost_of_who_had_the_address_before() {
+    let (cara, moved) = ("cara@northwind.example", "cara@elsewhere.example");
+    let (mut world, ..) = chats(|_| {}).await;
+    world.add_user("u3", cara).await;
+    onboards(&mut world, "u3").await;
+    let look = async |world: &mut World, email: &str| {
+        let email = email.to_owned();
+        let answer = perform(world, Operation::ReconcileEmail { email }).await;
+        assert!(answer.ok, "{answer:?}");
+        world.pass(Duration::from_hours(1)).await;
+    };
+    look(&mut world, cara).await;
+    assert_eq!(world.timeline(cara), [EVENT]);
+    world.change_user("u3", &format!("email = '{moved}'")).await;
+    look(&mut world, moved).await;
+    world.add_user("u4", cara).await;
+    look(&mut world, cara).await;
+    erase(&mut world, cara).await;
+    look(&mut world, moved).await;
+    let key = UserKey::parse("u3").expect("a key");
+    let rows = world.service.ledger.outbox(&world.website, &key).await;
+    let rows = rows.expect("readable");
+    let sent: Vec<_> = rows.iter().map(|row| (row.state, &row.email_mac)).collect();
+    assert_eq!(sent, [(OutboxState::Sent, &None)]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn not_by_a_look_at_everybody() {
+    let (mut world, ada, _) = chats(|_| {}).await;
+    erase(&mut world, ADA).await;
+    let request = SurveyRequest {
+        question: Question::Refresh,
+        emails: vec![ADA.to_owned()],
+        after: None,
+        limit: 1,
+    };
+    let answer = perform(&world, Operation::Survey(request)).await;
+    let page: SurveyPage = serde_json::from_value(answer.json).expect("a page");
+    assert_eq!(page.people[0].user, None);
     assert_forgotten(&world, &ada).await;
     world.finish().await;
 }

@@ -30,7 +30,8 @@ const DELIVERIES: i64 = 20_000;
 const KEYS: [&str; 5] = [
     "SELECT website, user_key AS key, email_mac AS code FROM persons \
      WHERE (website, user_key) > ($1, $2) ORDER BY website, user_key LIMIT $3",
-    "SELECT website, user_key AS key, min(email_mac) AS code FROM outbox \
+    // Where an occurrence was sent says who had that address then, and not who has it now.
+    "SELECT website, user_key AS key, NULL AS code FROM outbox \
      WHERE (website, user_key) > ($1, $2) GROUP BY website, user_key ORDER BY website, user_key LIMIT $3",
     "SELECT website, user_key AS key, NULL AS code FROM high_water \
      WHERE (website, user_key) > ($1, $2) GROUP BY website, user_key ORDER BY website, user_key LIMIT $3",

@@ -87,7 +87,7 @@ pub(super) async fn remove(
             .map_err(failed(WHAT))?;
         count(what, rows);
     }
-    // What went to their address for an account that is somebody else's by now.
+    // What went to their address when somebody else had it: that account's memory stays, or it would be told once more.
     let websites: BTreeSet<&String> = found
         .users
         .iter()
@@ -98,14 +98,14 @@ pub(super) async fn remove(
         .iter()
         .flat_map(|website| found.macs.iter().map(move |mac| (*website, mac)))
         .collect();
-    let rows = query(
-        "DELETE FROM outbox WHERE (website, email_mac) IN (SELECT value ->> 0, value ->> 1 FROM json_each($1))",
+    query(
+        "UPDATE outbox SET email_mac = NULL \
+         WHERE (website, email_mac) IN (SELECT value ->> 0, value ->> 1 FROM json_each($1))",
     )
     .bind(json(&addressed))
     .execute(&mut *tx)
     .await
     .map_err(failed(WHAT))?;
-    count("occurrences", rows);
     count("conversations", found.sessions.len() as u64);
     let traces = forget_conversations(store, tx, receipt, found, now).await?;
     count("traces", traces);
