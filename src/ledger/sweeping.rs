@@ -75,6 +75,14 @@ pub struct SweepLook {
     pub counts: SweepCounts,
 }
 
+impl SweepLook {
+    /// Whether there was somebody on its pages, and all of them were passed by: so does a process that observes.
+    pub fn passed_by(&self) -> bool {
+        let counts = self.counts;
+        counts.rows > counts.unusable && counts.enqueued + counts.known == 0
+    }
+}
+
 /// How far a sweep has come.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Sweeping {

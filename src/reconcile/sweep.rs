@@ -78,7 +78,10 @@ impl Reconciler {
                 .fact("enough people wait: no further page is read");
             return Ok(again(after(run.now, FULL)));
         }
-        let mut look = match known.look.clone() {
+        let begun = known.look.clone();
+        // A look that was begun while observing has passed everybody by.
+        let begun = begun.filter(|look| run.hand.mode() != Mode::Live || !look.passed_by());
+        let mut look = match begun {
             Some(look) => look,
             None => self.begin(&known, run.now).await?,
         };
@@ -95,15 +98,22 @@ impl Reconciler {
         let (sweeping, at) = if page.is_last {
             tell(lane, &look, run.now);
             let at = after(look.began_at, every(settings, lane)).max(run.now);
+            // Who observes enqueues nobody: all of them are still to be found once it is live.
+            let is_live = run.hand.mode() == Mode::Live;
             let over = Sweeping {
                 lane,
                 look: None,
-                covered_to: Some(look.until),
-                reached: Some(
-                    known
-                        .reached
-                        .map_or(look.since, |reached| reached.min(look.since)),
-                ),
+                covered_to: if is_live {
+                    Some(look.until)
+                } else {
+                    known.covered_to
+                },
+                reached: if is_live {
+                    let reached = known.reached.unwrap_or(look.since);
+                    Some(reached.min(look.since))
+                } else {
+                    known.reached
+                },
                 covered_at: Some(look.began_at),
                 finished_at: Some(run.now),
                 last: look.counts,

@@ -41,7 +41,9 @@ pub(super) async fn admits(
         WorkKind::Conversation => (CONVERSATION_COST, is_proven(ledger, claim).await?),
         WorkKind::Gap => (GAP_COST, true),
         // Looking once more leaves half of what background work has to those to whom something happened.
-        WorkKind::Person if claim.trigger == Trigger::Rescan => {
+        WorkKind::Person
+            if claim.trigger == Trigger::Rescan && priority(claim) == Priority::Background =>
+        {
             let share = settings.left(Usage::default(), Priority::Background);
             (PERSON_COST + share / 2, true)
         }

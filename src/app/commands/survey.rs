@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     ids::{Email, WebsiteId},
-    ledger::WorkKind,
+    ledger::{Enqueue, Trigger, WorkKind},
     lifecycle::{Forecast, OutboxState},
     reconcile::{Surveyed, Watermarks, Whom},
     server::{
@@ -151,7 +151,11 @@ impl Service {
         let put_to_work = wanted && events.iter().any(goes_out);
         if let (true, Some(user)) = (put_to_work, &found.user) {
             let now = self.clock.now();
-            let work = command(WorkKind::Person, website, user.as_str(), now);
+            // As whom the sweep finds: nobody waits for it, and it leaves the day's calls to those who chat.
+            let work = Enqueue {
+                trigger: Trigger::Sweep,
+                ..command(WorkKind::Person, website, user.as_str(), now)
+            };
             self.ledger.enqueue(vec![work], now).await?;
         }
         Ok(SiteLine {

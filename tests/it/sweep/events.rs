@@ -8,8 +8,8 @@ use crisp_sync::{
 };
 
 use super::{
-    ADA, DAY, address, cancels, count, lane, next_look, outbox, people, sql_now, sweep, touched,
-    unarmed, world,
+    ADA, DAY, address, cancels, count, is_known, lane, next_look, outbox, people, sql_now, sweep,
+    touched, unarmed, world,
 };
 use crate::world::also_on_postgres;
 
@@ -192,5 +192,30 @@ async fn whoever_observes_reads_pages_and_asks_crisp_nothing() {
         [CANCELED],
         "what was only seen is not known"
     );
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn whom_an_observer_saw_is_found_once_it_is_live() {
+    let mut world = unarmed(|setup| {
+        setup.replace("mode = \"live\"", "mode = \"observe\"");
+        setup.replace("page = 3", "page = 3\nfirst = \"365d\"");
+    })
+    .await;
+    people(&mut world, 7).await;
+    world
+        .sql("UPDATE users SET changed_at = datetime('now', '-100 days')")
+        .await;
+    sweep(&mut world).await;
+    assert!(lane(&world, Lane::Rescan).await.finished_at.is_some());
+    assert!(!is_known(&world, "p003").await);
+    world
+        .restart(|setup| setup.replace("mode = \"observe\"", "mode = \"live\""))
+        .await;
+    world.pass(DAY).await;
+    sweep(&mut world).await;
+    for number in 0..7 {
+        assert!(is_known(&world, &format!("p{number:03}")).await, "{number}");
+    }
     world.finish().await;
 }
