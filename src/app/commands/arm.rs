@@ -16,6 +16,10 @@ impl Service {
         let chosen = self.known_rules(event)?;
         let watermark = self.watermark_now().await?;
         let now = self.clock.now();
+        anyhow::ensure!(
+            event.is_none() || self.ledger.displaced_since().await?.is_none(),
+            "this ledger is a copy, or was moved, and no lifecycle event leaves it\nhint: if it belongs here, `crisp-sync events arm` without `--event` says so, and everything that is armed in it goes out"
+        );
         // Whoever arms here says that the ledger belongs here.
         self.ledger.settle_in().await?;
         let mut rows = Vec::new();

@@ -127,7 +127,8 @@ impl Service {
 
     async fn decide(&self, chosen: Chosen, verdict: Verdict) -> anyhow::Result<Answer> {
         let (confirmed, dry_run, over_cap) = (chosen.confirmed, chosen.dry_run, chosen.over_cap);
-        let filter = filter(chosen)?;
+        let mut filter = filter(chosen)?;
+        anyhow::ensure!(filter.limit > 0, "`--limit 0` chooses nothing");
         let movable = verdict.movable(filter.state);
         let totals = self
             .ledger
@@ -160,6 +161,10 @@ impl Service {
                 table: (dry_run && !totals.is_empty()).then(|| table(&totals)),
                 json,
             });
+        }
+        if !confirmed {
+            // What came to it since it was counted was not agreed to.
+            filter.limit = 1;
         }
         let now = self.clock.now();
         let (done, line) = match verdict {

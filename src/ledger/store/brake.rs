@@ -3,6 +3,8 @@
 //! A latch is a fact about the ledger, and not the rows that it holds: those grow old and expire, the latch does not. It
 //! ends when a person has decided about everything that it held.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use crate::{
@@ -15,7 +17,7 @@ use super::{
     super::outbox::{Latch, OutboxFilter, OutboxRow, SendCount},
     LedgerError, Store,
     cells::{Cells, failed, list, ms},
-    engine::{Through, Transaction, query},
+    engine::{Row, Through, Transaction, query},
 };
 
 /// How the name of a latch among the facts begins; website and event follow.
@@ -71,19 +73,29 @@ pub(super) async fn latch(tx: &mut Transaction<'_>, row: &OutboxRow) -> Result<(
     Ok(())
 }
 
-/// Ends the latches that a person's decision leaves with nothing to hold. `decided`: how many rows it was about.
+/// Ends the latches that a person's decision leaves with nothing to hold. `rows`: those that it was about, with their website
+/// and their event.
 pub(super) async fn unlatch(
     tx: &mut Transaction<'_>,
     filter: &OutboxFilter,
-    decided: u64,
+    rows: &[Row],
 ) -> Result<(), LedgerError> {
     const WHAT: &str = "release the brake";
-    // Whoever names a single row that is not there decided about nothing.
-    if decided == 0 && (filter.reference.is_some() || filter.user_key.is_some()) {
+    if filter.state.is_some_and(|state| state != OutboxState::Held) {
         return Ok(());
     }
+    let mut decided = BTreeSet::new();
+    for row in rows {
+        let cells = Cells::of(row, "an occurrence");
+        decided.insert((cells.text("website")?, cells.text("event")?));
+    }
+    // Whoever chooses among the rows of an event has decided about those alone.
+    let is_choosy =
+        filter.reference.is_some() || filter.user_key.is_some() || filter.since.is_some();
     for latch in latches(&mut *tx).await? {
-        let is_meant = filter
+        let is_decided =
+            decided.contains(&(latch.website.as_str().to_owned(), latch.event.clone()));
+        let is_named = filter
             .event
             .as_ref()
             .is_none_or(|event| *event == latch.event)
@@ -91,7 +103,7 @@ pub(super) async fn unlatch(
                 .website
                 .as_ref()
                 .is_none_or(|website| *website == latch.website);
-        if !is_meant {
+        if !is_decided && (is_choosy || !is_named) {
             continue;
         }
         query(

@@ -118,7 +118,7 @@ impl Store {
              WHERE state IN ('held', 'parked', 'unsure') AND (website, user_key, key) IN (SELECT website, user_key, key FROM outbox",
             "AND (state IN ('held', 'parked') OR (state = 'unsure' AND $4 = 'unsure' AND reason <> 'dropped')) \
              ORDER BY created_at, key LIMIT $9) \
-             RETURNING website, user_key"
+             RETURNING website, user_key, event"
         );
         let mut writer = self.writer().await?;
         let mut tx = begin(&mut writer, WHAT).await?;
@@ -149,7 +149,7 @@ impl Store {
             });
         }
         fold.write(&mut tx, self, ms(now)).await?;
-        brake::unlatch(&mut tx, filter, rows.len() as u64).await?;
+        brake::unlatch(&mut tx, filter, &rows).await?;
         tx.commit().await.map_err(failed(WHAT))?;
         Ok(rows.len() as u64)
     }
@@ -167,18 +167,19 @@ impl Store {
                AND (website, user_key, key) IN (SELECT website, user_key, key FROM outbox",
             "AND (state IN ('scheduled', 'due', 'held', 'parked', 'no_consent', 'excluded') \
                   OR (state = 'unsure' AND $4 = 'unsure' AND reason <> 'dropped')) \
-             ORDER BY created_at, key LIMIT $9)"
+             ORDER BY created_at, key LIMIT $9) \
+             RETURNING website, event"
         );
         let mut writer = self.writer().await?;
         let mut tx = begin(&mut writer, WHAT).await?;
-        let done = bind_filter!(query(DROP), filter)
+        let rows = bind_filter!(query(DROP), filter)
             .bind(page(filter.limit))
             .bind(ms(now))
-            .execute(&mut tx)
+            .fetch_all(&mut tx)
             .await
             .map_err(failed(WHAT))?;
-        brake::unlatch(&mut tx, filter, done).await?;
+        brake::unlatch(&mut tx, filter, &rows).await?;
         tx.commit().await.map_err(failed(WHAT))?;
-        Ok(done)
+        Ok(rows.len() as u64)
     }
 }

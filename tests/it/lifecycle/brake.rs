@@ -113,6 +113,14 @@ async fn the_latch_outlives_what_it_holds() {
             (OutboxState::Expired, "max_age")
         );
     }
+    // Nor does a decision about something else.
+    let parked = Chosen {
+        state: Some("parked".to_owned()),
+        limit: 1_000,
+        confirmed: true,
+        ..Chosen::default()
+    };
+    assert!(perform(&world, Operation::EventsDrop(parked)).await.ok);
     happens(&mut world, "onboarded_at").await;
     refresh(&mut world).await;
     assert_stands(&world, EVENT, OutboxState::Held, "brake").await;

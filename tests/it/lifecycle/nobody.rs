@@ -259,6 +259,12 @@ async fn a_copy_of_production_tells_crisp_nothing_until_somebody_arms_it_there()
     while world.run_due().await {}
     assert_eq!(posts(&world), 0);
     assert_eq!(world.contact_data(ADA, "plan"), "pro");
+    // Whoever tries one rule there does not let out all the others.
+    let event = Some("user:signup".to_owned());
+    let refused = perform(&world, Operation::EventsArm { event }).await;
+    assert!(!refused.ok, "{refused:?}");
+    minutes(&mut world, 70).await;
+    assert_eq!(posts(&world), 0);
     // It was moved on purpose after all: what it owes goes now, once.
     arm_here(&world).await;
     minutes(&mut world, 70).await;

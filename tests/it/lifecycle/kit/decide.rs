@@ -150,6 +150,12 @@ async fn more_than_one_takes_a_yes() {
     let counted = perform(&world, Operation::EventsDrop(counted)).await;
     assert!(counted.ok, "{counted:?}");
     assert_eq!(counted.json["would_be"], json!({ "dropped": 3 }));
+    let nothing = Chosen {
+        limit: 0,
+        confirmed: true,
+        ..chosen()
+    };
+    assert!(!perform(&world, Operation::EventsDrop(nothing)).await.ok);
     let one = Chosen {
         reference: parked[0]["ref"].as_str().map(str::to_owned),
         ..chosen()
