@@ -8,7 +8,7 @@ use std::fmt;
 
 /// Why a text is not the id it was taken for. It does not repeat the text: it may be somebody's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{text} is not a {what}: {why}")]
+#[error("{text} is not {} {what}: {why}", article(what))]
 pub struct IdError {
     what: &'static str,
     why: &'static str,
@@ -23,6 +23,14 @@ impl IdError {
             why,
             text: "the value",
         }
+    }
+}
+
+fn article(what: &str) -> &'static str {
+    if what.starts_with(['a', 'e', 'i', 'o']) {
+        "an"
+    } else {
+        "a"
     }
 }
 
@@ -195,6 +203,7 @@ mod tests {
                 text.is_empty() || !error.to_string().contains(text),
                 "{error}"
             );
+            assert!(error.to_string().contains("is not an e-mail address"));
         }
     }
 

@@ -23,8 +23,8 @@ pub struct Plan {
     pub website: WebsiteId,
     /// Whether the app knows the address.
     pub known: bool,
-    /// How many accounts share it.
-    pub accounts: usize,
+    /// How many accounts share it; `None` where nobody was looked up.
+    pub accounts: Option<usize>,
     /// The conversations that the ledger knows under the address.
     pub conversations: Vec<SessionId>,
     /// The calls, in order.
@@ -56,7 +56,7 @@ impl Reconciler {
             return Ok(Plan {
                 website: website.clone(),
                 known: false,
-                accounts: 0,
+                accounts: None,
                 conversations: Vec::new(),
                 calls: Vec::new(),
                 events: Vec::new(),
@@ -87,7 +87,7 @@ impl Reconciler {
         Ok(Plan {
             website: website.clone(),
             known,
-            accounts,
+            accounts: Some(accounts),
             conversations,
             events: run.trace.events,
             facts: run.trace.facts,

@@ -31,11 +31,11 @@ impl Service {
         for website in websites {
             let plan = self.reconciler.plan(website, &email, now).await?;
             lines.push(format!("website {website}"));
-            lines.push(match plan.accounts {
+            lines.extend(plan.accounts.map(|accounts| match accounts {
                 0 => "  the app does not know this address".to_owned(),
                 1 => "  one account".to_owned(),
                 accounts => format!("  {accounts} accounts; the first row decides"),
-            });
+            }));
             lines.extend(plan.facts.iter().map(|fact| format!("  {fact}")));
             lines.push(format!(
                 "  {} conversations that the ledger knows",

@@ -203,6 +203,11 @@ async fn not_by_whoever_asks_for_their_row() {
     );
     let answer = perform(&world, Operation::Plan { email }).await;
     assert_eq!(answer.json[0]["calls"], serde_json::json!([]), "{answer:?}");
+    let told = answer.lines.join("\n");
+    assert!(
+        told.contains("erased") && !told.contains("does not know"),
+        "nobody asked the app: {told}"
+    );
     assert_eq!(world.timeline(ADA), Vec::<String>::new());
     assert_forgotten(&world, &ada).await;
     world.finish().await;
