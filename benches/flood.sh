@@ -4,7 +4,7 @@
 #
 #   benches/flood.sh [CONVERSATIONS] [SECONDS]      10000 within 60 unless said otherwise
 #
-#   CONCURRENCY=64       pieces of work at a time (`worker.concurrency`)
+#   CONCURRENCY=32       pieces of work at a time (`worker.concurrency`)
 #   PROGRAM=, FLOOD=     the two executables, where they are built already; otherwise they are built for release
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -18,7 +18,7 @@ fi
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-taskset -c 1 "$FLOOD" "$PROGRAM" "$folder" "${1:-10000}" "${2:-60}" "${CONCURRENCY:-64}" || {
+taskset -c 1 "$FLOOD" "$PROGRAM" "$folder" "${1:-10000}" "${2:-60}" "${CONCURRENCY:-32}" || {
   tail -n 20 "$folder/service.log" >&2
   exit 1
 }

@@ -1,13 +1,12 @@
 //! What the ledger's daily steps cost as it fills: enqueue, claim, settle, and the look for what is due next.
 //!
-//! `benches/ledger.sh` runs it. Each step is measured at 1,000, 10,000, 100,000 and 1,000,000 waiting rows on the same file,
+//! `benches/ledger.sh` runs it. Each step is measured at 1,000, 10,000, 100,000 and 1,000,000 waiting rows in the same ledger,
 //! many times, and the table shows medians: a step that looked at more than its own rows would show it. Every commit waits
 //! for the disk, so that the time of the least of them is measured too, to be told apart.
 
 use std::{
     error::Error,
     io::{self, Write as _},
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -15,8 +14,8 @@ use crisp_sync::{
     clock::Clock,
     ids::{SessionId, WebsiteId},
     ledger::{
-        Acceptance, Claim, Delivery, Effect, Enqueue, Ledger, LedgerSettings, Outcome, Settled,
-        Settlement, Trigger, Urgency, WorkKind,
+        Acceptance, Claim, Delivery, Effect, Enqueue, Ledger, LedgerSettings, Location, Outcome,
+        Settled, Settlement, Trigger, Urgency, WorkKind,
     },
 };
 use jiff::Timestamp;
@@ -30,16 +29,16 @@ const CLAIMED: u32 = 8;
 const ACCEPTED: usize = 64;
 const LEASE: Duration = Duration::from_mins(2);
 const USAGE: &str =
-    "usage: ledger FILE measure ROWS… | ledger FILE fill ROWS (benches/ledger.sh runs it)";
+    "usage: ledger LEDGER measure ROWS… | ledger LEDGER fill ROWS (benches/ledger.sh runs it)";
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 1)]
 async fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match &arguments[..] {
-        [file, "measure", sizes @ ..] => measure(Path::new(file), sizes).await,
-        [file, "fill", rows] => {
-            let mut filled = Filled::open(Path::new(file)).await?;
+        [ledger, "measure", sizes @ ..] => measure(ledger, sizes).await,
+        [ledger, "fill", rows] => {
+            let mut filled = Filled::open(ledger).await?;
             filled.fill(rows.parse()?).await?;
             filled.ledger.close().await?;
             Ok(())
@@ -58,10 +57,16 @@ struct Filled {
 }
 
 impl Filled {
-    async fn open(file: &Path) -> Result<Self, Failure> {
+    /// In a file, or in the database that a URL names.
+    async fn open(ledger: &str) -> Result<Self, Failure> {
         let now = Clock::System.now();
+        let location = if Location::is_server(ledger) {
+            Location::Server(ledger.into())
+        } else {
+            Location::File(ledger.into())
+        };
         Ok(Self {
-            ledger: Ledger::open(LedgerSettings::at(file), now).await?,
+            ledger: Ledger::open(LedgerSettings::of(location), now).await?,
             website: WebsiteId::parse("0b7e4c1a-6f1d-4a58-9d0e-2f5b7c9a1e11")?,
             rows: 0,
             now,
@@ -163,9 +168,9 @@ const STEPS: [&str; 6] = [
     "next due",
 ];
 
-async fn measure(file: &Path, sizes: &[&str]) -> Result<(), Failure> {
+async fn measure(ledger: &str, sizes: &[&str]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    let mut filled = Filled::open(file).await?;
+    let mut filled = Filled::open(ledger).await?;
     write!(out, "{:<18}", "rows; ms (median)")?;
     for step in STEPS {
         write!(out, "{step:>11}")?;

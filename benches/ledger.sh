@@ -3,6 +3,7 @@
 #
 #   benches/ledger.sh [ROWS…]      1000 10000 100000 1000000 unless said otherwise
 #
+#   LEDGER_URL=           an empty PostgreSQL database (postgres://…), to be measured instead of a file; without start and idleness
 #   PROGRAM=, LEDGER=     the two executables, where they are built already; otherwise they are built for release
 #   FOLDER=               where the file is made; a new folder below $TMPDIR unless said otherwise
 set -euo pipefail
@@ -15,6 +16,10 @@ if [ -z "${PROGRAM:-}" ] || [ -z "${LEDGER:-}" ]; then
   LEDGER=$(awk '$1 == "ledger" { print $2 }' <<<"$executables")
 fi
 [ "$#" -gt 0 ] || set -- 1000 10000 100000 1000000
+
+if [ -n "${LEDGER_URL:-}" ]; then
+  exec "$LEDGER" "$LEDGER_URL" measure "$@"
+fi
 
 folder=$(mktemp -d -p "${FOLDER:-${TMPDIR:-/tmp}}")
 service=

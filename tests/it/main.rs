@@ -21,6 +21,7 @@ mod ledger;
 mod lifecycle;
 mod mirror;
 mod moving;
+mod plans;
 mod quota;
 mod receiver;
 mod refresh;
