@@ -3,7 +3,7 @@
 //! Plugin hooks are signed: lower-case hex HMAC-SHA256 over `[<timestamp>;<body>]`, where the timestamp is the value of
 //! `X-Crisp-Request-Timestamp` as received and the key is the signing secret's characters (Crisp "Web Hooks Reference").
 //! Website hooks are not; a key in the URL's query stands in. Both are compared in constant time, over the raw bytes:
-//! a body that was parsed and written again no longer verifies. A [`VerifiedBody`] has no other maker than the two
+//! a body that was parsed and written again no longer verifies. A [`VerifiedBody`] has no other maker than the
 //! functions here, so whoever holds one need not ask again. The age of a signature is told, never judged: Crisp may
 //! repeat the first timestamp when it delivers late.
 
@@ -80,7 +80,7 @@ pub enum Hook {
     Website(WebsiteId),
 }
 
-/// A body that Crisp sent. Only [`verify_plugin`] and [`verify_website`] make one.
+/// A body that Crisp sent. Only [`Signed::verify`] and [`verify_website`] make one.
 #[derive(Clone)]
 pub struct VerifiedBody {
     bytes: Bytes,
@@ -158,21 +158,19 @@ pub enum SignatureError {
     AmbiguousKey,
 }
 
-/// What the two headers of a plugin hook are worth before its body is there: who sends others need not send a body.
-pub fn inspect_plugin(
-    secrets: &SigningSecrets,
-    timestamp: Option<&[u8]>,
-    signature: Option<&[u8]>,
-) -> Result<(), SignatureError> {
-    headers(secrets, timestamp, signature).map(|_| ())
+/// A plugin hook whose two headers are as Crisp writes them. It proves nothing before its body is there.
+#[derive(Debug)]
+pub struct Signed<'head> {
+    timestamp: &'head [u8],
+    tag: [u8; 32],
 }
 
-/// The timestamp as received, and the tag behind the signature.
-fn headers<'a>(
+/// Reads the two headers of a plugin hook, as received: who sends others need not send a body.
+pub fn inspect_plugin<'head>(
     secrets: &SigningSecrets,
-    timestamp: Option<&'a [u8]>,
+    timestamp: Option<&'head [u8]>,
     signature: Option<&[u8]>,
-) -> Result<(&'a [u8], [u8; 32]), SignatureError> {
+) -> Result<Signed<'head>, SignatureError> {
     let timestamp = timestamp.ok_or(SignatureError::MissingTimestamp)?;
     let signature = signature.ok_or(SignatureError::MissingSignature)?;
     if secrets.is_empty() {
@@ -183,34 +181,47 @@ fn headers<'a>(
         return Err(SignatureError::MalformedTimestamp);
     }
     let tag = decode_tag(signature).ok_or(SignatureError::MalformedSignature)?;
-    Ok((timestamp, tag))
+    Ok(Signed { timestamp, tag })
+}
+
+impl Signed<'_> {
+    /// Verifies the raw body.
+    ///
+    /// Every secret is tried, so the time taken does not tell which one matched.
+    pub fn verify(
+        &self,
+        secrets: &SigningSecrets,
+        body: Bytes,
+    ) -> Result<VerifiedBody, SignatureError> {
+        let genuine = secrets.iter().fold(false, |genuine, secret| {
+            mac(
+                secret.as_bytes(),
+                &[b"[", self.timestamp, b";", &body, b"]"],
+            )
+            .verify_slice(&self.tag)
+            .is_ok()
+                | genuine
+        });
+        if genuine {
+            Ok(VerifiedBody {
+                bytes: body,
+                hook: Hook::Plugin,
+                signed_at: instant(self.timestamp),
+            })
+        } else {
+            Err(SignatureError::Mismatch)
+        }
+    }
 }
 
 /// Verifies a plugin hook: its two headers as received, over its raw body.
-///
-/// Every secret is tried, so the time taken does not tell which one matched.
 pub fn verify_plugin(
     secrets: &SigningSecrets,
     timestamp: Option<&[u8]>,
     signature: Option<&[u8]>,
     body: Bytes,
 ) -> Result<VerifiedBody, SignatureError> {
-    let (timestamp, tag) = headers(secrets, timestamp, signature)?;
-    let genuine = secrets.iter().fold(false, |genuine, secret| {
-        mac(secret.as_bytes(), &[b"[", timestamp, b";", &body, b"]"])
-            .verify_slice(&tag)
-            .is_ok()
-            | genuine
-    });
-    if genuine {
-        Ok(VerifiedBody {
-            bytes: body,
-            hook: Hook::Plugin,
-            signed_at: instant(timestamp),
-        })
-    } else {
-        Err(SignatureError::Mismatch)
-    }
+    inspect_plugin(secrets, timestamp, signature)?.verify(secrets, body)
 }
 
 /// Verifies a website hook by the (decoded) `key` of its query.

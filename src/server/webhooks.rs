@@ -17,8 +17,7 @@ use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    HookKeys, body,
-    head::{self, Claim},
+    HookKeys, body, head,
     interest::{Interest, InterestSettings, interest},
     refusal::Refusal,
     throttle::{Line, Throttle},
@@ -27,7 +26,7 @@ use crate::{
     clock::Clock,
     crisp::{
         event::Envelope,
-        signature::{self, Hook, VerifiedBody},
+        signature::{Hook, VerifiedBody},
     },
     ledger::{Acceptance, Delivery, Ledger},
     telemetry::{Metrics, events, metrics::WebhookLabels},
@@ -101,19 +100,6 @@ impl Receiver {
             clock,
             throttle: Arc::default(),
         }
-    }
-
-    fn verify(&self, request: &HttpRequest, body: web::Bytes) -> Result<VerifiedBody, Refusal> {
-        let keys = self.settings.keys.read();
-        Ok(match Claim::of(request, &keys) {
-            Claim::Key(key) => {
-                signature::verify_website(&keys.website_keys, Some(key.as_bytes()), body)?
-            }
-            Claim::Signature {
-                timestamp,
-                signature,
-            } => signature::verify_plugin(&keys.signing_secrets, timestamp, signature, body)?,
-        })
     }
 
     /// Commits a verified webhook, or acknowledges one that asks for nothing.
@@ -315,10 +301,10 @@ impl FromRequest for VerifiedWebhook {
         Box::pin(async move {
             let settings = &receiver.settings;
             let read = async {
-                head::inspect(&request, settings, &receiver.room)?;
+                let claim = head::inspect(&request, settings, &receiver.room)?;
                 let (limit, patience) = (settings.max_body, settings.body_timeout);
                 let (body, held) = body::read(payload, limit, patience, &receiver.room).await?;
-                Ok((receiver.verify(&request, body)?, held))
+                Ok((claim.verify(&settings.keys.read(), body)?, held))
             };
             let verified = read.await;
             let attempts = Attempts::read(request.headers());

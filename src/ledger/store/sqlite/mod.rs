@@ -31,6 +31,8 @@ pub use schema::MIGRATIONS;
 const STATEMENTS: usize = 256;
 /// The pages that the writer keeps, in KiB: rows that are triggered again soon are not read again.
 const CACHE: &str = "-16384";
+/// Those that a reader keeps: it forgets them all with the next commit.
+const READER_CACHE: &str = "-256";
 
 /// An opened file.
 #[derive(Debug)]
@@ -73,7 +75,9 @@ pub(super) async fn open(path: &Path, settings: &LedgerSettings) -> Result<Opene
     let readers = SqlitePoolOptions::new()
         .max_connections(settings.readers.max(1))
         .acquire_timeout(Duration::from_secs(5))
-        .connect_with(options(path, settings.busy_timeout).read_only(true))
+        // A file does not go away as a server does; to ask each time would be another wait for the connection's thread.
+        .test_before_acquire(false)
+        .connect_with(reading(path, settings))
         .await
         .map_err(open)?;
     Ok(Opened {
@@ -91,6 +95,12 @@ fn writing(path: &Path, settings: &LedgerSettings) -> SqliteConnectOptions {
         .pragma("cache_size", CACHE)
         // What a statement of many rows overwrites is kept until it is done, page for page: not in a file of its own.
         .pragma("temp_store", "MEMORY")
+}
+
+fn reading(path: &Path, settings: &LedgerSettings) -> SqliteConnectOptions {
+    options(path, settings.busy_timeout)
+        .read_only(true)
+        .pragma("cache_size", READER_CACHE)
 }
 
 fn options(path: &Path, busy_timeout: Duration) -> SqliteConnectOptions {
