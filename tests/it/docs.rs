@@ -326,7 +326,7 @@ fn every_alert_is_explained_and_nothing_else() {
 
 #[test]
 fn the_control_api_is_written_down_whole() {
-    let control = document("src/sandbox/control.rs");
+    let control = document("src/sandbox/control/mod.rs");
     let page = document("docs/sandbox.md");
     let written: BTreeSet<String> = first_cells(&page.text, "| call |")
         .iter()
