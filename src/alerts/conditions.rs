@@ -10,7 +10,7 @@ use jiff::{Timestamp, Unit};
 use super::Watch;
 use crate::{
     breaker::Standing,
-    ledger::{Condition, ConditionRow, Gap, Latch, LedgerError, Listening, Pause},
+    ledger::{Condition, ConditionRow, Gap, Lane, Latch, LedgerError, Listening, Pause},
     reconcile::{Outlook, outlook},
     telemetry::{Metrics, events, metrics::WebhookLabels},
 };
@@ -35,13 +35,40 @@ const CRISP_PAUSED: &str = "crisp_paused";
 const BREAKER_OPEN: &str = "breaker_open";
 /// Nobody listened for a while, or the ledger is a copy.
 const LEDGER_CAUTIOUS: &str = "ledger_cautious";
+/// Somebody was erased, and Crisp still holds what is ours of them.
+const ERASURE_OWED: &str = "erasure_owed";
+/// The sweep has not looked for a long time.
+const SWEEP_BEHIND: &str = "sweep_behind";
 /// The ledger cannot be used.
 pub(super) const LEDGER_FAULT: &str = "ledger_fault";
+
+/// Every kind, for the page that explains them.
+pub const KINDS: [&str; 13] = [
+    BRAKE_LATCHED,
+    LEDGER_DISPLACED,
+    EVENTS_HELD,
+    DEAD_LETTERS,
+    QUOTA_SHORT,
+    SIGNATURES_REFUSED,
+    SILENCE,
+    CRISP_PAUSED,
+    BREAKER_OPEN,
+    SWEEP_BEHIND,
+    ERASURE_OWED,
+    LEDGER_CAUTIOUS,
+    LEDGER_FAULT,
+];
 
 /// A pause that ends by itself within this is no news.
 const PAUSE_IS_NEWS: Duration = Duration::from_mins(1);
 /// How long a gap is told of after it was noticed: it has no end of its own.
 const GAP_IS_NEWS: Duration = Duration::from_mins(30);
+/// So many looks of the sweep have to be left out before somebody is told.
+const SWEEPS_LEFT_OUT: u32 = 4;
+/// A sweep that is behind by less is no news, however often it looks.
+const SWEEP_IS_NEWS: Duration = Duration::from_hours(1);
+/// What an erasure owes is paid within minutes where nothing is in the way.
+const DEBT_IS_NEWS: Duration = Duration::from_hours(24);
 /// Refusals are counted over this time.
 const REFUSAL_WINDOW: Duration = Duration::from_mins(10);
 
@@ -107,6 +134,16 @@ impl Watch {
                 ),
             ));
         }
+        let a_day_ago = now.checked_sub(DEBT_IS_NEWS).unwrap_or(Timestamp::MIN);
+        let owed = ledger.erasures_owed(a_day_ago).await?;
+        if owed > 0 {
+            seen.push(condition(
+                ERASURE_OWED,
+                format!(
+                    "people were erased more than a day ago, and {owed} of them not yet from Crisp: `crisp-sync erase --list` shows whose receipt owes something, `erase --status` over what it fails"
+                ),
+            ));
+        }
         let outlook = outlook(ledger, self.settings.quota, now).await?;
         let was_short = before.iter().any(|row| row.kind == QUOTA_SHORT);
         if self.settings.quota.falls_short(outlook.forecast, was_short) {
@@ -135,6 +172,7 @@ impl Watch {
                 ),
             ));
         }
+        seen.extend(self.sweep_behind(now).await?);
         let refused = refusals.within(refused_so_far(&self.metrics), now);
         if refused >= self.settings.signature_failures {
             seen.push(condition(
@@ -146,6 +184,28 @@ impl Watch {
         }
         seen.extend(self.breakers.standings().into_iter().filter_map(open));
         Ok(seen)
+    }
+}
+
+impl Watch {
+    /// The rescan may take days, and says nothing of what is new.
+    async fn sweep_behind(&self, now: Timestamp) -> Result<Option<Condition>, LedgerError> {
+        let Some(every) = self.settings.sweeps_every else {
+            return Ok(None);
+        };
+        let lags = self.ledger.sweep_lags(now).await?;
+        let behind = lags.into_iter().find(|one| one.lane == Lane::Changes);
+        Ok(behind
+            .filter(|one| one.lag(now) > every.saturating_mul(SWEEPS_LEFT_OUT).max(SWEEP_IS_NEWS))
+            .map(|one| {
+                condition(
+                    SWEEP_BEHIND,
+                    format!(
+                        "nobody looked since {} to whom something happened: events without a chat are late, and expire with their `max_age`; `crisp-sync status` tells what the query fails over, or how many wait for the quota",
+                        shown(one.since)
+                    ),
+                )
+            }))
     }
 }
 

@@ -5,10 +5,11 @@
 //! replica that looks at the same ledger, nor a condition that comes and goes tells anybody twice. What is owed goes to
 //! `alerts.url` in one message, at most one a minute for all processes together, and is owed until the receiver takes it.
 //!
-//! Nobody waits for a look, and a receiver that does not answer delays nothing but its own message. When the ledger itself
-//! cannot be used there is nothing to share: then each process says so on its own account.
+//! Nobody waits for a look, and a receiver that does not answer delays nothing but its own message. That the ledger itself
+//! cannot be used is told by [`fault`].
 
 mod conditions;
+mod fault;
 mod message;
 mod receiver;
 
@@ -24,10 +25,13 @@ use crate::{
     breaker::Breakers,
     clock::Clock,
     crisp::{client::ClientError, quota::QuotaSettings},
-    ledger::{ConditionRow, Ledger, LedgerError},
+    ledger::{Condition, ConditionRow, Ledger, LedgerError},
     telemetry::{Metrics, events, metrics::OutcomeLabels},
 };
+pub use conditions::KINDS;
+
 use conditions::Refusals;
+use fault::Fault;
 use message::{MOST, Told, message};
 use receiver::Receiver;
 
@@ -44,6 +48,8 @@ pub struct AlertSettings {
     pub signature_failures: u64,
     /// How the quota is shared, for its forecast.
     pub quota: QuotaSettings,
+    /// How often the sweep looks for what is new, if there is one.
+    pub sweeps_every: Option<Duration>,
 }
 
 /// Without the addresses: one is a secret, the other may hold one.
@@ -87,14 +93,8 @@ struct Memory {
     failures: u32,
     /// Not before: the receiver did not take the last one.
     not_before: Option<Timestamp>,
-    /// Since when the ledger cannot be used, and whether somebody was told.
+    /// The ledger cannot be used, or could not lately.
     fault: Option<Fault>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Fault {
-    since: Timestamp,
-    told: bool,
 }
 
 impl Watch {
@@ -144,8 +144,10 @@ impl Watch {
     pub async fn look(&self) {
         let now = self.clock.now();
         let mut memory = self.memory.lock().await;
-        let looked = self.look_through_ledger(&mut memory, now).await;
-        self.tell_of_fault(&mut memory, looked.err(), now).await;
+        match self.look_through_ledger(&mut memory, now).await {
+            Ok(()) => self.ledger_works(&mut memory, now).await,
+            Err(_) => self.ledger_fails(&mut memory, now).await,
+        }
     }
 
     async fn look_through_ledger(
@@ -153,18 +155,29 @@ impl Watch {
         memory: &mut Memory,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
+        self.ledger.takes_writes().await?;
         let before = self.ledger.conditions().await?;
         let seen = self.conditions(&mut memory.refusals, &before, now).await?;
-        for begun in self.ledger.see_conditions(&seen, now).await? {
-            tracing::warn!(
-                event = events::ALERT_RAISED,
-                condition = begun.kind,
-                subject = begun.subject,
-                reason = begun.detail,
-                "a condition began that asks for a person"
-            );
+        self.see(&seen, now).await?;
+        let owed = self.ledger.conditions().await?;
+        self.tell_owed(memory, owed, now).await
+    }
+
+    /// Writes down what is seen, and says in the log what begins with it.
+    async fn see(&self, seen: &[Condition], now: Timestamp) -> Result<(), LedgerError> {
+        for begun in self.ledger.see_conditions(seen, now).await? {
+            raised(&begun);
         }
-        let mut owed = self.ledger.conditions().await?;
+        Ok(())
+    }
+
+    /// Tells what is owed of these, if it is this process's turn.
+    async fn tell_owed(
+        &self,
+        memory: &mut Memory,
+        mut owed: Vec<ConditionRow>,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
         owed.retain(|row| row.is_owed(CALM, now));
         owed.truncate(MOST);
         let may_try = memory.not_before.is_none_or(|at| at <= now);
@@ -235,58 +248,16 @@ impl Watch {
         );
         false
     }
-
-    /// The ledger cannot remember that it cannot be used.
-    async fn tell_of_fault(&self, memory: &mut Memory, error: Option<LedgerError>, now: Timestamp) {
-        const DETAIL: &str = "the ledger cannot be used: webhooks are answered with 503 and nothing is worked; the log says why (`worker.fault`)";
-        let fault = match (memory.fault, error) {
-            (None, None) => return,
-            (None, Some(_)) => {
-                tracing::warn!(
-                    event = events::ALERT_RAISED,
-                    condition = conditions::LEDGER_FAULT,
-                    reason = DETAIL,
-                    "a condition began that asks for a person"
-                );
-                Fault {
-                    since: now,
-                    told: false,
-                }
-            }
-            (Some(fault), Some(_)) => fault,
-            (Some(fault), None) => {
-                let over = message_of_fault(DETAIL, fault.since, Some(now));
-                if !fault.told || self.may_and_did(memory, &over, now).await {
-                    memory.fault = None;
-                    tracing::info!(
-                        event = events::ALERT_OVER,
-                        condition = conditions::LEDGER_FAULT,
-                        since = %fault.since,
-                        "a condition is over"
-                    );
-                }
-                return;
-            }
-        };
-        let begun = message_of_fault(DETAIL, fault.since, None);
-        let told = fault.told || self.may_and_did(memory, &begun, now).await;
-        memory.fault = Some(Fault { told, ..fault });
-    }
-
-    async fn may_and_did(&self, memory: &mut Memory, told: &Told<'_>, now: Timestamp) -> bool {
-        memory.not_before.is_none_or(|at| at <= now)
-            && self.tell(memory, std::slice::from_ref(told), now).await
-    }
 }
 
-fn message_of_fault(detail: &str, since: Timestamp, until: Option<Timestamp>) -> Told<'_> {
-    Told {
-        condition: conditions::LEDGER_FAULT,
-        subject: "",
-        detail,
-        since,
-        until,
-    }
+fn raised(condition: &Condition) {
+    tracing::warn!(
+        event = events::ALERT_RAISED,
+        condition = condition.kind,
+        subject = condition.subject,
+        reason = condition.detail,
+        "a condition began that asks for a person"
+    );
 }
 
 fn told(row: &ConditionRow, until: Option<Timestamp>) -> Told<'_> {

@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use secrets::SecretWatch;
+use secrets::{Known, SecretWatch};
 pub use shutdown::{Signals, Stopped};
 
 use crate::{
@@ -102,8 +102,7 @@ impl Service {
         let now = clock.now();
         let crisp = Client::new(&config.crisp.client, metrics.clone())
             .context("could not set up the client for Crisp")?;
-        let keys = server.receiver.keys.clone();
-        let secrets = SecretWatch::new(&config, crisp.clone(), keys, ledger.clone());
+        let (known, keys) = (Known::of(&config), server.receiver.keys.clone());
         let definition = Arc::new(config.definition);
         // Whoever takes the ledger up notices first whether it was left alone for long, or is a copy: from then on every
         // command and the worker are as careful as that asks for.
@@ -113,6 +112,7 @@ impl Service {
         let breakers = Breakers::new(clock.clone(), metrics.clone(), BreakerSettings::default());
         let users = UserDirectory::connect_guarded(config.users, metrics.clone(), &breakers)
             .context("could not set up the look-ups")?;
+        let secrets = SecretWatch::new(known, crisp.clone(), keys, ledger.clone(), users.clone());
         let crisp = crisp.reporting_to(breakers.clone());
         let websites = reconcile.websites.clone();
         let mode = reconcile.mode;
@@ -223,10 +223,10 @@ impl Service {
         Ok(server)
     }
 
-    /// Has every website that is known looked through for what changed while nobody listened.
+    /// Has every website that needs it looked through for what changed while nobody listened.
     pub async fn look_for_gaps(&self) -> anyhow::Result<()> {
         self.ledger
-            .look_for_gaps(&self.websites, self.clock.now())
+            .look_for_gaps_at_a_start(&self.websites, self.clock.now())
             .await?;
         Ok(())
     }

@@ -1,24 +1,29 @@
-//! Takes up a secret that was replaced, without a restart: the token for Crisp's API, and what webhooks are checked with.
+//! Takes up a secret that was replaced, without a restart: the token for Crisp's API, what webhooks are checked with, and the
+//! user and the password in the URLs of databases.
 //!
 //! Only secrets that come from files can be; the environment of a process does not change. A new token ends the pauses that
-//! the old one led to. The app's database and the ops listener keep what they were started with.
+//! the old one led to. A URL that leads to another database is refused until a restart: whoever replaces a password must
+//! not end up with another ledger. The ops listener, alerts and the proxy keep what they were started with.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Mutex;
 
 use super::settings;
 use crate::{
-    config::{Config, SecretSource},
+    config::{Config, DatabaseSetting, SecretSource, Secrets, leads_to_the_same},
     crisp::client::{ApiToken, Client},
-    ledger::{Ledger, LedgerError},
+    ledger::{Ledger, LedgerError, Location},
     server::HookKeys,
     telemetry::events,
+    users::UserDirectory,
 };
 
 /// How often the files are looked at.
@@ -31,6 +36,7 @@ pub(super) struct SecretWatch {
     crisp: Client,
     keys: HookKeys,
     ledger: Ledger,
+    users: UserDirectory,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -38,8 +44,40 @@ pub(super) struct SecretWatch {
 struct Seen {
     files: Vec<(PathBuf, Option<Look>)>,
     token: ApiToken,
+    databases: BTreeMap<DatabaseSetting, SecretString>,
     /// What was said last of files that cannot be used: once is enough.
     complaint: Option<String>,
+}
+
+/// What the service is started with.
+#[derive(Debug)]
+pub(super) struct Known {
+    source: SecretSource,
+    seen: Seen,
+}
+
+impl Known {
+    pub(super) fn of(config: &Config) -> Self {
+        let mut databases = BTreeMap::from([(DatabaseSetting::Users, config.users.url.clone())]);
+        if let Location::Server(url) = &config.ledger.location {
+            databases.insert(DatabaseSetting::Ledger, url.clone());
+        }
+        for (name, more) in &config.users.more {
+            let setting = DatabaseSetting::More(name.clone());
+            databases.extend(more.url.clone().map(|url| (setting, url)));
+        }
+        let files = config.secret_files.iter();
+        Self {
+            source: config.secrets.clone(),
+            seen: Seen {
+                // Nobody has looked: since they were read, they may have been replaced.
+                files: files.map(|file| (file.clone(), None)).collect(),
+                token: config.crisp.client.token.clone(),
+                databases,
+                complaint: None,
+            },
+        }
+    }
 }
 
 /// What tells one content of a file from another without reading it.
@@ -67,20 +105,20 @@ impl Look {
 }
 
 impl SecretWatch {
-    pub(super) fn new(config: &Config, crisp: Client, keys: HookKeys, ledger: Ledger) -> Self {
-        let files = config.secret_files.iter();
-        let seen = Seen {
-            // Nobody has looked: since they were read, they may have been replaced.
-            files: files.map(|file| (file.clone(), None)).collect(),
-            token: config.crisp.client.token.clone(),
-            complaint: None,
-        };
+    pub(super) fn new(
+        known: Known,
+        crisp: Client,
+        keys: HookKeys,
+        ledger: Ledger,
+        users: UserDirectory,
+    ) -> Self {
         Self {
-            source: config.secrets.clone(),
+            source: known.source,
             crisp,
             keys,
             ledger,
-            seen: Arc::new(Mutex::new(seen)),
+            users,
+            seen: Arc::new(Mutex::new(known.seen)),
         }
     }
 
@@ -127,6 +165,14 @@ impl SecretWatch {
             *look = now;
         }
         seen.complaint = None;
+        self.take_up(&mut seen, secrets).await
+    }
+
+    async fn take_up(&self, seen: &mut Seen, secrets: Secrets) -> Result<(), LedgerError> {
+        // First: the ledger may have to be reached to end a pause.
+        for (setting, url) in secrets.databases {
+            self.reach_anew(seen, &setting, url);
+        }
         let keys = settings::keys(&secrets.webhooks);
         let are_new = !self.keys.read().are(&keys);
         if are_new {
@@ -146,7 +192,39 @@ impl SecretWatch {
     }
 }
 
-fn renewed(secret: &'static str) {
+impl SecretWatch {
+    fn reach_anew(&self, seen: &mut Seen, setting: &DatabaseSetting, url: SecretString) {
+        let Some(known) = seen.databases.get(setting) else {
+            return;
+        };
+        if known.expose_secret() == url.expose_secret() {
+            return;
+        }
+        let taken = if leads_to_the_same(known, &url) {
+            match setting {
+                DatabaseSetting::Ledger => self.ledger.renew(&url).is_ok(),
+                DatabaseSetting::Users => self.users.renew(None, &url).is_ok(),
+                DatabaseSetting::More(name) => self.users.renew(Some(name), &url).is_ok(),
+            }
+        } else {
+            false
+        };
+        if taken {
+            seen.databases.insert(setting.clone(), url);
+            renewed(&setting.to_string());
+        } else {
+            tracing::warn!(
+                event = events::SECRET_UNUSABLE,
+                place = %setting,
+                reason = format!("`{setting}` names another database, or is no URL"),
+                hint = "user and password are taken up at once; anything else of it by a restart",
+                "a URL that was replaced cannot be used; the old one stays"
+            );
+        }
+    }
+}
+
+fn renewed(secret: &str) {
     tracing::info!(
         event = events::SECRET_RENEWED,
         secret,

@@ -127,6 +127,7 @@ pub(super) fn alerts(config: &Config) -> AlertSettings {
         name: config.alerts.name.clone(),
         signature_failures: config.alerts.signature_failures.get().into(),
         quota: quota(config),
+        sweeps_every: (config.users.sweep.is_some()).then_some(config.rules.sweep().every),
     }
 }
 

@@ -46,7 +46,7 @@ use crate::{
 };
 use document::Document;
 use resolve::Resolver;
-pub use secrets::{SecretSource, Secrets};
+pub use secrets::{DatabaseSetting, SecretSource, Secrets, leads_to_the_same};
 
 /// Every setting, checked and compiled.
 #[derive(Debug, Clone)]

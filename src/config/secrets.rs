@@ -3,13 +3,15 @@
 //! The configuration's text and the environment are kept as they were at the start. A draft that somebody is writing into
 //! the file in the meantime must not take effect by the way.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
+
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
     ConfigFaults, ConfigFile, Environment, WebhookSettings, document::Document, reading, redact,
     resolve::Resolver,
 };
-use crate::crisp::client::ApiToken;
+use crate::{crisp::client::ApiToken, ledger::Location};
 
 /// Where secrets come from. Clones share it.
 #[derive(Clone, Default)]
@@ -36,6 +38,48 @@ pub struct Secrets {
     pub token: ApiToken,
     /// What webhooks are checked with.
     pub webhooks: WebhookSettings,
+    /// The URLs of databases.
+    pub databases: BTreeMap<DatabaseSetting, SecretString>,
+}
+
+/// A setting that is the URL of a database.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DatabaseSetting {
+    /// `ledger.url`.
+    Ledger,
+    /// `users.url`.
+    Users,
+    /// `users.more.<name>.url`.
+    More(String),
+}
+
+impl fmt::Display for DatabaseSetting {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ledger => formatter.write_str("ledger.url"),
+            Self::Users => formatter.write_str("users.url"),
+            Self::More(name) => write!(formatter, "users.more.{name}.url"),
+        }
+    }
+}
+
+/// Whether two URLs differ in the user and the password alone.
+pub fn leads_to_the_same(one: &SecretString, other: &SecretString) -> bool {
+    without_user(one.expose_secret()) == without_user(other.expose_secret())
+}
+
+/// What a URL says of its database. Not every URL that a driver takes has a host, so this is not left to a parser of URLs.
+fn without_user(url: &str) -> (&str, &str, Vec<&str>) {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (place, options) = rest.split_once('?').unwrap_or((rest, ""));
+    let authority = place.split('/').next().unwrap_or_default();
+    let user = authority.rfind('@').map_or(0, |at| at + 1);
+    let options = options.split('&').filter(|option| {
+        !["user=", "password="]
+            .iter()
+            .any(|secret| option.starts_with(secret))
+    });
+    (scheme, &place[user..], options.collect())
 }
 
 impl SecretSource {
@@ -66,14 +110,46 @@ impl SecretSource {
             warnings: Vec::new(),
             secret_files: Vec::new(),
         };
+        let mut databases = resolver.users_urls(&written.users);
+        if let Location::Server(url) = resolver.location(&written.ledger) {
+            databases.insert(DatabaseSetting::Ledger, url);
+        }
         let secrets = Secrets {
             token: resolver.crisp(&written.crisp).client.token,
             webhooks: resolver.webhooks(&written.webhooks),
+            databases,
         };
         if resolver.faults.is_empty() {
             Ok(secrets)
         } else {
             Err(faults(resolver.faults))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_user_or_password_leads_to_the_same_database() {
+        const ONE: &str = "postgres://app:old@db:5432/app?sslmode=require&password=old";
+        for (other, is_the_same) in [
+            (
+                "postgres://app:new@db:5432/app?sslmode=require&password=new",
+                true,
+            ),
+            ("postgres://other@db:5432/app?sslmode=require", true),
+            ("postgres://db:5432/app?user=app&sslmode=require", true),
+            ("postgres://app:old@other:5432/app?sslmode=require", false),
+            ("postgres://app:old@db:5432/other?sslmode=require", false),
+            ("postgres://app:old@db:5432/app?sslmode=disable", false),
+            ("mysql://app:old@db:5432/app?sslmode=require", false),
+            ("postgres://app:old@db:5432/app@2?sslmode=require", false),
+            ("", false),
+        ] {
+            let same = leads_to_the_same(&ONE.to_owned().into(), &other.to_owned().into());
+            assert_eq!(same, is_the_same, "{other}");
         }
     }
 }

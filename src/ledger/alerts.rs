@@ -52,6 +52,17 @@ impl ConditionRow {
     }
 }
 
+/// Who is to tell a person that the ledger cannot be used, which it cannot remember.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Teller {
+    /// This process.
+    This,
+    /// Another one, which asked the server before.
+    Another,
+    /// Each for itself: the server cannot be asked.
+    Each,
+}
+
 /// How much waits for a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Waiting {
@@ -84,6 +95,34 @@ impl Ledger {
     /// Every condition that holds, or of which nobody was told that it is over.
     pub async fn conditions(&self) -> Result<Vec<ConditionRow>, LedgerError> {
         self.shared.store.conditions().await
+    }
+
+    /// Whether the ledger's server takes writes, as far as it says so: one that is read-only can be read. A file tells only
+    /// whoever writes.
+    pub async fn takes_writes(&self) -> Result<(), LedgerError> {
+        self.shared.store.takes_writes().await
+    }
+
+    /// Who is to tell a person that the ledger cannot be used. It stays the same one until [`Ledger::fault_is_over`], or until
+    /// that process is gone.
+    pub async fn teller_of_fault(&self) -> Teller {
+        self.shared.store.teller_of_fault().await
+    }
+
+    /// The ledger can be used again.
+    pub async fn fault_is_over(&self) {
+        self.shared.store.fault_is_over().await;
+    }
+
+    /// Says that somebody was told of a condition while nothing could be written: since when it held, and when it was last
+    /// seen. The row of another process that told the same is the same row.
+    pub async fn note_told(
+        &self,
+        told: &Condition,
+        since: Timestamp,
+        seen_at: Timestamp,
+    ) -> Result<(), LedgerError> {
+        again!(self.shared.store.note_told(told, since, seen_at))
     }
 
     /// Asks for the right to tell somebody now. Whoever gets it is the only one until `until`.

@@ -193,6 +193,11 @@ impl Ledger {
         store.tombstoned(website, user.as_ref(), email).await
     }
 
+    /// How many erasures from before this instant owe something.
+    pub async fn erasures_owed(&self, before: Timestamp) -> Result<u64, LedgerError> {
+        self.shared.store.erasures_owed(before).await
+    }
+
     /// The receipts, newest first.
     pub async fn receipts(&self) -> Result<Vec<Receipt>, LedgerError> {
         self.shared.store.receipts(None).await

@@ -133,6 +133,17 @@ pub enum LedgerError {
         "could not copy the ledger: it is on a server\nhint: back it up with the server's own tools, such as `pg_dump`"
     )]
     NoFile,
+    /// There is no connection to the server to be had.
+    #[error(
+        "could not {what}: no connection to the ledger's server\nhint: is it up and reachable from here, and has it room for `ledger.connections` and two more of each replica? A password that was replaced is taken from `ledger.url_file` within seconds"
+    )]
+    Unreachable {
+        /// What was tried.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: Source,
+    },
     /// The server ended the transaction before it was committed: nothing of it is kept.
     #[error("could not {what}: the ledger's server ended the transaction")]
     Interrupted {
@@ -155,7 +166,7 @@ pub enum LedgerError {
     },
     /// The file cannot be written any more.
     #[error(
-        "could not {what}: the ledger is read-only\nhint: the disk may have been mounted read-only after a fault, or the file given to another user; what was acknowledged is safe, and Crisp delivers the rest again"
+        "could not {what}: the ledger is read-only\nhint: the disk may have been mounted read-only after a fault, or the file given to another user; a server may be a standby now, or its host sets `default_transaction_read_only` while the disk is full; what was acknowledged is safe, and Crisp delivers the rest again"
     )]
     ReadOnly {
         /// What was tried.
@@ -252,6 +263,7 @@ impl LedgerError {
             self,
             Self::Full { .. }
                 | Self::ReadOnly { .. }
+                | Self::Unreachable { .. }
                 | Self::Storage { .. }
                 | Self::Interrupted { .. }
                 | Self::Saturated

@@ -2,7 +2,7 @@
 //! looked at, and how far a look has come.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -176,18 +176,44 @@ impl Ledger {
         websites: &[WebsiteId],
         now: Timestamp,
     ) -> Result<(), LedgerError> {
-        let mut wanted: Vec<_> = self
-            .shared
-            .store
-            .listening(None)
-            .await?
-            .into_iter()
-            .map(|one| one.website)
-            .chain(websites.iter().cloned())
-            .collect();
-        wanted.sort_unstable();
-        wanted.dedup();
+        let known = self.shared.store.listening(None).await?;
+        let known = known.into_iter().map(|one| one.website);
+        let wanted: BTreeSet<_> = known.chain(websites.iter().cloned()).collect();
         let rows = wanted.iter().map(|website| gap(website, now)).collect();
+        // What is looked for twice costs a call; what is never looked for is lost.
+        self.enqueue(rows, now).await?;
+        self.shared.store.note_looking().await
+    }
+
+    /// The same at a start, of those websites that need it: all of them, if nobody listened for longer than a start takes;
+    /// else those that were not looked at since the last gap, or never. What was said within seconds Crisp says again, and
+    /// the look that is due within the hour finds the rest.
+    pub async fn look_for_gaps_at_a_start(
+        &self,
+        websites: &[WebsiteId],
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let store = &self.shared.store;
+        if store.is_unheard().await? {
+            return self.look_for_gaps(websites, now).await;
+        }
+        let last_gap = store.last_gap().await?;
+        let is_looked_at = |one: &Listening| {
+            one.checked_to
+                .is_some_and(|to| last_gap.is_none_or(|gap| gap.to <= to))
+        };
+        let known = store.listening(None).await?;
+        let (done, open): (Vec<_>, Vec<_>) = known.into_iter().partition(is_looked_at);
+        let done: BTreeSet<_> = done.into_iter().map(|one| one.website).collect();
+        let wanted = open.into_iter().map(|one| one.website);
+        let wanted: BTreeSet<_> = wanted
+            .chain(websites.iter().cloned())
+            .filter(|website| !done.contains(website))
+            .collect();
+        let rows: Vec<_> = wanted.iter().map(|website| gap(website, now)).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
         self.enqueue(rows, now).await
     }
 }

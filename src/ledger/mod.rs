@@ -30,11 +30,12 @@ pub mod work;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use secrecy::SecretString;
 use tokio::sync::Notify;
 
 use crate::pseudonym::Pseudonyms;
 
-pub use alerts::{Condition, ConditionRow, Waiting};
+pub use alerts::{Condition, ConditionRow, Teller, Waiting};
 pub use deliveries::{
     Acceptance, Delivery, DeliveryFilter, DeliveryId, DeliveryRow, Effect, PersonBy,
 };
@@ -51,7 +52,7 @@ pub use outbox::{
 };
 pub use quota::{DayQuota, Gap, Health, Pause, PauseScope, Standing};
 pub use store::{MIGRATIONS, MigrationFile, Move, POSTGRES_MIGRATIONS};
-pub use sweeping::{Lane, SweepCounts, SweepLook, Sweeping, SweptPage};
+pub use sweeping::{Lane, SweepCounts, SweepLag, SweepLook, Sweeping, SweptPage};
 pub use work::{
     Claim, Enqueue, Outcome, Settled, Settlement, Trace, TraceRow, Trigger, Urgency, WorkKind,
     WorkRow, WorkState,
@@ -169,6 +170,12 @@ impl Ledger {
         self.shared.writer.close().await;
         self.last_words().await;
         self.shared.store.close().await
+    }
+
+    /// Opens connections to the server with this URL from now on, which differs from the one before in the user or the
+    /// password. Those that are open stay. A file has neither.
+    pub fn renew(&self, url: &SecretString) -> Result<(), LedgerError> {
+        self.shared.store.renew(url)
     }
 
     /// The keyed hashes of this ledger. Their secret was made with it and never changes.

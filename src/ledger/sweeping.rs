@@ -117,6 +117,24 @@ impl Sweeping {
     }
 }
 
+/// Since when a sweep has not looked, also one that never could.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SweepLag {
+    /// Which.
+    pub lane: Lane,
+    /// When its last look that is over began; for one of which none is, when it was first to begin.
+    pub since: Timestamp,
+    /// What its last attempt failed over.
+    pub error: Option<String>,
+}
+
+impl SweepLag {
+    /// How long ago that was.
+    pub fn lag(&self, now: Timestamp) -> Duration {
+        Duration::try_from(now.duration_since(self.since)).unwrap_or_default()
+    }
+}
+
 /// What a page of a sweep leaves behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SweptPage {
@@ -147,6 +165,28 @@ impl Ledger {
     /// How far the sweeps have come: those that ever began.
     pub async fn sweeps(&self) -> Result<Vec<Sweeping>, LedgerError> {
         self.shared.store.sweeps().await
+    }
+
+    /// Since when the sweeps have not looked: those that ever were to begin.
+    pub async fn sweep_lags(&self, now: Timestamp) -> Result<Vec<SweepLag>, LedgerError> {
+        let website = WebsiteId::parse(ALL).expect("it is plain");
+        let sweeps = self.sweeps().await?;
+        let mut lags = Vec::new();
+        for lane in Lane::ALL {
+            let known = sweeps.iter().find(|one| one.lane == *lane);
+            let row = self.work(WorkKind::Sweep, &website, lane.as_str()).await?;
+            let covered_at = known.and_then(|known| known.covered_at);
+            let began_at = known.and_then(|known| known.look.as_ref().map(|look| look.began_at));
+            let asked_at = row.as_ref().map(|row| row.first_triggered_at.min(now));
+            if let Some(since) = covered_at.or(began_at).or(asked_at) {
+                lags.push(SweepLag {
+                    lane: *lane,
+                    since,
+                    error: row.and_then(|row| row.last_error),
+                });
+            }
+        }
+        Ok(lags)
     }
 
     /// Which of these codes the look before has left.

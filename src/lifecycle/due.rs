@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     Edge, Edges, Gap, Occurrence, OccurrenceAt, Rule, RuleError, Rules, edges::Seen, moment,
-    occurrence::whole_second, rules::Moment,
+    occurrence::whole_second, rule::Moment,
 };
 use crate::{
     data::{DataMap, DataValue},

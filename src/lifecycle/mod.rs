@@ -39,6 +39,7 @@ mod outbox;
 mod period;
 pub mod reason;
 mod recheck;
+mod rule;
 mod rules;
 mod source;
 mod sweep;
@@ -57,7 +58,8 @@ pub use memory::{Guards, Memory, Verdict};
 pub use occurrence::{Occurrence, OccurrenceAt, payload};
 pub use outbox::{Known, OutboxState, UnknownOutboxState};
 pub use recheck::{Fresh, Recheck, recheck};
-pub use rules::{Rule, Rules};
+pub use rule::Rule;
+pub use rules::Rules;
 pub use source::{
     AfterAmbiguous, BrakeSource, Color, LifecycleSource, RuleBrakeSource, RuleSource, Sender,
 };

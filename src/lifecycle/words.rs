@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Color, Rule, RuleError, Rules, Sender, due::Look, rules::Moment};
+use super::{Color, Rule, RuleError, Rules, Sender, due::Look, rule::Moment};
 use crate::{
     data::DataMap,
     expression::{Expression, Scope, Template},

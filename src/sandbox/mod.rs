@@ -19,8 +19,10 @@ mod control;
 mod deliver;
 mod emit;
 mod fault;
+mod identity;
 mod journal;
 mod labels;
+mod opening;
 mod page;
 mod rest;
 mod settings;
@@ -41,10 +43,10 @@ use actix_web::{App, HttpServer, dev::ServerHandle, web};
 
 use self::shared::{Connection, Shared};
 pub use self::{
-    acts::OpenChat,
     fault::{Fault, FaultBody, Reset},
     journal::{Call, CallJournal, Hook, HookAttempt, HookState, Unexpected},
     labels::LabelEdit,
+    opening::OpenChat,
     settings::{
         Behaviour, DEFAULT_TOKEN_IDENTIFIER, DEFAULT_TOKEN_KEY, DEFAULT_WEBSITE, HookProof,
         SandboxSettings, Semantics, TokenSettings, WebhookSettings,

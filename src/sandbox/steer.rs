@@ -6,11 +6,11 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     Sandbox,
-    acts::OpenChat,
     emit::Happening,
     fault::Fault,
     journal::{Call, Unexpected},
     labels::LabelEdit,
+    opening::OpenChat,
     settings::{Behaviour, TokenSettings, WebhookSettings},
     state::{Author, State, TimelineEvent},
 };

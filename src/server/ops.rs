@@ -137,6 +137,10 @@ impl Ops {
         gauges
             .silent_websites
             .set(i64::try_from(silent).unwrap_or(i64::MAX));
+        let owed = self.ledger.erasures_owed(self.clock.now()).await?;
+        gauges
+            .erasures_owed
+            .set(i64::try_from(owed).unwrap_or(i64::MAX));
         for standing in SweepStanding::read(&self.ledger, self.clock.now()).await? {
             let labels = LaneLabels {
                 lane: standing.sweeping.lane.as_str(),

@@ -21,7 +21,7 @@ pub struct Status {
     pub quota: Outlook,
     /// How far each website was listened to.
     pub listening: Vec<Listening>,
-    /// How far the sweeps have come.
+    /// How far the sweeps have come, and how far they are behind.
     pub sweeps: Vec<SweepStanding>,
     /// What asks for a person.
     pub conditions: Vec<ConditionRow>,
@@ -52,8 +52,12 @@ pub struct SweepStanding {
     /// Where it stands.
     #[serde(flatten)]
     pub sweeping: Sweeping,
-    /// How long ago the last look that is over began.
+    /// When the last look that is over began; for a sweep of which none is, when it was first to begin.
+    pub since: Timestamp,
+    /// How long ago that was.
     pub lag_seconds: i64,
+    /// What its last attempt failed over.
+    pub last_error: Option<String>,
     /// People whom it found and who wait.
     pub waiting: u32,
 }
@@ -63,14 +67,16 @@ impl SweepStanding {
     pub async fn read(ledger: &Ledger, now: Timestamp) -> Result<Vec<Self>, LedgerError> {
         /// More are not counted: no sweep lets so many wait.
         const MANY: u32 = 100_000;
+        let sweeps = ledger.sweeps().await?;
         let mut standings = Vec::new();
-        for sweeping in ledger.sweeps().await? {
-            let began = sweeping.look.as_ref().map(|look| look.began_at);
-            let since = sweeping.covered_at.or(began).unwrap_or(now);
+        for behind in ledger.sweep_lags(now).await? {
+            let sweeping = sweeps.iter().find(|one| one.lane == behind.lane).cloned();
             standings.push(Self {
-                lag_seconds: now.duration_since(since).as_secs().max(0),
-                waiting: ledger.swept_waiting(sweeping.lane, MANY).await?,
-                sweeping,
+                sweeping: sweeping.unwrap_or_else(|| Sweeping::fresh(behind.lane)),
+                lag_seconds: i64::try_from(behind.lag(now).as_secs()).unwrap_or(i64::MAX),
+                since: behind.since,
+                last_error: behind.error,
+                waiting: ledger.swept_waiting(behind.lane, MANY).await?,
             });
         }
         Ok(standings)

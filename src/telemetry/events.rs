@@ -55,6 +55,8 @@ events! {
         ["website.id", "outcome", "reason", "crisp.calls", "attempt", "duration_ms"];
     ERASURE_RECORDED = "erasure.recorded", "INFO", "A person was erased from the ledger; what Crisp holds of ours is cleared next.",
         ["erasure.receipt", "website.id", "outcome"];
+    ERASURE_LIFTED = "erasure.lifted", "INFO", "An erasure was ended: the person is looked up again, and told of what happens from now on.",
+        ["erasure.receipt"];
     ERASURE_WORKED = "erasure.worked", "INFO", "What an erasure owed on one website was done, or looked at once more.",
         ["website.id", "erasure.receipt", "outcome", "reason", "crisp.calls", "attempt", "duration_ms"];
     SWEEP_PAGE = "sweep.page", "DEBUG", "A page of people to whom something happened was read, and they were enqueued.",

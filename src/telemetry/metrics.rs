@@ -61,6 +61,8 @@ pub struct WatchMetrics {
     pub silent_websites: Gauge,
     /// 1 while a condition holds that asks for a person; no series once it is over.
     pub conditions: Family<ConditionLabels, Gauge>,
+    /// Erasures of which something is owed.
+    pub erasures_owed: Gauge,
     /// Messages to `alerts.url`, by what became of them.
     pub alerts: Family<OutcomeLabels, Counter>,
     /// How the sweeps come along.
@@ -237,6 +239,12 @@ impl WatchMetrics {
             "condition",
             "1 while a condition holds that asks for a person"
         );
+        let erasures_owed = register!(
+            registry,
+            Gauge::default(),
+            "erasures_owed",
+            "Erasures of which something is still to be done in Crisp"
+        );
         let alerts = register!(
             registry,
             Family::default(),
@@ -250,6 +258,7 @@ impl WatchMetrics {
             quota_exhausted_at,
             silent_websites,
             conditions,
+            erasures_owed,
             alerts,
             sweep: SweepMetrics::register(registry),
         }

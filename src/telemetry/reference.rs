@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use super::{
     events,
     metrics::{
-        BreakerLabels, ConditionLabels, CrispCallLabels, Metrics, OutcomeLabels, PeopleEventLabels,
-        ScopeLabels, WebhookLabels, WorkLabels,
+        BreakerLabels, ConditionLabels, CrispCallLabels, LaneLabels, Metrics, OutcomeLabels,
+        PeopleEventLabels, ScopeLabels, SweepLabels, WebhookLabels, WorkLabels,
     },
 };
 
@@ -122,5 +122,12 @@ fn one_of_each() -> Metrics {
         condition: "dead_letters".to_owned(),
     }));
     drop(metrics.watch.alerts.get_or_create(&found));
+    let (lane, sweep) = ("changes", &metrics.watch.sweep);
+    drop(sweep.rows.get_or_create(&SweepLabels {
+        lane,
+        outcome: "enqueued",
+    }));
+    drop(sweep.lag.get_or_create(&LaneLabels { lane }));
+    drop(sweep.waiting.get_or_create(&LaneLabels { lane }));
     metrics
 }

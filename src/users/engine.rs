@@ -145,6 +145,24 @@ impl AppDatabase {
         })
     }
 
+    /// Opens connections with this URL from now on.
+    pub(super) fn renew(&self, url: &SecretString) -> Result<(), UsersError> {
+        let text = url.expose_secret();
+        match &self.engine {
+            // A file has neither user nor password.
+            Engine::Sqlite(_) => {}
+            Engine::Postgres(pool) => {
+                let options = postgres::options(parse::<PgConnectOptions>(text)?, self.guards());
+                pool.set_connect_options(options);
+            }
+            Engine::MySql(pool) => {
+                let options = mysql::options(parse::<MySqlConnectOptions>(text)?, self.pooler);
+                pool.set_connect_options(options);
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn dialect(&self) -> Dialect {
         match self.engine {
             Engine::Sqlite(_) => Dialect::Sqlite,

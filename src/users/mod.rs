@@ -25,6 +25,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
+use secrecy::SecretString;
 use tracing::Instrument as _;
 
 use crate::{
@@ -221,6 +222,19 @@ impl UserDirectory {
             Ok(try_join_all(asked).await?.into_iter().collect())
         })
         .await
+    }
+
+    /// Opens connections with this URL from now on, which differs from the one before in the user or the password: to the
+    /// database of a further look-up, or to that of all the others. Those that are open stay.
+    pub fn renew(&self, more: Option<&str>, url: &SecretString) -> Result<(), UsersError> {
+        let Some(name) = more else {
+            return self.inner.main.renew(url);
+        };
+        let mut further = self.inner.more.iter();
+        match further.find(|(known, ..)| known == name) {
+            Some((_, database, _)) => database.renew(url),
+            None => Ok(()),
+        }
     }
 
     /// The time on the database's clock: watermarks and cursors are read off it, not off ours.

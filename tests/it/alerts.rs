@@ -9,11 +9,13 @@ use std::{
 
 use crisp_sync::{
     alerts::{AlertSettings, CALM, Watch},
+    app::Service,
     breaker::{CRISP, USERS},
     crisp::{client::Tier, quota::QuotaSettings},
     ledger::{Listened, OutboxFilter, Outcome, Settled, Settlement, WorkKind, Write},
     lifecycle::OutboxState,
     sandbox::{DEFAULT_TOKEN_KEY, Fault, OpenChat},
+    server::Server,
 };
 use serde_json::Value as Json;
 use sqlx::{Connection as _, Executor as _, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -181,6 +183,25 @@ async fn look(world: &World) {
 }
 
 const NOTHING: [&str; 0] = [];
+
+/// What another process on the same ledger looks with.
+fn another(world: &World, receiver: &Receiver) -> Watch {
+    Watch::new(
+        AlertSettings {
+            url: Some(receiver.url.parse().expect("a URL")),
+            proxy: None,
+            name: "the other".to_owned(),
+            signature_failures: 20,
+            quota: QuotaSettings::for_tier(Tier::Plugin),
+            sweeps_every: None,
+        },
+        world.service.ledger.clone(),
+        world.service.metrics.clone(),
+        world.service.breakers.clone(),
+        world.clock.clone(),
+    )
+    .expect("a watch")
+}
 
 #[tokio::test]
 async fn a_dead_letter_is_told_once_and_its_end_once() {
@@ -416,20 +437,7 @@ async fn nobody_is_told_twice_by_a_restart_or_a_second_process() {
         ..Fault::status("conversation.get", 400)
     });
     world.open(OpenChat::by(ADA).proven()).await;
-    let other = Watch::new(
-        AlertSettings {
-            url: Some(receiver.url.parse().expect("a URL")),
-            proxy: None,
-            name: "the other".to_owned(),
-            signature_failures: 20,
-            quota: QuotaSettings::for_tier(Tier::Plugin),
-        },
-        world.service.ledger.clone(),
-        world.service.metrics.clone(),
-        world.service.breakers.clone(),
-        world.clock.clone(),
-    )
-    .expect("a watch");
+    let other = another(&world, &receiver);
     tokio::join!(world.service.watch.look(), other.look());
     assert_eq!(told(&receiver), ["dead letters"]);
     drop(other);
@@ -524,7 +532,7 @@ async fn a_receiver_that_never_answers_delays_nobody() {
 /// The ledger cannot remember that it cannot be used.
 #[tokio::test]
 async fn a_broken_ledger_is_told_without_the_ledger() {
-    let (world, receiver) = world(|_| {}).await;
+    let (mut world, receiver) = world(|setup| setup.needs_file = true).await;
     let options = SqliteConnectOptions::new().filename(world.ledger_path());
     let mut file = SqliteConnection::connect_with(&options)
         .await
@@ -539,9 +547,128 @@ async fn a_broken_ledger_is_told_without_the_ledger() {
         .await
         .expect("renamed");
     file.close().await.expect("closed");
-    look(&world).await;
-    look(&world).await;
-    assert_eq!(told(&receiver), ["-ledger fault"]);
+    assert_eq!(
+        looks(&mut world, &receiver, 4 * MINUTE).await,
+        NOTHING,
+        "it may come back"
+    );
+    assert_eq!(
+        looks(&mut world, &receiver, 2 * MINUTE).await,
+        ["-ledger fault"]
+    );
+    world.finish().await;
+}
+
+/// What only some of the ledger is at fault for, the rest of it remembers.
+#[tokio::test]
+async fn a_fault_that_the_ledger_can_remember_is_told_once_for_all() {
+    let (mut world, receiver) = world(|setup| setup.needs_file = true).await;
+    let other = another(&world, &receiver);
+    let options = SqliteConnectOptions::new().filename(world.ledger_path());
+    let mut file = SqliteConnection::connect_with(&options)
+        .await
+        .expect("opened");
+    file.execute("ALTER TABLE pauses RENAME TO gone")
+        .await
+        .expect("renamed");
+    let mut seen = Vec::new();
+    for _ in 0..6 {
+        tokio::join!(world.service.watch.look(), other.look());
+        seen.extend(told(&receiver));
+        world.clock.advance(MINUTE);
+    }
+    assert_eq!(seen, ["ledger fault"]);
+    file.execute("ALTER TABLE gone RENAME TO pauses")
+        .await
+        .expect("renamed");
+    file.close().await.expect("closed");
+    let mut seen = Vec::new();
+    for _ in 0..8 {
+        tokio::join!(world.service.watch.look(), other.look());
+        seen.extend(told(&receiver));
+        world.clock.advance(MINUTE);
+    }
+    assert_eq!(seen, ["-ledger fault"]);
+    world.pass(MINUTE).await;
+    world.finish().await;
+}
+
+/// Two processes with a ledger on a server, and the receiver of both.
+async fn two_processes() -> Option<(World, Box<Service>, Server, Receiver)> {
+    let receiver = Receiver::start().await;
+    let url = receiver.url.clone();
+    let world = World::on_a_server_with(|setup| setup.set("CRISP_SYNC_ALERTS_URL", url)).await?;
+    let (other, server) = world.replica(|_| {}).await;
+    Some((world, other, server, receiver))
+}
+
+/// Both look once a minute, so often, and what is told meanwhile.
+async fn both_look(
+    world: &World,
+    other: &Service,
+    receiver: &Receiver,
+    minutes: u32,
+) -> Vec<String> {
+    let mut seen = Vec::new();
+    for _ in 0..minutes {
+        tokio::join!(world.service.watch.look(), other.watch.look());
+        seen.extend(told(receiver));
+        world.clock.advance(MINUTE);
+    }
+    seen
+}
+
+#[tokio::test]
+async fn a_server_that_takes_nothing_is_told_by_one_process() {
+    let Some((mut world, other, mut server, receiver)) = two_processes().await else {
+        return;
+    };
+    let database = world.ledger_database();
+    database
+        .alter("SET default_transaction_read_only = on")
+        .await;
+    let seen = both_look(&world, &other, &receiver, 4).await;
+    assert_eq!(seen, ["ledger fault"]);
+    database
+        .alter_quietly("RESET default_transaction_read_only")
+        .await;
+    let seen = both_look(&world, &other, &receiver, 8).await;
+    assert_eq!(seen, ["-ledger fault"]);
+    server.drain().await;
+    server.close().await;
+    other.ledger.close().await.expect("closed");
+    world.pass(MINUTE).await;
+    world.finish().await;
+}
+
+/// Then nobody knows what the others know: each says so for itself, and that it does.
+#[tokio::test]
+async fn a_server_that_cannot_be_asked_is_told_by_each_process_and_its_end_once() {
+    let Some((mut world, other, mut server, receiver)) = two_processes().await else {
+        return;
+    };
+    let database = world.ledger_database();
+    database.alter("ALLOW_CONNECTIONS false").await;
+    tokio::join!(world.service.watch.look(), other.watch.look());
+    let messages = receiver.messages();
+    assert_eq!(messages.len(), 2);
+    for message in &messages {
+        let text = message["text"].as_str().expect("a text");
+        assert!(text.contains("each process says so for itself"), "{text}");
+    }
+    assert_eq!(both_look(&world, &other, &receiver, 4).await, NOTHING);
+    database.alter_quietly("ALLOW_CONNECTIONS true").await;
+    assert_eq!(both_look(&world, &other, &receiver, 2).await, NOTHING);
+    // It comes and goes: that is one.
+    database.alter("ALLOW_CONNECTIONS false").await;
+    assert_eq!(both_look(&world, &other, &receiver, 1).await, NOTHING);
+    database.alter_quietly("ALLOW_CONNECTIONS true").await;
+    let seen = both_look(&world, &other, &receiver, 8).await;
+    assert_eq!(seen, ["-ledger fault"]);
+    server.drain().await;
+    server.close().await;
+    other.ledger.close().await.expect("closed");
+    world.pass(MINUTE).await;
     world.finish().await;
 }
 

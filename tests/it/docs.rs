@@ -1,18 +1,20 @@
 //! What is written about the program, held against the program: commands, snippets, links, variables, routes.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
 
 use clap::CommandFactory as _;
 use crisp_sync::{
+    alerts,
     cli::Arguments,
     config::{
         Config, Environment,
         environment::{self, Variable},
     },
+    telemetry::events,
 };
 
 use crate::source::{files, top};
@@ -158,6 +160,24 @@ fn every_command_line_that_is_shown_is_one() {
     assert!(seen >= 8, "only {seen} command lines were found");
 }
 
+/// Prose leaves out what a command needs, and still names nothing that there is not.
+#[test]
+fn every_command_that_prose_names_exists() {
+    for page in documents() {
+        let mut is_fenced = false;
+        for line in page.text.lines() {
+            is_fenced ^= line.starts_with("```");
+            let codes = line.split('`').skip(1).step_by(2);
+            let lines = codes.filter(|_| !is_fenced).flat_map(command_lines);
+            for words in lines {
+                let why = refusal(&words).unwrap_or_default();
+                let exists = !why.contains("unexpected argument");
+                assert!(exists, "{}: {}\n{why}", page.path, words.join(" "));
+            }
+        }
+    }
+}
+
 #[test]
 fn the_readme_lists_the_commands_there_are_and_no_other() {
     let readme = document("README.md");
@@ -273,9 +293,40 @@ fn routes(source: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// A page for whoever is woken: each condition, and each line at `ERROR`, with what it means and what to do.
+#[test]
+fn every_alert_is_explained_and_nothing_else() {
+    let page = document("docs/alerts.md").text;
+    let sections: BTreeMap<&str, &str> = page
+        .split("\n### ")
+        .skip(1)
+        .filter_map(|section| section.split_once('\n'))
+        .map(|(heading, text)| (heading.trim_matches('`'), text))
+        .collect();
+    let explained: BTreeSet<&str> = sections.keys().copied().collect();
+    assert_eq!(explained, BTreeSet::from(alerts::KINDS));
+    for (condition, text) in &sections {
+        for part in ["**Means:** ", "\n**Look at:** ", "\n**Do:** "] {
+            assert!(text.contains(part), "{condition} lacks {part:?}");
+        }
+    }
+    let names = |text: &str, heading: &str| -> BTreeSet<String> {
+        let cells = first_cells(text, heading).into_iter();
+        cells
+            .map(|cell| cell.trim_matches('`').to_owned())
+            .collect()
+    };
+    let loud = events::ALL.iter().filter(|event| event.level == "ERROR");
+    let loud: BTreeSet<String> = loud.map(|event| event.name.to_owned()).collect();
+    assert_eq!(names(&page, "| line |"), loud);
+    let operations = document("docs/operations.md").text;
+    let listed = names(&operations, "| condition |");
+    assert_eq!(listed, BTreeSet::from(alerts::KINDS.map(str::to_owned)));
+}
+
 #[test]
 fn the_control_api_is_written_down_whole() {
-    let control = document("src/sandbox/control.rs");
+    let control = document("src/sandbox/control/mod.rs");
     let page = document("docs/sandbox.md");
     let written: BTreeSet<String> = first_cells(&page.text, "| call |")
         .iter()

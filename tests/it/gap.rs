@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crisp_sync::{
     ledger::{Listening, Trigger, WorkKind, WorkRow},
-    sandbox::{Author, Fault, LabelEdit, OpenChat, WebhookSettings},
+    sandbox::{Author, DEFAULT_WEBSITE, Fault, LabelEdit, OpenChat, WebhookSettings},
     server::command::Operation,
     worker::Step,
 };
@@ -13,7 +13,7 @@ use serde_json::{Map, json};
 
 use crate::{
     telemetry::lines,
-    world::{SIGNING_SECRET, World},
+    world::{SECOND_WEBSITE, SIGNING_SECRET, World},
 };
 
 const ADA: &str = "ada@northwind.example";
@@ -59,6 +59,16 @@ async fn run_for(world: &mut World, time: Duration) {
         world.service.worker.beat().await;
     }
     world.settle().await;
+}
+
+/// The same, as often as the service really beats.
+async fn beats_for(world: &mut World, time: Duration) {
+    const BEAT: Duration = Duration::from_secs(30);
+    let until = world.now() + time;
+    while world.now() < until {
+        world.pass(BEAT).await;
+        world.service.worker.beat().await;
+    }
 }
 
 fn hear_again(world: &World) {
@@ -169,6 +179,69 @@ async fn a_list_that_shows_what_the_ledger_knows_saves_the_reads() {
     };
     assert_eq!(about(&same), [""; 0], "a message changes nothing of ours");
     assert_eq!(about(&edited), ["conversation.get", "metas.update"]);
+    world.finish().await;
+}
+
+/// A deployment takes seconds. What is said meanwhile Crisp says again, and what it does not is found within the hour.
+#[tokio::test]
+async fn a_start_after_a_short_stop_lists_nothing() {
+    let mut world = listening().await;
+    world.open(OpenChat::by(ADA).proven()).await;
+    beats_for(&mut world, 5 * MINUTE).await;
+    let due = gap_row(&world).await.run_at;
+    let marker = world.marker();
+    for _ in 0..3 {
+        come_back(&mut world, MINUTE).await;
+        look(&mut world).await;
+    }
+    assert_eq!(world.calls_since(marker), [""; 0]);
+    assert_eq!(
+        gap_row(&world).await.run_at,
+        due,
+        "the next look stays where it was"
+    );
+    // What nobody heard in those seconds.
+    nobody_listens(&world).await;
+    let missed = world.sandbox.open_chat(OpenChat::by(BEN).proven());
+    come_back(&mut world, MINUTE).await;
+    look(&mut world).await;
+    run_for(&mut world, HOUR).await;
+    assert_eq!(world.data(&missed, "plan"), "pro");
+    world.finish().await;
+}
+
+/// A command in between is no service: what was said before it was heard by nobody.
+#[tokio::test]
+async fn a_start_after_minutes_lists_also_if_a_command_ran_meanwhile() {
+    let mut world = listening().await;
+    beats_for(&mut world, 5 * MINUTE).await;
+    nobody_listens(&world).await;
+    world.clock.advance(2 * MINUTE);
+    let session = world.sandbox.open_chat(OpenChat::by(ADA).proven());
+    // It opens the ledger, and is gone; the service comes a moment later.
+    come_back(&mut world, 2 * MINUTE).await;
+    come_back(&mut world, Duration::from_secs(20)).await;
+    look(&mut world).await;
+    assert_eq!(world.data(&session, "plan"), "pro");
+    world.finish().await;
+}
+
+/// A website that was added, and one of which a look was broken off, are looked at whatever the ledger knows of others.
+#[tokio::test]
+async fn a_start_lists_a_website_that_was_never_looked_at() {
+    let mut world = World::with(|setup| setup.second_website = true).await;
+    look(&mut world).await;
+    let marker = world.marker();
+    world
+        .restart(|setup| {
+            let both = format!("{DEFAULT_WEBSITE},{SECOND_WEBSITE}");
+            setup.set("CRISP_WEBSITES", both);
+        })
+        .await;
+    look(&mut world).await;
+    let listed = world.requests_since(marker);
+    let listed: Vec<_> = listed.iter().map(|call| call.website.as_deref()).collect();
+    assert_eq!(listed, [Some(SECOND_WEBSITE)]);
     world.finish().await;
 }
 

@@ -281,9 +281,14 @@ impl World {
 
     /// A world with its ledger on a server. `None` where there is no server; `tests/zz_not_run.rs` says so.
     pub(crate) async fn on_a_server() -> Option<Self> {
+        Self::on_a_server_with(|_| {}).await
+    }
+
+    /// The same, different.
+    pub(crate) async fn on_a_server_with(change: impl FnOnce(&mut Setup)) -> Option<Self> {
         DatabaseServer::Postgres.url()?;
         ON_POSTGRES.set(true);
-        Some(Self::start().await)
+        Some(Self::with(change).await)
     }
 
     /// One more process on the same ledger, with a configuration that may differ. It listens, and webhooks go to the first.
@@ -563,9 +568,14 @@ impl World {
         self.database.is_some()
     }
 
+    /// The ledger's database, of a ledger that is on a server.
+    pub(crate) fn ledger_database(&self) -> &Database {
+        self.database.as_ref().expect("a ledger on a server")
+    }
+
     /// Somebody changes the ledger behind the service's back, on its server.
     pub(crate) async fn ledger_sql(&self, sql: &str) {
-        let database = self.database.as_ref().expect("a ledger on a server");
+        let database = self.ledger_database();
         let mut connection = sqlx::PgConnection::connect(&database.url)
             .await
             .expect("the server answers");

@@ -216,6 +216,13 @@ impl Service {
                 "no tombstone stands for this person\nhint: `erase --list` shows the receipts",
             ));
         }
+        for receipt in &receipts {
+            tracing::info!(
+                event = events::ERASURE_LIFTED,
+                "erasure.receipt" = receipt.as_str(),
+                "an erasure was ended"
+            );
+        }
         Ok(Answer::said(
             "lifted: they are looked up again, and told of what happens from now on",
             json!({ "lifted": receipts }),

@@ -7,9 +7,23 @@ use crate::{
     lifecycle::OutboxState,
     server::{
         command::{Answer, instant},
-        status::Status,
+        status::{Status, SweepStanding},
     },
 };
+
+/// How far a sweep is behind, and why, if that is known.
+fn swept(standing: &SweepStanding) -> String {
+    let behind = jiff::SignedDuration::from_secs(standing.lag_seconds);
+    let error = standing.last_error.as_deref().unwrap_or_default();
+    let why = error.split('\n').next().filter(|error| !error.is_empty());
+    format!(
+        "sweep {}: {behind:#} behind, since {}; {} people wait{}",
+        standing.sweeping.lane,
+        instant(standing.since),
+        standing.waiting,
+        why.map(|error| format!("; {error}")).unwrap_or_default()
+    )
+}
 
 impl Service {
     pub(super) async fn status(&self) -> anyhow::Result<Answer> {
@@ -60,6 +74,7 @@ impl Service {
             "quota: {} of {} calls on {}; at this pace {end}",
             outlook.calls, outlook.limit, outlook.day
         ));
+        lines.extend(status.sweeps.iter().map(swept));
         for pause in &health.pauses {
             let what = match &pause.website {
                 Some(website) => format!("website {website}"),

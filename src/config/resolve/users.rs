@@ -11,6 +11,7 @@ use super::{
         environment,
         faults::{Fault, Place},
         file::{MoreFile, UsersFile},
+        secrets::DatabaseSetting,
     },
     Resolver,
     definition::placed,
@@ -101,6 +102,19 @@ impl Resolver<'_> {
                 Severity::Advice => self.warnings.push(fault),
             }
         }
+    }
+
+    /// The URLs of the app's databases.
+    pub(in super::super) fn users_urls(
+        &mut self,
+        written: &UsersFile,
+    ) -> BTreeMap<DatabaseSetting, SecretString> {
+        let mut urls = BTreeMap::from([(DatabaseSetting::Users, self.users_url(written))]);
+        for (name, look_up) in &written.more {
+            let url = self.more_url(name, look_up);
+            urls.extend(url.map(|url| (DatabaseSetting::More(name.clone()), url)));
+        }
+        urls
     }
 
     fn users_url(&mut self, written: &UsersFile) -> SecretString {

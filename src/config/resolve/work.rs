@@ -68,7 +68,7 @@ impl Resolver<'_> {
     }
 
     /// A file, or a server: the environment's word, or else what the file says, which may say one of them.
-    fn location(&mut self, written: &LedgerFile) -> Location {
+    pub(in super::super) fn location(&mut self, written: &LedgerFile) -> Location {
         let named = [
             ("path", written.path.is_some()),
             ("url", written.url.is_some()),

@@ -123,6 +123,7 @@ pub(super) fn failed(what: &'static str) -> impl FnOnce(sqlx::Error) -> LedgerEr
     move |error| {
         let kind = match &error {
             sqlx::Error::PoolClosed => return LedgerError::Closed,
+            sqlx::Error::PoolTimedOut => Kind::Unreachable,
             error if is_cut(error) => Kind::Interrupted,
             sqlx::Error::Database(database) => {
                 if let Some(error) = database.try_downcast_ref::<PgDatabaseError>() {
@@ -135,6 +136,7 @@ pub(super) fn failed(what: &'static str) -> impl FnOnce(sqlx::Error) -> LedgerEr
         };
         let source = Source::new(error);
         match kind {
+            Kind::Unreachable => LedgerError::Unreachable { what, source },
             Kind::ReadOnly => LedgerError::ReadOnly { what, source },
             Kind::Corrupt => LedgerError::Corrupt { what, source },
             Kind::Full => LedgerError::Full { what, source },
@@ -145,7 +147,19 @@ pub(super) fn failed(what: &'static str) -> impl FnOnce(sqlx::Error) -> LedgerEr
     }
 }
 
+/// No connection was to be had.
+pub(super) fn unreachable(error: sqlx::Error) -> LedgerError {
+    match error {
+        sqlx::Error::PoolClosed => LedgerError::Closed,
+        error => LedgerError::Unreachable {
+            what: "connect to the ledger",
+            source: Source::new(error),
+        },
+    }
+}
+
 enum Kind {
+    Unreachable,
     ReadOnly,
     Corrupt,
     Full,
@@ -181,6 +195,8 @@ fn postgres(code: &str) -> Kind {
     match code {
         "25006" => Kind::ReadOnly,
         "53100" => Kind::Full,
+        // Too many connections, a database that takes none, a user or a password that does not count.
+        "53300" | "55000" | "28000" | "28P01" => Kind::Unreachable,
         "XX001" | "XX002" => Kind::Corrupt,
         // Another transaction was in the way: it could not be put in an order, it was a deadlock, a lock took too long.
         "40001" | "40P01" | "55P03" => Kind::Interrupted,

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::{
-    super::alerts::{Condition, ConditionRow, Waiting},
-    LedgerError, Store, begin,
+    super::alerts::{Condition, ConditionRow, Teller, Waiting},
+    LedgerError, Source, Store, Writers, begin,
     cells::{Cells, failed, json, ms},
     engine::query,
     upkeep::{instant_fact, set_fact, turn},
@@ -78,6 +78,63 @@ impl Store {
         tx.commit().await.map_err(failed(WHAT))?;
         let is_new = |one: &&Condition| !known.contains(&(one.kind.clone(), one.subject.clone()));
         Ok(seen.iter().filter(is_new).cloned().collect())
+    }
+
+    pub(in super::super) async fn takes_writes(&self) -> Result<(), LedgerError> {
+        const WHAT: &str = "look whether the ledger takes writes";
+        if let Writers::Only { .. } = &self.writers {
+            return Ok(());
+        }
+        let mut writer = self.writer().await?;
+        let does = query("SELECT current_setting('transaction_read_only') = 'off'")
+            .fetch_number(&mut *writer)
+            .await
+            .map_err(failed(WHAT))?;
+        if does == Some(1) {
+            return Ok(());
+        }
+        Err(LedgerError::ReadOnly {
+            what: WHAT,
+            source: Source::told("the server says that it takes none".to_owned()),
+        })
+    }
+
+    pub(in super::super) async fn teller_of_fault(&self) -> Teller {
+        match &self.writers {
+            Writers::Only { .. } => Teller::This,
+            Writers::Pool { pool, telling, .. } => telling.teller(pool).await,
+        }
+    }
+
+    pub(in super::super) async fn fault_is_over(&self) {
+        if let Writers::Pool { telling, .. } = &self.writers {
+            telling.done().await;
+        }
+    }
+
+    pub(in super::super) async fn note_told(
+        &self,
+        told: &Condition,
+        since: Timestamp,
+        seen_at: Timestamp,
+    ) -> Result<(), LedgerError> {
+        const WHAT: &str = "note what a person was told";
+        let mut writer = self.writer().await?;
+        query(
+            "INSERT INTO conditions (kind, subject, detail, since, seen_at, told_at) VALUES ($1, $2, $3, $4, $5, $5) \
+             ON CONFLICT (kind, subject) DO UPDATE SET \
+               since = min(conditions.since, excluded.since), seen_at = max(conditions.seen_at, excluded.seen_at), \
+               told_at = coalesce(conditions.told_at, excluded.told_at)",
+        )
+        .bind(&told.kind)
+        .bind(&told.subject)
+        .bind(&told.detail)
+        .bind(ms(since))
+        .bind(ms(seen_at))
+        .execute(&mut *writer)
+        .await
+        .map_err(failed(WHAT))?;
+        Ok(())
     }
 
     pub(in super::super) async fn conditions(&self) -> Result<Vec<ConditionRow>, LedgerError> {

@@ -39,13 +39,13 @@ use std::{
 };
 
 use jiff::Timestamp;
-use secrecy::SecretSlice;
+use secrecy::{SecretSlice, SecretString};
 use sqlx::{Connection as _, PgPool};
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::{LedgerError, LedgerSettings, Location, Source, WorkKind};
 use crate::pseudonym::Pseudonyms;
-use cells::{failed, ms};
+use cells::{failed, ms, unreachable};
 use engine::{Connection, Readers, Transaction, Writing, query};
 
 pub use moving::Move;
@@ -94,7 +94,11 @@ enum Writers {
         lock: File,
     },
     /// As many as the pool has.
-    Pool { pool: PgPool, bell: postgres::Bell },
+    Pool {
+        pool: PgPool,
+        bell: postgres::Bell,
+        telling: postgres::Telling,
+    },
 }
 
 impl Store {
@@ -125,7 +129,12 @@ impl Store {
                 let pool = opening.done().await?;
                 let bell = postgres::Bell::hang(&pool);
                 let readers = Readers::Postgres(pool.clone());
-                (Writers::Pool { pool, bell }, readers, secret)
+                let writers = Writers::Pool {
+                    pool,
+                    bell,
+                    telling: postgres::Telling::default(),
+                };
+                (writers, readers, secret)
             }
         };
         let store = Self {
@@ -138,6 +147,15 @@ impl Store {
             seen_at: AtomicI64::new(ms(now)),
         };
         Ok((store, secret))
+    }
+
+    /// Opens connections to the server with this URL from now on. Those that are open stay.
+    pub(super) fn renew(&self, url: &SecretString) -> Result<(), LedgerError> {
+        if let Writers::Pool { pool, .. } = &self.writers {
+            let server = self.settings.location.to_string();
+            pool.set_connect_options(postgres::options(url, &server)?);
+        }
+        Ok(())
     }
 
     /// The bell by which processes that share a ledger wake one another.
@@ -190,10 +208,7 @@ impl Store {
                     .map_err(|_closed| LedgerError::Closed)
             }
             Writers::Pool { pool, .. } => {
-                let connection = pool
-                    .acquire()
-                    .await
-                    .map_err(failed("connect to the ledger"))?;
+                let connection = pool.acquire().await.map_err(unreachable)?;
                 Ok(Writing::Own(Connection::Postgres(connection)))
             }
         }
@@ -205,6 +220,7 @@ impl Store {
             bell.still();
         }
         self.leave().await;
+        self.fault_is_over().await;
         match &self.readers {
             Readers::Sqlite(pool) => pool.close().await,
             Readers::Postgres(pool) => pool.close().await,

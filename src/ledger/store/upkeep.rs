@@ -272,6 +272,11 @@ async fn set_back(tx: &mut Transaction<'_>, now: i64) -> Result<Option<i64>, Led
     Ok(last.map(|last| last - now).filter(|back| *back > TOLERANCE))
 }
 
+/// Since when it may be that nobody listened, as long as nobody has looked for what happened then.
+const UNHEARD: &str = "unheard";
+/// Three heartbeats: between two that are further apart, nobody listened for longer than a start takes.
+const A_START: i64 = 90_000;
+
 impl Store {
     pub(in super::super) async fn heartbeat(
         &self,
@@ -310,6 +315,11 @@ impl Store {
                 from: millis(last),
                 to: now,
             });
+        if let Some(last) = last.filter(|last| at - last > A_START)
+            && fact(&mut tx, UNHEARD).await?.is_none()
+        {
+            set_fact(&mut tx, UNHEARD, &last.to_string()).await?;
+        }
         if let Some(gap) = gap {
             be_cautious(&mut tx, ms(gap.from), at, "nobody listened for a while").await?;
         }
@@ -320,6 +330,22 @@ impl Store {
             to: now,
         });
         Ok(gap.or(since_the_switch))
+    }
+
+    /// Whether there was a time in which nobody listened and of which nobody has said that it is looked through.
+    pub(in super::super) async fn is_unheard(&self) -> Result<bool, LedgerError> {
+        Ok(fact(&self.readers, UNHEARD).await?.is_some())
+    }
+
+    /// Every website is being looked through for what happened then.
+    pub(in super::super) async fn note_looking(&self) -> Result<(), LedgerError> {
+        let mut writer = self.writer().await?;
+        query("DELETE FROM meta WHERE key = $1")
+            .bind(UNHEARD)
+            .execute(&mut *writer)
+            .await
+            .map_err(failed("note that what nobody heard is looked for"))?;
+        Ok(())
     }
 
     pub(in super::super) async fn last_gap(&self) -> Result<Option<Gap>, LedgerError> {

@@ -4,31 +4,27 @@
 //! answer. Only a faulty answer lets go of the lock in between. The rules come from what official SDKs and recorded
 //! exchanges show, the reasons too.
 
+mod answer;
 mod body;
 mod conversations;
+mod execute;
+mod faulty;
 mod people;
 mod routes;
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    body::SizedStream,
-    http::{StatusCode, header},
-    web,
-};
-use base64::Engine as _;
-use futures_util::{StreamExt as _, stream};
-use serde_json::{Value as Json, json};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::Value as Json;
 use uuid::Uuid;
 
 use self::{
-    body::Refusal,
+    answer::Answer,
+    faulty::{spoil, wait_out},
     routes::{Action, Params, Route},
 };
 use super::{
     Connection, Shared,
-    fault::{self, Fault, FaultBody},
+    fault::{self, Fault},
     journal::{Call, Unexpected},
-    settings::TokenSettings,
     state::State,
 };
 
@@ -63,77 +59,6 @@ impl Request {
 pub(super) struct LateRequest {
     pub(super) due: i64,
     request: Request,
-}
-
-/// What the sandbox says.
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    reason: String,
-    error: bool,
-    data: Json,
-    bloom: &'static str,
-}
-
-impl Answer {
-    fn good(status: u16, reason: &str, data: Json) -> Self {
-        Self {
-            status,
-            reason: reason.to_owned(),
-            error: false,
-            data,
-            bloom: if reason == "resolved" || reason == "listed" {
-                "MISS"
-            } else {
-                "DIRECT"
-            },
-        }
-    }
-
-    fn resolved(data: Json) -> Self {
-        Self::good(200, "resolved", data)
-    }
-
-    fn listed(data: Json) -> Self {
-        Self::good(200, "listed", data)
-    }
-
-    fn added(data: Json) -> Self {
-        Self::good(201, "added", data)
-    }
-
-    fn updated() -> Self {
-        Self::good(200, "updated", json!({}))
-    }
-
-    fn deleted() -> Self {
-        Self::good(200, "deleted", json!({}))
-    }
-
-    fn refused(refusal: &Refusal) -> Self {
-        Self {
-            status: refusal.status,
-            reason: refusal.reason.to_owned(),
-            error: true,
-            data: json!({"message": &refusal.message}),
-            bloom: "DIRECT",
-        }
-    }
-
-    fn respond(&self, request_id: &str, head: bool) -> HttpResponse {
-        let mut response = HttpResponse::build(code(self.status));
-        response
-            .insert_header(("Request-Id", request_id))
-            .insert_header(("Bloom-Status", self.bloom));
-        if head {
-            return response.finish();
-        }
-        response.json(json!({"error": self.error, "reason": self.reason, "data": self.data}))
-    }
-}
-
-fn code(status: u16) -> StatusCode {
-    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// Every request under `/v1`.
@@ -183,48 +108,6 @@ pub(super) async fn serve(
         return answer.respond(&request_id, head);
     }
     spoil(&fault, &request_id)
-}
-
-async fn wait_out(fault: &Fault, shared: &Shared, releases: u64) {
-    if fault.delay_ms > 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(fault.delay_ms)).await;
-    }
-    if fault.hold {
-        shared
-            .wait_for(|state| (state.releases > releases).then_some(()))
-            .await;
-    }
-}
-
-/// The answer a fault gives.
-fn spoil(fault: &Fault, request_id: &str) -> HttpResponse {
-    let mut response = HttpResponse::build(code(fault.status.unwrap_or(500)));
-    response.insert_header(("Request-Id", request_id));
-    if let Some(value) = &fault.retry_after {
-        response.insert_header((header::RETRY_AFTER, value.as_str()));
-    }
-    match fault.body {
-        FaultBody::Empty => response.finish(),
-        FaultBody::Html => response
-            .content_type("text/html")
-            .body("<html><body><h1>Something went wrong</h1></body></html>"),
-        FaultBody::Json => {
-            response.json(json!({"error": true, "reason": fault.reason_text(), "data": {}}))
-        }
-        FaultBody::Half => {
-            let half = web::Bytes::from_static(br#"{"error":false,"reason":"resol"#);
-            let length = u64::try_from(2 * half.len()).unwrap_or(u64::MAX);
-            // What is at hand goes out while the rest is waited for.
-            let rest = async {
-                tokio::task::yield_now().await;
-                Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
-            };
-            let parts = stream::once(std::future::ready(Ok(half))).chain(stream::once(rest));
-            response
-                .content_type("application/json")
-                .body(SizedStream::new(length, parts))
-        }
-    }
 }
 
 impl State {
@@ -353,124 +236,6 @@ impl State {
         answer
     }
 
-    fn execute(&mut self, request: &Request, now: i64) -> Result<Answer, Refusal> {
-        let Some((route, params)) = &request.route else {
-            return Err(Refusal::new(404, "route_not_found", "no such route"));
-        };
-        let token = self.token(request)?;
-        if let Some((scope, write)) = route.scope
-            && !token.allows(scope, write)
-        {
-            return Err(Refusal::new(
-                403,
-                "not_allowed",
-                format!("the token lacks `{scope}`"),
-            ));
-        }
-        let website = params.website.clone().unwrap_or_default();
-        if params.website.is_some()
-            && !self
-                .websites
-                .iter()
-                .any(|known| known.website_id == website && known.subscribed)
-        {
-            return Err(Refusal::new(
-                404,
-                "not_subscribed",
-                "the plugin is not installed there",
-            ));
-        }
-        if !self.behaviour.cached_lists
-            || !matches!(
-                route.action,
-                Action::Events | Action::Conversations | Action::Profiles
-            )
-        {
-            return self.act_on(route.action, request, &website, params, now);
-        }
-        let place = format!("{}?{}", request.path, request.query);
-        if let Some(kept) = self.cache.get(&place) {
-            let mut answer = Answer::listed(kept.clone());
-            answer.bloom = "HIT";
-            return Ok(answer);
-        }
-        let answer = self.act_on(route.action, request, &website, params, now)?;
-        self.cache.insert(place, answer.data.clone());
-        Ok(answer)
-    }
-
-    fn token(&self, request: &Request) -> Result<TokenSettings, Refusal> {
-        let refusal = || Refusal::new(401, "invalid_session", "no such token");
-        let credentials = request
-            .authorization
-            .as_deref()
-            .and_then(|value| value.strip_prefix("Basic "))
-            .and_then(|encoded| {
-                base64::engine::general_purpose::STANDARD
-                    .decode(encoded)
-                    .ok()
-            })
-            .and_then(|decoded| String::from_utf8(decoded).ok())
-            .ok_or_else(refusal)?;
-        let token = self
-            .tokens
-            .iter()
-            .find(|token| credentials == format!("{}:{}", token.identifier, token.key))
-            .ok_or_else(refusal)?;
-        let tier = request.tier.as_deref().unwrap_or("user");
-        if token.tier != tier {
-            return Err(Refusal::new(
-                403,
-                "restricted_route_tier",
-                "the token is of another tier",
-            ));
-        }
-        Ok(token.clone())
-    }
-
-    fn act_on(
-        &mut self,
-        action: Action,
-        request: &Request,
-        website: &str,
-        params: &Params,
-        now: i64,
-    ) -> Result<Answer, Refusal> {
-        match action {
-            Action::PluginSession => Ok(Answer::resolved(json!({}))),
-            Action::PluginAccount => Ok(Answer::resolved(json!({"plugin_id": PLUGIN_ID}))),
-            Action::PluginWebsites => {
-                let first = page(request)? == 1;
-                let websites: Vec<Json> = self
-                    .websites
-                    .iter()
-                    .filter(|known| known.subscribed && first)
-                    .map(|known| json!({"website_id": known.website_id, "settings": {}}))
-                    .collect();
-                Ok(Answer::listed(Json::Array(websites)))
-            }
-            Action::WebsiteGet => Ok(Answer::resolved(json!({
-                "website_id": website,
-                "name": "Sandbox",
-                "domain": "sandbox.example",
-                "logo": "",
-                "verified": true,
-                "institutional": false,
-            }))),
-            Action::Conversations => self.list_conversations(request, website, page(request)?),
-            Action::ConversationCreate => Ok(self.create_conversation(website, now)),
-            Action::Profiles => self.list_profiles(request, website, page(request)?),
-            Action::ProfileCreate => self.create_profile(&request.body, website, now),
-            _ => match (&params.session, &params.people) {
-                (Some(session), _) => {
-                    self.conversation_route(action, request, website, session, now)
-                }
-                (None, Some(people)) => self.people_route(action, request, website, people, now),
-                (None, None) => Err(Refusal::new(404, "route_not_found", "no such route")),
-            },
-        }
-    }
-
     /// Lets requests that were taken take effect: those that are due, or all of them. Returns how many.
     pub(super) fn apply_late(&mut self, until: i64, now: i64) -> usize {
         let (due, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.late)
@@ -493,15 +258,4 @@ impl State {
         }
         due.len()
     }
-}
-
-/// The page of a list, from 1.
-fn page(request: &Request) -> Result<usize, Refusal> {
-    request
-        .route
-        .as_ref()
-        .and_then(|(_, params)| params.page.as_deref())
-        .and_then(|page| page.parse::<usize>().ok())
-        .filter(|page| *page >= 1)
-        .ok_or_else(|| Refusal::invalid("the page is not a number from 1"))
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{
     Answer, Request,
     body::{self, Refusal},
+    execute::page,
     routes::Action,
 };
 use crate::sandbox::{
@@ -114,7 +115,7 @@ impl State {
                 Ok(Answer::added(json!({})))
             }
             Action::Events => {
-                let page = super::page(request)?;
+                let page = page(request)?;
                 found.map(|contact| Answer::listed(self.timeline(&contact, page)))
             }
             Action::PeopleConversations => found.map(|contact| {

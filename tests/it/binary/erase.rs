@@ -33,8 +33,7 @@ async fn refreshed() -> (Site, String) {
 
 /// A service that has done what was left to do: what is on its way would be owed a second look.
 async fn quiet(site: &Site) -> Serving {
-    let mut serving = site.serve().await;
-    serving.wait_event("gap.listed").await;
+    let serving = site.serve().await;
     wait_for("nothing is at work", || {
         let status = site.run(&["status", "--json"]).ended(0).json();
         (status["due"] == 0 && status["leased"] == 0).then_some(())

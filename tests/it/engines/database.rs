@@ -30,6 +30,25 @@ impl Database {
         })
     }
 
+    /// Changes it and cuts every connection: `ALTER DATABASE … <change>`.
+    pub(crate) async fn alter(&self, change: &str) {
+        self.alter_quietly(change).await;
+        let cut = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",
+            self.name
+        );
+        execute(&self.admin, &cut).await;
+    }
+
+    /// Changes it under those who are connected.
+    pub(crate) async fn alter_quietly(&self, change: &str) {
+        execute(
+            &self.admin,
+            &format!("ALTER DATABASE {} {change}", self.name),
+        )
+        .await;
+    }
+
     /// Cuts every connection to it and removes it.
     pub(crate) async fn drop(self) {
         let statement = format!("DROP DATABASE {} WITH (FORCE)", self.name);

@@ -62,6 +62,12 @@ impl Server {
         if let Some(url) = variable(url) {
             return Found::Url(url);
         }
+        self.programs(program)
+            .map_or(Found::Nothing { wanted }, Found::Programs)
+    }
+
+    /// The folder with its programs.
+    fn programs(self, program: &str) -> Option<PathBuf> {
         let mut folders: Vec<PathBuf> = variable("PATH")
             .iter()
             .flat_map(|path| std::env::split_paths(path).collect::<Vec<_>>())
@@ -79,7 +85,6 @@ impl Server {
         folders
             .into_iter()
             .find(|folder| folder.join(program).is_file())
-            .map_or(Found::Nothing { wanted }, Found::Programs)
     }
 
     /// The URL of a running server, without the name of a database; `None` where there is none to be had.
@@ -123,25 +128,11 @@ impl Server {
         let text = |path: &Path| path.to_str().expect("a plain path").to_owned();
         match self {
             Self::Postgres => {
-                run(as_user(user, &program("initdb")).args([
-                    "--no-sync",
-                    "--auth=trust",
-                    "--username=postgres",
-                    "--encoding=UTF8",
-                    "--locale=C.UTF-8",
-                    "-D",
-                    &text(&data),
-                ]));
-                let mut server = as_user(user, &program("postgres"));
-                server.args(["-D", &text(&data), "-k", &text(&folder)]);
-                server.args(["-c", "listen_addresses=", "-c", "fsync=off"]);
+                initdb(user, programs, &data);
                 // At once, and its own children with it.
+                let server = postgres(user, programs, &data, &folder);
                 let pipe = supervise(&server, "QUIT", &folder);
-                // The socket is there before the server is: this file tells.
-                let status = data.join("postmaster.pid");
-                wait_until(&folder, || {
-                    fs::read_to_string(&status).is_ok_and(|status| status.contains("ready"))
-                });
+                wait_until(&folder, || is_up(&data));
                 Running {
                     url: format!(
                         "postgres://postgres@localhost/postgres?host={}",
@@ -202,6 +193,127 @@ struct Running {
     url: String,
     /// Closed by the kernel when this process is gone.
     _pipe: Option<ChildStdin>,
+}
+
+/// A PostgreSQL server of one story's own, which may be stopped, started, and made a standby. Whoever is called `rotated`
+/// needs a password there; everybody else is let in.
+#[derive(Debug)]
+pub(crate) struct OwnServer {
+    /// Its data, its socket, and what it logs.
+    folder: tempfile::TempDir,
+    programs: PathBuf,
+    settings: &'static [&'static str],
+    /// Closed by the kernel when this process is gone.
+    pipe: Option<ChildStdin>,
+}
+
+impl OwnServer {
+    /// Makes one with these settings. `None` where PostgreSQL is not installed; `tests/zz_not_run.rs` says so. One that
+    /// somebody runs for us is not ours to stop.
+    pub(crate) fn start(settings: &'static [&'static str]) -> Option<Self> {
+        let Some(programs) = Server::Postgres.programs("initdb") else {
+            assert!(
+                variable("CRISP_SYNC_TEST_REQUIRE").as_deref() != Some("all")
+                    || variable("CRISP_SYNC_TEST_POSTGRES_URL").is_some(),
+                "install PostgreSQL"
+            );
+            return None;
+        };
+        let folder = tempfile::Builder::new()
+            .prefix("crisp-sync-test-own-")
+            .tempdir()
+            .expect("a temporary folder");
+        let user = Server::Postgres.user();
+        if let Some(user) = user {
+            run(Command::new("chown").arg(user).arg(folder.path()));
+        }
+        let mut server = Self {
+            folder,
+            programs,
+            settings,
+            pipe: None,
+        };
+        initdb(user, &server.programs, &server.data());
+        let rules = server.data().join("pg_hba.conf");
+        let others = fs::read_to_string(&rules).expect("who is let in");
+        let rule = "local all rotated scram-sha-256\n";
+        fs::write(&rules, format!("{rule}{others}")).expect("written");
+        server.start_again();
+        Some(server)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Where the supervisor keeps the log; it is gone when the server is.
+    fn run(&self) -> PathBuf {
+        self.folder.path().join("run")
+    }
+
+    /// How `user`, with their password, reaches a database there.
+    pub(crate) fn url(&self, user: &str, database: &str) -> String {
+        let folder = self.folder.path().display();
+        format!("postgres://{user}@localhost/{database}?host={folder}")
+    }
+
+    /// Stops it as an operator does: whoever is connected is cut.
+    pub(crate) fn stop(&mut self) {
+        drop(self.pipe.take());
+        let run = self.run();
+        wait_until(self.folder.path(), || !run.exists());
+    }
+
+    /// Starts it on what it left.
+    pub(crate) fn start_again(&mut self) {
+        let run = self.run();
+        fs::create_dir(&run).expect("a folder");
+        let user = Server::Postgres.user();
+        let mut server = postgres(user, &self.programs, &self.data(), self.folder.path());
+        for setting in self.settings {
+            server.args(["-c", setting]);
+        }
+        self.pipe = Some(supervise(&server, "INT", &run));
+        let data = self.data();
+        wait_until(&run, || is_up(&data));
+    }
+
+    /// Has it follow somebody, who never says anything, from its next start on: it can be read and not written.
+    pub(crate) fn becomes_a_standby(&self) {
+        fs::write(self.data().join("standby.signal"), "").expect("written");
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn initdb(user: Option<&str>, programs: &Path, data: &Path) {
+    run(as_user(user, programs.join("initdb").as_os_str())
+        .args([
+            "--no-sync",
+            "--auth=trust",
+            "--username=postgres",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "-D",
+        ])
+        .arg(data));
+}
+
+fn postgres(user: Option<&str>, programs: &Path, data: &Path, socket: &Path) -> Command {
+    let mut server = as_user(user, programs.join("postgres").as_os_str());
+    server.arg("-D").arg(data).arg("-k").arg(socket);
+    server.args(["-c", "listen_addresses=", "-c", "fsync=off"]);
+    server
+}
+
+/// The socket is there before the server is: this file tells.
+fn is_up(data: &Path) -> bool {
+    fs::read_to_string(data.join("postmaster.pid"))
+        .is_ok_and(|status| status.contains("ready") || status.contains("standby"))
 }
 
 fn as_user(user: Option<&str>, program: &OsStr) -> Command {

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use crisp_sync::{sandbox::Fault, server::command::Operation};
+use crisp_sync::{alerts::CALM, sandbox::Fault, server::command::Operation};
 
 use super::{ADA, assert_forgotten, chats, perform, receipt_of, whom};
-use crate::world::also_on_postgres;
+use crate::{
+    telemetry::lines,
+    world::{World, also_on_postgres},
+};
 
 also_on_postgres! {
+    what_is_owed_for_a_day_asks_for_a_person,
     what_crisp_does_not_take_is_owed_until_it_does,
     a_restart_takes_up_what_is_owed,
 }
@@ -109,4 +113,62 @@ async fn what_is_gone_in_crisp_is_not_owed() {
     world.pass(Duration::from_mins(3)).await;
     assert_eq!(receipt_of(&world, &id).await.owed, []);
     world.finish().await;
+}
+
+/// Somebody answers for it by law, and nothing else would remind them.
+#[tokio::test]
+async fn what_is_owed_for_a_day_asks_for_a_person() {
+    let (mut world, _, _) = chats(|_| {}).await;
+    world
+        .restart(|setup| setup.replace("mode = \"live\"", "mode = \"observe\""))
+        .await;
+    let answer = perform(&world, Operation::Erase { whom: whom(ADA) }).await;
+    assert!(answer.ok, "{answer:?}");
+    let asked_for = async |world: &World| {
+        world.service.watch.look().await;
+        let rows = world.service.ledger.conditions().await.expect("readable");
+        let rows = rows.into_iter().filter(|row| row.kind == "erasure_owed");
+        rows.map(|row| row.detail).next()
+    };
+    let metrics = async |world: &World| {
+        let request = World::http().get(world.ops_url("/metrics")).send();
+        let answer = request.await.expect("an answer");
+        answer.text().await.expect("a body")
+    };
+    assert!(
+        metrics(&world)
+            .await
+            .contains("crisp_sync_erasures_owed 1\n")
+    );
+    world.clock.advance(Duration::from_hours(23));
+    assert_eq!(asked_for(&world).await, None);
+    world.clock.advance(Duration::from_hours(2));
+    let detail = asked_for(&world).await.expect("more than a day");
+    assert!(detail.contains("and 1 of them not yet"), "{detail}");
+    world
+        .restart(|setup| setup.replace("mode = \"observe\"", "mode = \"live\""))
+        .await;
+    world.settle().await;
+    world.pass(Duration::from_mins(5)).await;
+    assert!(
+        metrics(&world)
+            .await
+            .contains("crisp_sync_erasures_owed 0\n")
+    );
+    world.clock.advance(CALM);
+    assert_eq!(asked_for(&world).await, None);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_lift_stands_in_the_log() {
+    let (world, _, _) = chats(|_| {}).await;
+    let answer = perform(&world, Operation::Erase { whom: whom(ADA) }).await;
+    let id = answer.json["receipt"].as_str().expect("an id").to_owned();
+    let lifted = perform(&world, Operation::EraseLift { whom: whom(ADA) }).await;
+    assert!(lifted.ok, "{lifted:?}");
+    let told = lines();
+    let mut told = told.iter().filter(|line| line["event"] == "erasure.lifted");
+    assert!(told.any(|line| line["erasure.receipt"] == id.as_str()));
+    world.abandon();
 }

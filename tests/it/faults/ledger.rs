@@ -234,6 +234,7 @@ async fn a_disk_that_is_full_for_hours_loses_nothing() {
 #[tokio::test]
 async fn a_ledger_that_somebody_holds_is_waited_for() {
     let (mut world, session) = ada_chats(|setup| {
+        setup.needs_file = true;
         setup.add("[webhooks]\naccept_deadline = \"300ms\"");
     })
     .await;

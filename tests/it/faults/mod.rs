@@ -10,6 +10,7 @@ mod crisp;
 mod database;
 mod ledger;
 mod secrets;
+mod server;
 
 use std::time::Duration;
 

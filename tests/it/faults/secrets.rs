@@ -7,8 +7,12 @@ use crisp_sync::sandbox::{
     WebhookSettings,
 };
 
-use super::{ADA, ada_chats, agent_looks, assert_shows};
-use crate::world::{OTHER_SECRET, SIGNING_SECRET};
+use super::{ADA, ada_chats, agent_looks, assert_shows, impatient};
+use crate::{
+    engines::{execute, servers::OwnServer},
+    telemetry::lines,
+    world::{OTHER_SECRET, SIGNING_SECRET, World},
+};
 
 const NEW_KEY: &str = "a-new-key-that-was-made-just-now";
 
@@ -107,6 +111,126 @@ async fn files_that_say_the_same_end_no_pause() {
     );
     world.sandbox.set_tokens(only(DEFAULT_TOKEN_KEY));
     world.pass(Duration::from_mins(16)).await;
+    assert_shows(&world, &session, "starter");
+    world.finish().await;
+}
+
+/// A server on which `rotated` has the database `ours`, with the password `hunter2-old`.
+async fn server() -> Option<OwnServer> {
+    let server = OwnServer::start(&[])?;
+    let admin = server.url("postgres", "postgres");
+    execute(&admin, "CREATE ROLE rotated LOGIN PASSWORD 'hunter2-old'").await;
+    execute(&admin, "CREATE DATABASE ours OWNER rotated").await;
+    Some(server)
+}
+
+/// As a platform does that rotates passwords: nobody comes in with the old one, nor stays.
+async fn rotate(server: &OwnServer) {
+    let admin = server.url("postgres", "postgres");
+    execute(&admin, "ALTER ROLE rotated PASSWORD 'hunter2-new'").await;
+    execute(
+        &admin,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'rotated'",
+    )
+    .await;
+}
+
+/// What was said of a file that cannot be used, about this setting.
+fn complaints(about: &str) -> usize {
+    let said = lines().into_iter().filter(|line| {
+        line["event"] == "secret.unusable"
+            && line["reason"]
+                .as_str()
+                .is_some_and(|reason| reason.contains(about))
+    });
+    said.count()
+}
+
+fn told_anywhere(secret: &str) -> bool {
+    lines().iter().any(|line| line.to_string().contains(secret))
+}
+
+#[tokio::test]
+async fn a_rotated_password_of_the_ledgers_server_is_taken_from_its_file() {
+    let Some(server) = server().await else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("ledger-url");
+    fs::write(&file, server.url("rotated:hunter2-old", "ours")).expect("written");
+    let (mut world, session) = ada_chats(|setup| {
+        setup.set("CRISP_SYNC_LEDGER", "");
+        setup.set("CRISP_SYNC_LEDGER_FILE", file.display().to_string());
+    })
+    .await;
+    world.change_user("u1", "plan = 'starter'").await;
+    rotate(&server).await;
+    world.sandbox.operator_opens(&session).expect("there");
+    world.hooks_arrive().await;
+    let error = world.service.worker.step().await;
+    error.expect_err("nobody comes in with the old password");
+    // Whoever writes another database into the file gets the ledger of another one only by a restart.
+    fs::write(&file, server.url("rotated:hunter2-new", "postgres")).expect("written");
+    world.service.look_at_secrets().await.expect("looked at");
+    world.service.look_at_secrets().await.expect("looked at");
+    assert_eq!(complaints("`ledger.url` names another database"), 1);
+    assert!(world.service.worker.step().await.is_err());
+    fs::write(&file, server.url("rotated:hunter2-new", "ours")).expect("written");
+    world.service.look_at_secrets().await.expect("looked at");
+    assert!(world.sandbox.retry_hooks() > 0);
+    world.refresh().await;
+    world.pass(Duration::from_mins(2)).await;
+    assert_shows(&world, &session, "starter");
+    let told = lines();
+    let mut told = told.iter().filter(|line| line["event"] == "secret.renewed");
+    assert!(told.any(|line| line["secret"] == "ledger.url"));
+    assert!(!told_anywhere("hunter2"));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_rotated_password_of_the_apps_database_is_taken_from_its_file() {
+    let Some(server) = server().await else {
+        return;
+    };
+    let theirs = server.url("rotated:hunter2-old", "ours");
+    execute(
+        &server.url("postgres", "ours"),
+        "CREATE TABLE users AS SELECT 'u1' AS id, 'ada@northwind.example' AS email, 'Ada Osei' AS name, \
+           'Northwind' AS tenant, 'pro' AS plan, 'active' AS status, NULL::timestamptz AS onboarded_at; \
+         GRANT SELECT ON users TO rotated",
+    )
+    .await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("database-url");
+    fs::write(&file, theirs).expect("written");
+    let mut world = World::with(|setup| {
+        impatient(setup);
+        setup.replace(
+            "trial_ends_at, onboarded_at, subscribed_at, canceled_at, marketing_opt_in",
+            "onboarded_at",
+        );
+        setup.replace(
+            "WHERE email = :email COLLATE NOCASE AND deleted_at IS NULL\n  ORDER BY created_at",
+            "WHERE lower(email) = :email",
+        );
+        setup.replace("WHERE id = :key AND deleted_at IS NULL", "WHERE id = :key");
+        setup.set("DATABASE_URL", "");
+        setup.set("DATABASE_URL_FILE", file.display().to_string());
+    })
+    .await;
+    let session = world.open(OpenChat::by(ADA).proven()).await;
+    world.pass(Duration::from_mins(2)).await;
+    assert_eq!(world.data(&session, "plan"), "pro");
+    rotate(&server).await;
+    let change = "UPDATE users SET plan = 'starter'";
+    execute(&server.url("postgres", "ours"), change).await;
+    agent_looks(&mut world, &session).await;
+    world.pass(Duration::from_mins(10)).await;
+    assert_eq!(world.data(&session, "plan"), "pro", "what was known stays");
+    fs::write(&file, server.url("rotated:hunter2-new", "ours")).expect("written");
+    world.service.look_at_secrets().await.expect("looked at");
+    world.pass(Duration::from_mins(10)).await;
     assert_shows(&world, &session, "starter");
     world.finish().await;
 }

@@ -3,16 +3,15 @@
 use std::time::Duration;
 
 use crisp_sync::{
+    alerts::CALM,
     config::{Config, environment::Environment},
     ledger::{Lane, WorkKind, WorkRow},
     sandbox::OpenChat,
+    server::command::Operation,
 };
 
-use super::{ADA, DAY, address, is_known, lane, next_look, people, sweep, touched, world};
-use crate::{
-    telemetry::lines,
-    world::{DEFINITION, World},
-};
+use super::{ADA, DAY, is_known, lane, people, sweep, touched, world};
+use crate::world::{DEFINITION, Setup, World};
 
 async fn row(world: &World) -> WorkRow {
     let website = crisp_sync::ids::WebsiteId::parse("all").expect("plain");
@@ -60,25 +59,21 @@ async fn an_app_database_that_is_away_is_waited_for() {
     world.finish().await;
 }
 
+fn without_the_query(setup: &mut Setup) {
+    let query = setup
+        .definition
+        .find("query = \"\"\"\n  SELECT id, email, changed_at");
+    let from = query.expect("it");
+    let end = "LIMIT :limit\n\"\"\"\n";
+    let to = from + setup.definition[from..].find(end).expect("it") + end.len();
+    setup.definition.replace_range(from..to, "");
+}
+
 #[tokio::test]
 async fn a_query_that_was_taken_out_ends_it() {
     let mut world = world(|_| {}).await;
     sweep(&mut world).await;
-    world
-        .restart(|setup| {
-            let from = setup
-                .definition
-                .find("query = \"\"\"\n  SELECT id, email, changed_at")
-                .expect("it");
-            let to = from
-                + setup.definition[from..]
-                    .find("LIMIT :limit\n\"\"\"\n")
-                    .expect("it");
-            setup
-                .definition
-                .replace_range(from..to + "LIMIT :limit\n\"\"\"\n".len(), "");
-        })
-        .await;
+    world.restart(without_the_query).await;
     world.pass(DAY).await;
     assert!(!row(&world).await.is_pending());
     world.finish().await;
@@ -115,39 +110,101 @@ async fn rows_of_nobody_are_counted_and_passed_over() {
     world.finish().await;
 }
 
+/// As long as something keeps it from looking, from its first page on or later.
 #[tokio::test]
-async fn how_far_it_came_is_seen_from_outside() {
-    let mut world = world(|_| {}).await;
-    people(&mut world, 7).await;
+async fn a_sweep_that_lags_behind_is_told_until_it_has_caught_up() {
+    let mut world = world(|setup| setup.replace("changed_at AS at", "changed_ta AS at")).await;
+    world.add_user("u1", ADA).await;
     sweep(&mut world).await;
-    let http = World::http();
+    let told = async |world: &World| {
+        world.service.watch.look().await;
+        let rows = world.service.ledger.conditions().await.expect("readable");
+        let rows = rows.into_iter().filter(|row| row.kind == "sweep_behind");
+        rows.map(|row| row.detail).next()
+    };
+    world.pass(Duration::from_hours(3)).await;
+    assert_eq!(told(&world).await, None, "it looks once an hour");
+    world.pass(Duration::from_mins(61)).await;
+    let detail = told(&world).await.expect("four hours are too many");
+    assert!(detail.contains("since 2026-03-02T09:00:00Z"), "{detail}");
     let get = async |world: &World, path: &str| {
-        let answer = http
-            .get(world.ops_url(path))
-            .send()
-            .await
-            .expect("answered");
+        let request = World::http().get(world.ops_url(path)).send();
+        let answer = request.await.expect("answered");
         answer.text().await.expect("a text")
     };
-    let status: serde_json::Value =
-        serde_json::from_str(&get(&world, "/status").await).expect("JSON");
-    let sweeps = status["sweeps"].as_array().expect("two");
-    assert_eq!(sweeps[0]["lane"], "changes");
-    assert_eq!(sweeps[0]["last"]["enqueued"], 7);
-    assert_eq!(sweeps[0]["lag_seconds"], 0);
-    assert_eq!(sweeps[0]["waiting"], 0);
-    assert!(!status.to_string().contains(&address(0)));
-    world.clock.advance(Duration::from_mins(3));
     let metrics = get(&world, "/metrics").await;
     assert!(
-        metrics.contains("crisp_sync_sweep_lag_seconds{lane=\"changes\"} 180"),
+        metrics.contains("crisp_sync_sweep_lag_seconds{lane=\"changes\"} 14460"),
         "{metrics}"
     );
-    let told = lines().into_iter().any(|line| {
-        line["event"] == "sweep.finished" && line["lane"] == "changes" && line["enqueued"] == 7
-    });
-    assert!(told, "the end of a look is told");
-    next_look(&mut world).await;
+    let status = world.service.perform(Operation::Status).await;
+    let lines = status.lines.join("\n");
+    assert!(
+        lines.contains("sweep changes: 4h 1m behind, since 2026-03-02 09:00:00Z")
+            && lines.contains("`lifecycle.query`"),
+        "{lines}"
+    );
+    world
+        .restart(|setup| setup.replace("changed_ta AS at", "changed_at AS at"))
+        .await;
+    world.pass(Duration::from_hours(1)).await;
+    world.clock.advance(CALM);
+    assert_eq!(told(&world).await, None, "it has caught up");
+    assert_eq!(lane(&world, Lane::Changes).await.last.pages, 1);
+    world.settle().await;
+    world.finish().await;
+}
+
+/// Nobody waits for a query that was taken out.
+#[tokio::test]
+async fn a_sweep_without_a_query_lags_behind_nothing() {
+    let mut world = world(|_| {}).await;
+    sweep(&mut world).await;
+    world.restart(without_the_query).await;
+    world.pass(DAY).await;
+    world.service.watch.look().await;
+    let rows = world.service.ledger.conditions().await.expect("readable");
+    assert!(
+        rows.iter().all(|row| row.kind != "sweep_behind"),
+        "{rows:?}"
+    );
+    world.finish().await;
+}
+
+/// It is stopped by the database, and nobody's look-up pays for it.
+#[tokio::test]
+async fn a_query_that_takes_too_long_is_tried_again_and_stops_nobody_else() {
+    let mut world = world(|setup| {
+        setup.replace("statement_timeout = \"500ms\"", "statement_timeout = \"50ms\"");
+        setup.replace(
+            "WHERE (changed_at, id) > (:since, :after)",
+            "WHERE (SELECT count(*) FROM load a, load b, load c) >= 0 AND (changed_at, id) > (:since, :after)",
+        );
+    })
+    .await;
+    world.sql("CREATE TABLE load (n INTEGER)").await;
+    world
+        .sql("INSERT INTO load WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 3000) SELECT n FROM n")
+        .await;
+    world.add_user("u1", ADA).await;
+    touched(&mut world, "u1", 0).await;
+    sweep(&mut world).await;
+    world.pass(Duration::from_mins(30)).await;
+    let failed = row(&world).await;
+    assert!(failed.is_pending(), "it is never buried");
+    let error = failed.last_error.expect("it is told");
+    assert!(
+        error.contains("`lifecycle.query` took longer than"),
+        "{error}"
+    );
+    let session = world.open(OpenChat::by(ADA).proven()).await;
+    assert_eq!(world.data(&session, "plan"), "pro", "chats go on");
+    assert_eq!(world.metric("crisp_sync_breaker{name=\"users\"}"), 0);
+    world.sql("DELETE FROM load").await;
+    world.change_user("u1", "plan = 'starter'").await;
+    touched(&mut world, "u1", 0).await;
+    world.pass(Duration::from_hours(2)).await;
+    assert_eq!(world.contact_data(ADA, "plan"), "starter");
     world.finish().await;
 }
 

@@ -8,7 +8,10 @@ use crisp_sync::{
 };
 
 use super::{ADA, DAY, address, is_known, lane, next_look, people, sweep, touched, world};
-use crate::world::{World, also_on_postgres};
+use crate::{
+    telemetry::lines,
+    world::{World, also_on_postgres},
+};
 
 also_on_postgres! {
     a_look_that_is_killed_goes_on_with_its_page,
@@ -218,5 +221,41 @@ async fn a_change_goes_before_looking_once_more() {
     let row = world.work(WorkKind::Person, "u1").await.expect("a row");
     assert_eq!(row.trigger, Trigger::Sweep);
     assert_eq!(world.contact_data(ADA, "plan"), "pro");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn how_far_it_came_is_seen_from_outside() {
+    let mut world = world(|_| {}).await;
+    people(&mut world, 7).await;
+    sweep(&mut world).await;
+    let http = World::http();
+    let get = async |world: &World, path: &str| {
+        let answer = http
+            .get(world.ops_url(path))
+            .send()
+            .await
+            .expect("answered");
+        answer.text().await.expect("a text")
+    };
+    let status: serde_json::Value =
+        serde_json::from_str(&get(&world, "/status").await).expect("JSON");
+    let sweeps = status["sweeps"].as_array().expect("two");
+    assert_eq!(sweeps[0]["lane"], "changes");
+    assert_eq!(sweeps[0]["last"]["enqueued"], 7);
+    assert_eq!(sweeps[0]["lag_seconds"], 0);
+    assert_eq!(sweeps[0]["waiting"], 0);
+    assert!(!status.to_string().contains(&address(0)));
+    world.clock.advance(Duration::from_mins(3));
+    let metrics = get(&world, "/metrics").await;
+    assert!(
+        metrics.contains("crisp_sync_sweep_lag_seconds{lane=\"changes\"} 180"),
+        "{metrics}"
+    );
+    let told = lines().into_iter().any(|line| {
+        line["event"] == "sweep.finished" && line["lane"] == "changes" && line["enqueued"] == 7
+    });
+    assert!(told, "the end of a look is told");
+    next_look(&mut world).await;
     world.finish().await;
 }

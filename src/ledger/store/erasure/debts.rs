@@ -145,6 +145,23 @@ impl Store {
             .collect()
     }
 
+    pub(in super::super::super) async fn erasures_owed(
+        &self,
+        before: Timestamp,
+    ) -> Result<u64, LedgerError> {
+        let count = query(
+            "SELECT count(*) FROM erasures WHERE at <= $1 AND lifted_at IS NULL \
+               AND receipt IN (SELECT receipt FROM erasure_debts)",
+        )
+        .bind(ms(before))
+        .fetch_number(&self.readers)
+        .await
+        .map_err(failed("count what erasures owe"))?;
+        Ok(count
+            .and_then(|count| u64::try_from(count).ok())
+            .unwrap_or(0))
+    }
+
     pub(in super::super::super) async fn paid(&self, debt: &Debt) -> Result<(), LedgerError> {
         let mut writer = self.writer().await?;
         query("DELETE FROM erasure_debts WHERE receipt = $1 AND website = $2 AND what = $3 AND subject = $4")

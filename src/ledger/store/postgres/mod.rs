@@ -4,12 +4,16 @@
 //! for the server's disk (`synchronous_commit` is never off). Statements run in `READ COMMITTED`; where two processes
 //! could read the same row before either writes it, the row is locked first.
 //!
+//! A server that becomes read-only, because its disk is full or because it is a standby now, can still be read; no connection
+//! is kept from that time on, or it would stay read-only when the server is not any more.
+//!
 //! Sessions keep settings, prepared statements and an advisory lock, so a pooler between us and the server has to pool
 //! sessions, not transactions.
 
 mod bell;
 mod place;
 mod schema;
+mod teller;
 
 use std::time::Duration;
 
@@ -28,6 +32,7 @@ pub(super) use bell::Bell;
 pub(super) use place::{Place, place, timeline};
 pub use schema::POSTGRES_MIGRATIONS;
 pub(super) use schema::{is_there, migrate};
+pub(super) use teller::Telling;
 
 /// Where everything of ours lies in the database.
 const SCHEMA: &str = "crisp_sync";
@@ -59,6 +64,16 @@ pub(super) struct Opening {
     server: String,
 }
 
+/// How connections are opened.
+pub(super) fn options(url: &SecretString, server: &str) -> Result<PgConnectOptions, LedgerError> {
+    let options: PgConnectOptions =
+        (url.expose_secret().parse()).map_err(|error: sqlx::Error| LedgerError::Connect {
+            server: server.to_owned(),
+            source: Source::new(error),
+        })?;
+    Ok(options.application_name("crisp-sync"))
+}
+
 /// Connects, and waits for its turn, which lasts as long as the connection.
 pub(super) async fn connect(
     url: &SecretString,
@@ -68,8 +83,7 @@ pub(super) async fn connect(
         server: server.to_owned(),
         source: Source::new(error),
     };
-    let options: PgConnectOptions = url.expose_secret().parse().map_err(connect)?;
-    let options = options.application_name("crisp-sync");
+    let options = options(url, server)?;
     let mut connection = tokio::time::timeout(ACQUIRE, PgConnection::connect_with(&options))
         .await
         .unwrap_or_else(|late| Err(sqlx::Error::Io(late.into())))
@@ -116,18 +130,12 @@ pub(super) async fn open(
         .max_connections(settings.connections.max(2))
         .acquire_timeout(ACQUIRE)
         .max_lifetime(Duration::from_mins(30))
-        // One that was cut is replaced, and whoever asked does not notice. So is one to a server that has become a standby:
-        // it answers, and takes nothing.
+        // One that was cut is replaced, and whoever asked does not notice. So is one that takes nothing: a session keeps what
+        // the database was when it began, and a standby that is promoted is reached anew.
         .test_before_acquire(false)
-        .before_acquire(|connection, _| Box::pin(async move { Ok(!is_standby(connection).await?) }))
+        .before_acquire(|connection, _| Box::pin(takes_writes(connection)))
         .after_connect(|connection, _| {
-            Box::pin(async move {
-                connection.execute(SESSION).await?;
-                if is_standby(connection).await? {
-                    return Err(sqlx::Error::Protocol("the server is a standby".to_owned()));
-                }
-                Ok(())
-            })
+            Box::pin(async move { connection.execute(SESSION).await.map(drop) })
         })
         .connect_lazy_with(options);
     Ok(Opening {
@@ -138,8 +146,9 @@ pub(super) async fn open(
     })
 }
 
-async fn is_standby(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("SELECT pg_is_in_recovery()")
+/// Neither of a standby nor of a database that is read-only.
+async fn takes_writes(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT current_setting('transaction_read_only') = 'off'")
         .fetch_one(connection)
         .await
 }
