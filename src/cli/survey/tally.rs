@@ -275,6 +275,38 @@ mod tests {
         assert_eq!((tally.people, tally.unknown), (2, 1));
     }
 
+    /// A query that joins shows somebody once for each row of the other table, and on many pages.
+    #[test]
+    fn who_stands_on_several_pages_is_counted_once() {
+        let table = |at: &str| Cursor::Table {
+            until: None,
+            after: Some((at.to_owned(), "\"1".to_owned())),
+        };
+        let mut tally = Tally::default();
+        let counted = ["09:00", "10:00", "11:00"].map(|at| {
+            let line = person(table(at), Some("1"), &[("due", "due")]);
+            tally.add(&line).expect("counted")
+        });
+        assert_eq!(counted, [true, false, false]);
+        // On another website they are somebody else.
+        let mut elsewhere = person(table("12:00"), Some("1"), &[("due", "due")]);
+        elsewhere.sites[0].website = "v".to_owned();
+        assert!(tally.add(&elsewhere).expect("counted"));
+        assert_eq!((tally.people, tally.unknown), (2, 0));
+    }
+
+    #[test]
+    fn who_could_not_be_looked_at_is_not_unknown() {
+        let mut tally = Tally::default();
+        for number in 0..2 {
+            let mut line = person(known(&number.to_string()), None, &[]);
+            line.sites[0].failures = vec!["it failed\nhint: mend it".to_owned()];
+            assert!(tally.add(&line).expect("counted"));
+        }
+        assert_eq!((tally.people, tally.unknown), (2, 0));
+        assert_eq!(tally.lines()[1], "2 times: it failed");
+    }
+
     #[test]
     fn another_definition_does_not_go_on() {
         let mut tally = Tally::default();
