@@ -187,12 +187,8 @@ impl Rules {
     /// Whether Crisp's timeline has to be read before `known` is sent: the app may have told Crisp, an earlier attempt may
     /// have arrived, or the ledger may have sent it in a gap and forgotten.
     pub fn needs_timeline(&self, known: &Known, gap: Option<Gap>) -> bool {
-        self.sender == Sender::Shared || self.needs_proof(known, gap)
-    }
-
-    /// Whether it takes a timeline that no cache answered to send `known`: we may have told Crisp ourselves.
-    pub fn needs_proof(&self, known: &Known, gap: Option<Gap>) -> bool {
-        known.attempted_at.is_some()
+        self.sender == Sender::Shared
+            || known.attempted_at.is_some()
             || gap.is_some_and(|gap| {
                 known.happened_at() <= gap.until || self.may_be_forgotten(known, gap)
             })

@@ -21,7 +21,7 @@ use crate::{
     ids::WebsiteId,
     ledger::{Begun, ContactState, OutboxRow, PersonMirror, SendLimits, Write},
     lifecycle::{
-        Edges, Fresh, OutboxState, Recheck, Release, between_reads, reason, recheck,
+        Edges, Fresh, OutboxState, Recheck, Release, between_cached_reads, reason, recheck,
         timeline::Clearance,
     },
     record::User,
@@ -138,18 +138,17 @@ impl Sending<'_> {
             .needs_timeline(&as_known, self.outbox.gap)
         {
             match self.clear(&row).await {
-                Ok((Clearance::Post, cached)) => {
-                    let gap = self.outbox.gap;
-                    if cached && self.reconciler.rules.needs_proof(&as_known, gap) {
-                        let pause = between_reads(self.reconciler.rules.quiet());
-                        return self.wait(row, pause, reason::TIMELINE_CACHED).await;
-                    }
+                Ok(Clearance::Post) => {}
+                Ok(Clearance::ReadLater) => {
+                    let quiet = self.reconciler.rules.quiet();
+                    let pause = between_cached_reads(quiet, row.due_at, self.run.now);
+                    return self.wait(row, pause, reason::TIMELINE_CACHED).await;
                 }
-                Ok((Clearance::Has(state), _)) => {
+                Ok(Clearance::Has(state)) => {
                     self.enter(row, state, reason::FOUND_IN_TIMELINE).await?;
                     return Ok(Turn::Next);
                 }
-                Ok((Clearance::ReadOn | Clearance::Unsure, _)) => {
+                Ok(Clearance::ReadOn | Clearance::Unsure) => {
                     self.enter(row, OutboxState::Unsure, reason::TIMELINE_TOO_SHORT)
                         .await?;
                     return Ok(Turn::Next);
