@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{contact::person_ref, events::known, send::Sending};
+use super::{contact::person_ref, outbox::known, send::Sending};
 use crate::{
     crisp::error::CrispError,
     ledger::OutboxRow,

@@ -198,7 +198,10 @@ async fn what_the_app_told_a_moment_ago_is_looked_for_past_the_cache() {
     let marker = world.marker();
     minutes(&mut world, 30).await;
     let reads = world.calls_since(marker);
-    assert!(reads.len() <= 7, "now and then, and nothing else: {reads:?}");
+    assert!(
+        reads.len() <= 7,
+        "now and then, and nothing else: {reads:?}"
+    );
     world.sandbox.flush_cache();
     minutes(&mut world, 6).await;
     assert_stands(

@@ -87,7 +87,10 @@ impl Caller {
             Step::Wait(minutes) => self.wait(minutes),
             Step::Flag(name, is) => self.set(name, Value::Bool(is)),
             Step::Date(name, moment) => {
-                self.set(name, moment.map_or(Value::Null, |later| at(self.now + later)));
+                self.set(
+                    name,
+                    moment.map_or(Value::Null, |later| at(self.now + later)),
+                );
             }
             Step::Plan(0) => self.set("plan", Value::Null),
             Step::Plan(plan) => self.set("plan", text(&format!("plan-{plan}"))),

@@ -110,9 +110,10 @@ impl Book {
     /// How many there may be.
     fn judge_number(&self, request: &Request) {
         let event = request.event.as_str();
-        let same = self.requests.iter().filter(|other| {
-            other.event == event && other.told("tenant") == request.told("tenant")
-        });
+        let same = self
+            .requests
+            .iter()
+            .filter(|other| other.event == event && other.told("tenant") == request.told("tenant"));
         for other in same.clone() {
             assert!(
                 other.at <= request.at,
