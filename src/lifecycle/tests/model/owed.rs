@@ -20,7 +20,7 @@ impl Book {
                 _ => "occurred_at",
             };
             *counts
-                .entry((&entry.text, told(&entry.data, key)))
+                .entry((entry.text.as_str(), told(&entry.data, key)))
                 .or_default() += 1;
         }
         for ((event, what), count) in counts {
@@ -79,8 +79,8 @@ impl Book {
         // More than these the brake lets go too slowly.
         let imports = self.imports.iter().enumerate();
         for (number, import) in imports.filter(|_| self.imports.len() <= 12) {
-            let mut theirs = self.of_tenant(&import.tenant.to_string());
-            let has_failed = theirs.any(|one| one.failed_at.is_some());
+            let tenant = import.tenant.to_string();
+            let has_failed = self.of_tenant(&tenant).any(|one| one.failed_at.is_some());
             if !has_failed && now - import.done_at < 3 * DAY {
                 let id = number.to_string();
                 assert_eq!(count("imported", "id", &id), 1, "import {id} was lost");
