@@ -7,7 +7,7 @@
 //! `sending`: only the timeline can settle it ([`super::attempt`]), and until it does nothing of this person is sent out
 //! of order.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     ReconcileError, Reconciler, Run,

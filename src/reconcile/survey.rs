@@ -58,7 +58,7 @@ impl Surveyed {
 
     /// Nothing is told of somebody but why.
     pub fn failed(error: &ReconcileError) -> Self {
-        let causes = std::iter::successors(Some(error as &dyn Error), |error| error.source());
+        let causes = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
         let why: Vec<String> = causes.map(ToString::to_string).collect();
         Self {
             failures: vec![why.join(": ")],

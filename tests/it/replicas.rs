@@ -726,7 +726,7 @@ async fn a_look_for_who_was_erased_is_tried_anew(url: String) {
         &url,
         "CREATE SEQUENCE deleted; \
          CREATE FUNCTION in_the_way() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
-           IF nextval('deleted') = 1 THEN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01'; END IF; \
+           IF nextval('public.deleted') = 1 THEN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01'; END IF; \
            RETURN OLD; END $$; \
          CREATE TRIGGER in_the_way BEFORE DELETE ON crisp_sync.work FOR EACH ROW EXECUTE FUNCTION in_the_way()",
     )
