@@ -73,10 +73,7 @@ impl Caller {
             },
             backup: None,
             gap: None,
-            crisp: Crisp {
-                skew,
-                ..Crisp::default()
-            },
+            crisp: Crisp::new(skew),
             book: Book::new(sender, armed, weather),
         }
     }

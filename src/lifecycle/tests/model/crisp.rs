@@ -9,7 +9,7 @@ use crate::lifecycle::timeline::Entry;
 /// How many entries Crisp keeps.
 const KEPT: usize = 25;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Crisp {
     /// Everything it ever took.
     taken: Vec<Entry>,
@@ -17,7 +17,7 @@ pub(super) struct Crisp {
     /// What its cache would answer: what it answered us the last time.
     kept: Option<Vec<Entry>>,
     /// Its clock, in seconds before or after the true time.
-    pub(super) skew: i64,
+    skew: i64,
 }
 
 /// A read of the list, newest first.
@@ -28,6 +28,15 @@ pub(super) struct Read {
 }
 
 impl Crisp {
+    pub(super) fn new(skew: i64) -> Self {
+        Self {
+            taken: Vec::new(),
+            under_way: Vec::new(),
+            kept: None,
+            skew,
+        }
+    }
+
     /// It is `now`: what was under way arrives.
     pub(super) fn pass(&mut self, now: i64) {
         self.under_way.sort_by_key(|(at, _)| *at);
