@@ -1,5 +1,7 @@
 //! The last look before an event leaves: the user is read again, by key and past every cache.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 
 use super::{
@@ -10,7 +12,7 @@ use super::{
 use crate::{
     crisp::model::NewPeopleEvent,
     ledger::OutboxRow,
-    lifecycle::{Fresh, OutboxState, Recheck, Rule, RuleError, reason, recheck},
+    lifecycle::{Fresh, OutboxState, Recheck, RuleError, reason, recheck},
     record::{Record, User},
     users::{Freshness, Lookup},
 };
@@ -38,23 +40,13 @@ impl Sending<'_> {
             self.done.again_at = Some(self.run.now);
             return Ok(Err(Turn::Stop(None)));
         }
-        let mut rows = Vec::new();
-        if let Some(fresh) = fresh
-            && self
-                .reconciler
-                .rules
-                .rule(&row.event)
-                .is_some_and(Rule::has_query)
-        {
-            let since = self.reconciler.since(self.run.now);
-            let mut of_rules = users.event_rows(fresh, since).await?;
-            rows = self
-                .reconciler
-                .rules
-                .rule(&row.event)
-                .and_then(|rule| of_rules.remove(rule.name()))
-                .unwrap_or_default();
-        }
+        let rows = match fresh {
+            Some(fresh) if self.reconciler.rules.needs_rows(&row.event) => {
+                let since = self.reconciler.since(self.run.now);
+                users.event_rows(fresh, since).await?
+            }
+            _ => BTreeMap::new(),
+        };
         match self.recheck(row, fresh, &rows) {
             Ok(Recheck::Send { text, color, data }) => Ok(Ok(NewPeopleEvent {
                 text,
@@ -91,7 +83,7 @@ impl Sending<'_> {
         &self,
         row: &OutboxRow,
         user: Option<&User>,
-        rows: &[Record],
+        rows: &BTreeMap<String, Vec<Record>>,
     ) -> Result<Recheck, RuleError> {
         let fresh = Fresh {
             user,

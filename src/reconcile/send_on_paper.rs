@@ -36,7 +36,7 @@ impl Reconciler {
             let as_known = known(row);
             let fresh = Fresh {
                 user: Some(user),
-                rows: rows.get(&row.event).map_or(&[][..], Vec::as_slice),
+                rows,
                 edges,
             };
             let memory = outbox.memory(&remembered);

@@ -135,6 +135,13 @@ impl Caller {
         self.imports = self.book.imports.iter().enumerate().map(row).collect();
     }
 
+    /// What the queries of the rules give.
+    fn rows(&self) -> BTreeMap<String, Vec<Record>> {
+        ["imported", "failed"]
+            .map(|event| (event.to_owned(), self.imports.clone()))
+            .into()
+    }
+
     /// Somebody else puts an entry on the timeline.
     fn take(&mut self, event: &str) {
         let none = serde_json::Map::new();
@@ -174,9 +181,7 @@ impl Caller {
 
     fn refresh(&mut self, dies: bool) {
         let now = minute(self.ours());
-        let rows = ["imported", "failed"]
-            .map(|event| (event.to_owned(), self.imports.clone()))
-            .into();
+        let rows = self.rows();
         let found = occurrences(
             &self.rules,
             &self.user,
@@ -268,15 +273,14 @@ impl Caller {
         };
         let now = minute(self.ours());
         let known = self.store.remembered.known[row].clone();
-        let rule = self.rules.rule(&known.event).expect("a rule");
-        let rows = if rule.has_query() {
-            self.imports.as_slice()
+        let rows = if self.rules.needs_rows(&known.event) {
+            self.rows()
         } else {
-            &[]
+            BTreeMap::new()
         };
         let fresh = Fresh {
             user: Some(&self.user),
-            rows,
+            rows: &rows,
             edges: &self.store.edges,
         };
         let checked = recheck(
