@@ -133,14 +133,11 @@ impl Book {
             Step::Flag(name, is) => {
                 self.flags.insert(name, is);
             }
-            Step::Date(name, at) => {
-                let at = at.map(|at| now + at);
-                self.dates.insert(name, at);
-                self.moments.entry(name).or_default().extend(at);
-                if ["canceled_at", "ends_at"].contains(&name) {
-                    self.touched_last = name;
-                }
-            }
+            Step::Date(name, at) => self.dates_to(name, at.map(|at| now + at)),
+            Step::AppTells {
+                event,
+                happens: true,
+            } => self.dates_to(law(event).column.expect("a date"), Some(now)),
             Step::Plan(plan) => {
                 if plan != self.plan {
                     *self.begun.entry(plan).or_default() += 1;
@@ -162,6 +159,14 @@ impl Book {
             }
             Step::Release => self.is_latched = false,
             _ => {}
+        }
+    }
+
+    fn dates_to(&mut self, name: &'static str, at: Option<i64>) {
+        self.dates.insert(name, at);
+        self.moments.entry(name).or_default().extend(at);
+        if ["canceled_at", "ends_at"].contains(&name) {
+            self.touched_last = name;
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Fate, QUIET, RULES, Step, Weather,
-    book::{Book, Request},
+    book::{Book, Request, law},
     crisp::{Crisp, Read},
     judge::Refusal,
     *,
@@ -93,7 +93,12 @@ impl Caller {
             Step::Plan(plan) => self.set("plan", text(&format!("plan-{plan}"))),
             Step::Subscribe(id) => self.set("subscription", text(&format!("sub-{id}"))),
             Step::Import(_) | Step::Fail(_) => self.set_imports(),
-            Step::AppTells(event) => self.take(event),
+            Step::AppTells { event, happens } => {
+                if let Some(column) = law(event).column.filter(|_| happens) {
+                    self.set(column, at(self.now));
+                }
+                self.take(event);
+            }
             Step::Noise(count) => (0..count).for_each(|_| self.take("clicked")),
             Step::Clock(minutes) => self.set_clock(minutes),
             Step::Refresh { dies } => self.refresh(dies),

@@ -32,8 +32,8 @@ pub(super) enum Step {
     Import(u8),
     /// The tenant's last import fails.
     Fail(u8),
-    /// The app tells Crisp of an event itself.
-    AppTells(&'static str),
+    /// The app tells Crisp of an event itself: of one that happens now, or of none.
+    AppTells { event: &'static str, happens: bool },
     /// A visitor writes to the timeline.
     Noise(usize),
     /// Our clock is set forward or back by so many minutes; Crisp's and the app's go on.
@@ -120,7 +120,7 @@ fn date() -> impl Strategy<Value = Step> {
 
 fn rough() -> BoxedStrategy<Step> {
     let fate = prop_oneof![
-        1 => Just(Fate::Answered),
+        3 => Just(Fate::Answered),
         2 => Just(Fate::Lost),
         3 => (0..QUIET).prop_map(Fate::Late),
         1 => Just(Fate::DiesBefore),
@@ -128,9 +128,11 @@ fn rough() -> BoxedStrategy<Step> {
     let told = vec!["canceled", "churned", "greeted"];
     prop_oneof![
         2 => (0..3000_i64).prop_map(Step::Wait),
-        2 => prop::sample::select(told).prop_map(Step::AppTells),
+        4 => (prop::sample::select(told), prop::bool::weighted(0.8))
+            .prop_map(|(event, happens)| Step::AppTells { event, happens }),
         1 => prop_oneof![1..15_usize, 20..40_usize].prop_map(Step::Noise),
-        4 => (fate, any::<bool>()).prop_map(|(fate, cached)| Step::Send { fate, cached }),
+        6 => (fate, prop::bool::weighted(0.7))
+            .prop_map(|(fate, cached)| Step::Send { fate, cached }),
         3 => any::<bool>().prop_map(|cached| Step::Settle { cached }),
     ]
     .boxed()
