@@ -158,7 +158,7 @@ impl Ledger {
 
     /// Looks through the ledger for whoever a receipt erased, by their codes, and deletes what is found.
     pub async fn look_for_erased(&self, receipt: &str, now: Timestamp) -> Result<(), LedgerError> {
-        self.shared.store.look_for_erased(receipt, now).await?;
+        again!(self.shared.store.look_for_erased(receipt, now))?;
         self.after_erasing(receipt).await
     }
 

@@ -16,6 +16,8 @@ use super::{
 pub const PATIENCE: SignedDuration = SignedDuration::from_hours(24);
 /// The most that is waited between the two reads that prove absence, and before a cached read is tried again.
 const LONGEST_BETWEEN_READS: SignedDuration = SignedDuration::from_mins(5);
+/// The most between two cached reads of a row that was not attempted.
+const LONGEST_BETWEEN_CACHED_READS: SignedDuration = SignedDuration::from_hours(1);
 /// The least: however sure somebody is that Crisp is quick, it is not asked without a pause.
 const SHORTEST_BETWEEN_READS: SignedDuration = SignedDuration::from_secs(1);
 
@@ -25,12 +27,23 @@ pub fn between_reads(quiet: SignedDuration) -> SignedDuration {
     (quiet / 3).clamp(SHORTEST_BETWEEN_READS, LONGEST_BETWEEN_READS)
 }
 
+/// How long is waited before a list is asked for again that a cache answered for a row which is due since `due_at`. A
+/// quarter of the time that it is late already, where that is longer: a cache that never lets go costs few calls.
+pub fn between_cached_reads(
+    quiet: SignedDuration,
+    due_at: Timestamp,
+    now: Timestamp,
+) -> SignedDuration {
+    let late = now.duration_since(due_at);
+    between_reads(quiet).max((late / 4).min(LONGEST_BETWEEN_CACHED_READS))
+}
+
 /// One read of a contact's timeline after the attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
     /// When the read began.
     pub at: Timestamp,
-    /// Whether Crisp answered from a cache, or did not say.
+    /// Whether Crisp answered from a cache.
     pub cached: bool,
     /// Whether an entry carries the occurrence's `ref`.
     pub found: bool,
@@ -234,6 +247,17 @@ mod tests {
         let seconds = |quiet: i64| between_reads(SignedDuration::from_secs(quiet)).as_secs();
         for (quiet, between) in [(0, 1), (2, 1), (60, 20), (900, 300), (7_200, 300)] {
             assert_eq!(seconds(quiet), between, "{quiet}");
+        }
+    }
+
+    #[test]
+    fn the_longer_a_cache_keeps_a_row_the_seldomer_it_is_asked() {
+        for (late, wait) in [(-5, 5), (0, 5), (20, 5), (40, 10), (240, 60), (4_000, 60)] {
+            assert_eq!(
+                between_cached_reads(QUIET, minute(0), minute(late)),
+                SignedDuration::from_mins(wait),
+                "{late}"
+            );
         }
     }
 

@@ -39,7 +39,7 @@ reasons! {
     RELEASED = "released", "due", "A person let it go. It is checked once more, and stays under the brake's cap.";
     RELEASED_OVER_CAP = "released_over_cap", "due", "A person let it go past the brake's cap. It is checked once more.";
     CONTACT_GONE = "contact_gone", "due, unsure", "Crisp had the contact and has it no more. While due, it waits a few minutes for the word that it was removed.";
-    TIMELINE_CACHED = "timeline_cached", "due", "The timeline came from a cache, and here that proves nothing: it is read again in five minutes.";
+    TIMELINE_CACHED = "timeline_cached", "due", "Crisp's timeline came from a cache, and may lack what the app told a moment ago, or what we did. It is read again in five minutes, and then ever more seldom.";
     REFUSED_FOR_NOW = "refused_for_now", "due", "Crisp refused, and may take it later: a pause, the quota, an error of its own.";
     USER_MISSING = "user_missing", "scheduled, due, parked", "The app's database did not know the user a moment ago: a second look follows in ten minutes.";
     ON_ITS_WAY = "on_its_way", "sending", "The request is under way, or was when the process died.";

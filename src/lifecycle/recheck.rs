@@ -26,8 +26,8 @@ use crate::{
 pub struct Fresh<'a> {
     /// The user; `None` when the key is gone.
     pub user: Option<&'a User>,
-    /// The rows of the rule's own query, if it has one.
-    pub rows: &'a [Record],
+    /// The rows of the rules' own queries, by event: of the rule, and of the others of its group.
+    pub rows: &'a BTreeMap<String, Vec<Record>>,
     /// What is remembered of values that change.
     pub edges: &'a Edges,
 }
@@ -97,7 +97,7 @@ pub fn recheck(
         return drop(OutboxState::Superseded, reason::NO_LONGER_TRUE);
     };
     // What happened since the last look counts too, though no row has it yet. A rule that fails says nothing, here as there.
-    let found = occurrences(rules, user, &BTreeMap::new(), fresh.edges, None, now).occurrences;
+    let found = occurrences(rules, user, fresh.rows, fresh.edges, None, now).occurrences;
     if LaterEvents::new(rules, memory.known, &found, now).supersede(
         rule,
         &known.subject,
@@ -163,7 +163,8 @@ fn still_there(
     fresh: &Fresh<'_>,
     now: Timestamp,
 ) -> Result<Option<Occurrence>, RuleError> {
-    for row in looks(rule, fresh.rows) {
+    let rows = fresh.rows.get(rule.name());
+    for row in looks(rule, rows.map_or(&[][..], Vec::as_slice)) {
         let look = Look {
             rules,
             rule,

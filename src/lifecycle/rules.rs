@@ -151,15 +151,24 @@ impl Rules {
         }
     }
 
+    /// Whether it takes the rows of a rule's own query to check an event once more: its own, or those of another rule of its
+    /// group, which may tell what happened since.
+    pub fn needs_rows(&self, event: &str) -> bool {
+        self.rule(event).is_some_and(|rule| {
+            rule.has_query
+                || (rule.group.is_some()
+                    && self
+                        .list
+                        .iter()
+                        .any(|other| other.has_query && other.group == rule.group))
+        })
+    }
+
     /// Whether Crisp's timeline has to be read before `known` is sent: the app may have told Crisp, an earlier attempt may
     /// have arrived, or the ledger may have sent it in a gap and forgotten.
     pub fn needs_timeline(&self, known: &Known, gap: Option<Gap>) -> bool {
-        self.sender == Sender::Shared || self.needs_proof(known, gap)
-    }
-
-    /// Whether it takes a timeline that no cache answered to send `known`: we may have told Crisp ourselves.
-    pub fn needs_proof(&self, known: &Known, gap: Option<Gap>) -> bool {
-        known.attempted_at.is_some()
+        self.sender == Sender::Shared
+            || known.attempted_at.is_some()
             || gap.is_some_and(|gap| {
                 known.happened_at() <= gap.until || self.may_be_forgotten(known, gap)
             })

@@ -15,7 +15,7 @@ use super::{OutboxState, SweepSource};
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Sender {
-    /// The app does, and we send what it missed: after a grace, and after a look at Crisp's timeline.
+    /// The app does, and we send what it missed: after a grace, and after a look at Crisp's timeline that no cache answered.
     #[default]
     Shared,
     /// Only we do.

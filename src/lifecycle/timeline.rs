@@ -169,17 +169,32 @@ pub enum Clearance {
     Has(OutboxState),
     /// The list does not reach back far enough to tell: read the next page.
     ReadOn,
+    /// A cache answered, with a list from before: read it again later.
+    ReadLater,
     /// There are no more pages, and nobody can tell. The row becomes `unsure`.
     Unsure,
 }
 
-/// Judges the pages read so far for one occurrence. `complete` says that nothing follows them. Pages from a cache are not
-/// good enough for a row that was attempted, or that lies in a gap of the ledger: read those past it.
-pub fn clear(sought: &Sought, matches: &[Match], entries: &[Entry], complete: bool) -> Clearance {
+/// Judges the pages read so far for one occurrence. `complete` says that nothing follows them, `cached` that a cache
+/// answered for one of them.
+///
+/// What a cache shows is there. What it lacks may have been told since: the app tells Crisp seconds after we have read the
+/// list for another event, or we did it ourselves.
+pub fn clear(
+    sought: &Sought,
+    matches: &[Match],
+    entries: &[Entry],
+    complete: bool,
+    cached: bool,
+) -> Clearance {
     if let Some(found) = matches.iter().find(|found| found.key == sought.key) {
         Clearance::Has(found.kind.state())
     } else if reaches_back_past(entries, complete, sought.earliest) {
-        Clearance::Post
+        if cached {
+            Clearance::ReadLater
+        } else {
+            Clearance::Post
+        }
     } else if complete {
         Clearance::Unsure
     } else {
@@ -468,7 +483,13 @@ mod tests {
             ),
         ] {
             let matches = match_timeline(std::slice::from_ref(&this), &entries);
-            assert_eq!(clear(&this, &matches, &entries, complete), clearance);
+            assert_eq!(clear(&this, &matches, &entries, complete, false), clearance);
+            // A cache takes nothing away from what is there, or can never be told.
+            let later = match clearance {
+                Clearance::Post => Clearance::ReadLater,
+                other => other,
+            };
+            assert_eq!(clear(&this, &matches, &entries, complete, true), later);
         }
     }
 

@@ -5,7 +5,7 @@
 
 use super::{
     ReconcileError,
-    events::{after, known},
+    outbox::{after, known},
     send::{Sending, Turn},
 };
 use crate::{

@@ -2,11 +2,11 @@
 
 use super::{
     ReconcileError, Reconciler,
-    events::earlier,
+    outbox::earlier,
     send::{Sending, Turn},
 };
 use crate::{
-    ledger::OutboxRow,
+    ledger::{OutboxRow, SendCount},
     lifecycle::{BRAKE_WINDOW, Brake, OutboxState, Release, reason},
     telemetry,
 };
@@ -21,31 +21,42 @@ impl Reconciler {
     }
 }
 
+/// What the brake says of a row.
+pub(super) struct Braking {
+    /// Whether it is one too many.
+    pub(super) holds: bool,
+    count: SendCount,
+    cap: u64,
+}
+
 impl Sending<'_> {
-    /// Whether a row is one too many.
-    pub(super) async fn brakes(&self, row: &OutboxRow) -> Result<bool, ReconcileError> {
+    /// Asks the brake about a row.
+    pub(super) async fn braking(&self, row: &OutboxRow) -> Result<Braking, ReconcileError> {
         let ledger = &self.reconciler.ledger;
         let since = earlier(self.run.now, BRAKE_WINDOW);
         let (events, brake) = self.reconciler.limits(&row.event);
         let count = ledger.send_count(self.website, &events, since).await?;
         let people = ledger.person_count(self.website).await?;
-        Ok(brake.holds(count.sent, count.latched, people, Release::of(&row.reason)))
+        Ok(Braking {
+            holds: brake.holds(count.sent, count.latched, people, Release::of(&row.reason)),
+            count,
+            cap: brake.cap(people),
+        })
     }
 
     /// Holds a row that is one too many. The first one latches the brake, and that is said loudly.
-    pub(super) async fn hold_braked(&mut self, row: OutboxRow) -> Result<Turn, ReconcileError> {
-        let ledger = &self.reconciler.ledger;
-        let (events, brake) = self.reconciler.limits(&row.event);
-        let since = earlier(self.run.now, BRAKE_WINDOW);
-        let count = ledger.send_count(self.website, &events, since).await?;
-        if !count.latched {
-            let people = ledger.person_count(self.website).await?;
+    pub(super) async fn hold_braked(
+        &mut self,
+        row: OutboxRow,
+        braking: &Braking,
+    ) -> Result<Turn, ReconcileError> {
+        if !braking.count.latched {
             tracing::error!(
                 event = telemetry::events::PEOPLE_EVENT_BRAKED,
                 "website.id" = %self.website,
                 "people_event.name" = row.event,
-                sent = count.sent,
-                limit = brake.cap(people),
+                sent = braking.count.sent,
+                limit = braking.cap,
                 hint = format!(
                     "look at them with `crisp-sync events list --held`; then `crisp-sync events release --event '{0}'` lets them go, or `crisp-sync events drop --event '{0}'` gives them up",
                     row.event

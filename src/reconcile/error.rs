@@ -129,6 +129,16 @@ impl ReconcileError {
         }
     }
 
+    /// Whether it may be the trouble of this one person's row, so that others can be looked at all the same. Where it is
+    /// everybody's, a breaker opens, and what is refused then is nobody's in particular.
+    pub fn may_be_of_one(&self) -> bool {
+        match self {
+            Self::Users(error) => error.may_be_of_one(),
+            Self::Evaluate(_) | Self::Rule(_) => true,
+            _ => false,
+        }
+    }
+
     /// The next step for a person, where there is one.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -3,23 +3,22 @@
 //! Sending is the next room, [`super::send`]. Between the two stands a commit: what is about to be sent is in the outbox
 //! before it is.
 
-use std::collections::BTreeMap;
-
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Mode, ReconcileError, Reconciler, Run, send::Sending, trace::TracedEvent};
+use super::{
+    Mode, ReconcileError, Reconciler, Run,
+    outbox::{Outbox, after},
+    send::Sending,
+    trace::TracedEvent,
+};
 use crate::{
     ids::WebsiteId,
-    ledger::{ContactState, OutboxRow, PersonMirror, Settled, Tombstoned, Write},
-    lifecycle::{
-        Decision, Edges, Gap, Known, Memory, OutboxState, Rules, decide, look_again, occurrences,
-    },
+    ledger::{OutboxRow, PersonMirror, Settled, Write},
+    lifecycle::{Decision, Edges, Gap, decide, look_again, occurrences},
     record::User,
     telemetry::{self, metrics::PeopleEventLabels},
 };
 
-/// What is past is past by so much.
-const ONE_SECOND: SignedDuration = SignedDuration::from_secs(1);
 /// How often a person with events is looked at while the ledger is a copy that nobody has armed.
 const LOOK_WHETHER_ARMED: SignedDuration = SignedDuration::from_hours(1);
 
@@ -42,16 +41,6 @@ impl EventsDone {
             ..Self::default()
         }
     }
-}
-
-/// The outbox of one person, while a run works on it.
-#[derive(Debug)]
-pub(super) struct Outbox {
-    pub(super) rows: BTreeMap<String, OutboxRow>,
-    high_water: BTreeMap<(String, String), Timestamp>,
-    pub(super) watermarks: BTreeMap<String, Timestamp>,
-    last_to_address: BTreeMap<String, Timestamp>,
-    pub(super) gap: Option<Gap>,
 }
 
 impl Reconciler {
@@ -203,41 +192,6 @@ impl Reconciler {
         }))
     }
 
-    /// Everything the ledger remembers that bears on this user's events.
-    pub(super) async fn remembered(
-        &self,
-        website: &WebsiteId,
-        mirror: &PersonMirror,
-        gap: Option<Gap>,
-    ) -> Result<Outbox, ReconcileError> {
-        let last_to_address = match &mirror.email_mac {
-            Some(email) => self.ledger.last_sent_to(website, email).await?,
-            None => BTreeMap::new(),
-        };
-        let rows = self.ledger.outbox(website, &mirror.user_key).await?;
-        let armings = self.ledger.armings(website).await?;
-        // Whoever was erased and is back is told of what happens from then on: what was sent before, nobody knows any more.
-        let user_key = Some(&mirror.user_key);
-        let back_since = match self
-            .ledger
-            .tombstoned_by(website, user_key, mirror.email_mac.as_ref())
-            .await?
-        {
-            Tombstoned::Lifted { at } => at,
-            Tombstoned::No | Tombstoned::Yes => Timestamp::MIN,
-        };
-        Ok(Outbox {
-            rows: rows.into_iter().map(|row| (row.key.clone(), row)).collect(),
-            high_water: self.ledger.high_water(website, &mirror.user_key).await?,
-            watermarks: armings
-                .into_iter()
-                .map(|arming| (arming.rule, arming.watermark.max(back_since)))
-                .collect(),
-            last_to_address,
-            gap,
-        })
-    }
-
     /// The row that a decision makes or moves. `None`: a known row that is gone.
     fn row(
         &self,
@@ -330,119 +284,4 @@ impl Reconciler {
             Settled::LeaseLost => Err(ReconcileError::LeaseLost),
         }
     }
-}
-
-impl Outbox {
-    /// The rows as the core sees them.
-    pub(super) fn known(&self) -> Vec<Known> {
-        self.rows.values().map(known).collect()
-    }
-
-    /// All that is remembered, with the rows as the core sees them.
-    pub(super) fn memory<'a>(&'a self, known: &'a [Known]) -> Memory<'a> {
-        Memory {
-            known,
-            high_water: &self.high_water,
-            watermarks: &self.watermarks,
-            last_to_address: &self.last_to_address,
-        }
-    }
-
-    /// The rows whose turn it is, in the order they happened; those that hold others up are among them.
-    pub(super) fn turns(
-        &self,
-        mirror: &PersonMirror,
-        creates: bool,
-        now: Timestamp,
-    ) -> Vec<String> {
-        self.in_order()
-            .into_iter()
-            .filter(|row| Self::is_up(row, mirror, creates, now) || Self::is_barrier(row, now))
-            .map(|row| row.key.clone())
-            .collect()
-    }
-
-    fn in_order(&self) -> Vec<&OutboxRow> {
-        let mut rows: Vec<&OutboxRow> = self.rows.values().collect();
-        rows.sort_by_key(|row| (row.instant.unwrap_or(row.due_at), &row.key));
-        rows
-    }
-
-    /// Whether it is a row's turn. A parked one comes back when there is a contact, or one may be made; an attempt without
-    /// an answer when there is something to read.
-    pub(super) fn is_up(
-        row: &OutboxRow,
-        mirror: &PersonMirror,
-        creates: bool,
-        now: Timestamp,
-    ) -> bool {
-        let not_before = row.not_before.is_none_or(|at| at <= now);
-        match row.state {
-            OutboxState::Due | OutboxState::Scheduled => row.due_at <= now && not_before,
-            OutboxState::Sending => not_before,
-            OutboxState::Parked => match mirror.contact {
-                ContactState::Exists => true,
-                ContactState::Unknown => creates,
-                ContactState::Removed => false,
-            },
-            _ => false,
-        }
-    }
-
-    /// Whether it is on its way and cannot go on yet: nothing that happened later may go before it.
-    pub(super) fn is_barrier(row: &OutboxRow, now: Timestamp) -> bool {
-        matches!(row.state, OutboxState::Sending | OutboxState::Due)
-            && row.not_before.is_some_and(|at| at > now)
-    }
-
-    /// When the next row can be worked on; what waits behind one that cannot go on waits with it.
-    fn next_at(&self, rules: &Rules, now: Timestamp) -> Option<Timestamp> {
-        let mut next = None;
-        for row in self.in_order() {
-            let at = match row.state {
-                // Nobody may ever come for it: it is looked at once it is too old.
-                OutboxState::Parked => match rules.rule(&row.event) {
-                    Some(rule) => after(rule.sent_until(known(row).happened_at()), ONE_SECOND),
-                    None => continue,
-                },
-                OutboxState::Scheduled | OutboxState::Due => {
-                    row.due_at.max(row.not_before.unwrap_or(row.due_at))
-                }
-                OutboxState::Sending => row.not_before.unwrap_or(now),
-                _ => continue,
-            };
-            if Self::is_barrier(row, now) {
-                return Some(next.map_or(at, |next: Timestamp| next.min(at)));
-            }
-            next = Some(next.map_or(at, |next: Timestamp| next.min(at)));
-        }
-        next
-    }
-}
-
-/// A row as the core sees it.
-pub(super) fn known(row: &OutboxRow) -> Known {
-    Known {
-        key: row.key.clone(),
-        event: row.event.clone(),
-        subject: row.subject.clone(),
-        instant: row.instant,
-        state: row.state,
-        reference: row.reference.as_str().to_owned(),
-        due_at: row.due_at,
-        attempted_at: row.attempted_at,
-        sent_at: row.sent_at,
-        absent_reads: row.absent_reads,
-        first_absent_at: row.first_absent_at,
-    }
-}
-
-/// A length of time the standard library's way, for the ledger.
-pub(super) fn after(now: Timestamp, wait: SignedDuration) -> Timestamp {
-    now.checked_add(wait).unwrap_or(Timestamp::MAX)
-}
-
-/// The moment so long before.
-pub(super) fn earlier(now: Timestamp, by: SignedDuration) -> Timestamp {
-    now.checked_sub(by).unwrap_or(Timestamp::MIN)
 }

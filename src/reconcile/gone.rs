@@ -5,7 +5,7 @@
 
 use jiff::SignedDuration;
 
-use super::{Mode, Outcome, ReconcileError, Reconciled, Reconciler, Run, events::after};
+use super::{Mode, Outcome, ReconcileError, Reconciled, Reconciler, Run, outbox::after};
 use crate::{
     ids::WebsiteId,
     ledger::{OutboxRow, PersonMirror},

@@ -3,7 +3,7 @@
 //! It goes the way of a refresh up to the decision, and may be told to take other watermarks than those in force: so an
 //! operator sees what arming or a backfill would let out before anything is let out.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, error::Error, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -44,8 +44,27 @@ pub struct Surveyed {
     pub events: Vec<Forecast>,
     /// The calls of a refresh, each as a method and what it is about; without a word of whom.
     pub calls: Vec<String>,
-    /// Rules that said nothing, and why.
+    /// Rules that said nothing, and why; or why nothing is told at all.
     pub failures: Vec<String>,
+}
+
+impl Surveyed {
+    const NOTHING: Self = Self {
+        user: None,
+        events: Vec::new(),
+        calls: Vec::new(),
+        failures: Vec::new(),
+    };
+
+    /// Nothing is told of somebody but why.
+    pub fn failed(error: &ReconcileError) -> Self {
+        let causes = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
+        let why: Vec<String> = causes.map(ToString::to_string).collect();
+        Self {
+            failures: vec![why.join(": ")],
+            ..Self::NOTHING
+        }
+    }
 }
 
 impl Reconciler {
@@ -63,12 +82,7 @@ impl Reconciler {
         with_calls: bool,
         now: Timestamp,
     ) -> Result<Surveyed, ReconcileError> {
-        let mut surveyed = Surveyed {
-            user: None,
-            events: Vec::new(),
-            calls: Vec::new(),
-            failures: Vec::new(),
-        };
+        let mut surveyed = Surveyed::NOTHING;
         let found = match whom {
             Whom::Key(key) => self.user(website, key, Freshness::Cached).await?,
             Whom::Email(email) => self.users.by_email(email, Freshness::Cached).await?,

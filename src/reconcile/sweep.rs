@@ -27,7 +27,8 @@ use crate::{
 
 /// How long a look that may read no further page waits before it asks again.
 const FULL: Duration = Duration::from_mins(1);
-/// A row that changed so lately may change again and look the same: many tables know no more than the second.
+/// A row that changed so lately may change again and look the same: many tables know no more than the second. Nor may an
+/// answer be kept from before the change, because a run that was planned already takes that one.
 const UNSETTLED: Duration = Duration::from_secs(5);
 
 /// What became of a page's rows.
@@ -192,7 +193,7 @@ impl Reconciler {
             Lane::Rescan => BTreeSet::new(),
         };
         let read_again = before(look.until, self.rules.sweep().overlap);
-        let settled = before(look.until, UNSETTLED);
+        let settled = before(look.until, UNSETTLED.max(self.users.keeps_for()));
         let mut people = BTreeSet::new();
         for (row, website, code) in usable {
             if known.contains(&code) {

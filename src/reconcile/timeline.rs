@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{contact::person_ref, events::known, send::Sending};
+use super::{contact::person_ref, outbox::known, send::Sending};
 use crate::{
     crisp::error::CrispError,
     ledger::OutboxRow,
@@ -25,15 +25,21 @@ const PAGES: u32 = 5;
 const FULL_PAGE: usize = 20;
 
 impl Sending<'_> {
-    /// Whether the timeline lets a row go, and whether a cache said so.
-    pub(super) async fn clear(&mut self, row: &OutboxRow) -> Result<(Clearance, bool), CrispError> {
+    /// Whether the timeline lets a row go.
+    pub(super) async fn clear(&mut self, row: &OutboxRow) -> Result<Clearance, CrispError> {
         let sought = self.reconciler.rules.sought(&known(row), self.outbox.gap);
         self.read_past(sought.earliest).await?;
         let Some(read) = &self.timeline else {
-            return Ok((Clearance::Unsure, true));
+            return Ok(Clearance::Unsure);
         };
-        let clearance = clear(&sought, &self.matches(read), &read.entries, read.complete);
-        Ok((clearance, read.cached))
+        let matches = self.matches(read);
+        Ok(clear(
+            &sought,
+            &matches,
+            &read.entries,
+            read.complete,
+            read.cached,
+        ))
     }
 
     /// Reads pages until the list reaches back past `instant`, or ends. Pages that were read stay read.

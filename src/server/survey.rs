@@ -105,7 +105,7 @@ pub struct SiteLine {
     /// The calls that a refresh would make, without whom they name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<String>,
-    /// Rules that could not be evaluated.
+    /// Rules that could not be evaluated; or why the person could not be looked at.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<String>,
     /// Whether the person was put to work.

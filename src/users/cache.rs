@@ -16,16 +16,23 @@ use super::{Lookup, error::UsersError, settings::CacheSettings};
 
 /// The cache.
 #[derive(Debug, Clone)]
-pub(super) struct Answers(Cache<Email, Lookup>);
+pub(super) struct Answers(Cache<Email, Lookup>, Lifetimes);
 
 impl Answers {
     pub(super) fn new(settings: CacheSettings) -> Self {
+        let lifetimes = Lifetimes(settings);
         Self(
             Cache::builder()
                 .max_capacity(settings.capacity)
-                .expire_after(Lifetimes(settings))
+                .expire_after(lifetimes)
                 .build(),
+            lifetimes,
         )
+    }
+
+    /// The longest life of an answer.
+    pub(super) fn keeps_for(&self) -> Duration {
+        self.1.0.found.max(self.1.0.not_found)
     }
 
     pub(super) async fn get(&self, email: &Email) -> Option<Lookup> {
@@ -54,6 +61,7 @@ impl Answers {
     }
 }
 
+#[derive(Debug, Clone, Copy)]
 struct Lifetimes(CacheSettings);
 
 impl Lifetimes {

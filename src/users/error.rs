@@ -159,6 +159,14 @@ impl UsersError {
         }
     }
 
+    /// Whether it may be the trouble of the one row that was looked up: others may be looked up all the same.
+    pub fn may_be_of_one(&self) -> bool {
+        matches!(
+            self,
+            Self::Query { .. } | Self::Decode { .. } | Self::Timeout { .. }
+        )
+    }
+
     /// The next step, where there is one.
     pub fn hint(&self) -> Option<&'static str> {
         match self {

@@ -21,7 +21,7 @@ mod statement;
 mod sweep;
 mod trial;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
@@ -178,6 +178,11 @@ impl UserDirectory {
     ) -> Result<Lookup, UsersError> {
         let (this, email) = (Arc::clone(&self.inner), email.clone());
         uncancelled(async move { this.by_email(&email, freshness).await }).await
+    }
+
+    /// How old an answer of the cache may be.
+    pub fn keeps_for(&self) -> Duration {
+        self.inner.answers.keeps_for()
     }
 
     /// Keeps nothing of this address.

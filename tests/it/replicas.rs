@@ -9,8 +9,8 @@ use crisp_sync::{
     ids::{SessionId, UserKey, WebsiteId},
     ledger::{
         Acceptance, Begun, Claim, Delivery, Effect, Enqueue, Ledger, LedgerError, LedgerSettings,
-        Location, OutboxRow, Outcome, SendLimits, Settled, Settlement, Trigger, Urgency, WorkKind,
-        WorkRow, Write,
+        Location, OutboxRow, Outcome, Receipt, SendLimits, Settled, Settlement, Trigger, Urgency,
+        WorkKind, WorkRow, Write, erasure::Code,
     },
     lifecycle::OutboxState,
     pseudonym::OccurrenceRef,
@@ -141,6 +141,7 @@ stories! {
     a_listening_connection_that_is_cut_heals,
     connections_that_are_cut_heal,
     a_row_that_somebody_sits_on_is_an_answer_and_not_a_hang,
+    a_look_for_who_was_erased_is_tried_anew,
     a_clock_set_back_is_followed_once,
     another_timeline_makes_cautious,
     a_schema_that_is_newer_or_foreign_is_refused_untouched,
@@ -711,6 +712,45 @@ async fn a_row_that_somebody_sits_on_is_an_answer_and_not_a_hang(url: String) {
         .accept(message(1, secs(2)), secs(2))
         .await
         .expect("accepted");
+}
+
+/// Whoever is erased may be settled by another process at that moment, and the server ends one of the two.
+async fn a_look_for_who_was_erased_is_tried_anew(url: String) {
+    let ledger = open(&url, secs(0)).await;
+    let person = enqueue(WorkKind::Person, "u1", secs(0));
+    ledger
+        .enqueue(vec![person], secs(0))
+        .await
+        .expect("enqueued");
+    execute(
+        &url,
+        "CREATE SEQUENCE deleted; \
+         CREATE FUNCTION in_the_way() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+           IF nextval('public.deleted') = 1 THEN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01'; END IF; \
+           RETURN OLD; END $$; \
+         CREATE TRIGGER in_the_way BEFORE DELETE ON crisp_sync.work FOR EACH ROW EXECUTE FUNCTION in_the_way()",
+    )
+    .await;
+    let codes = ledger.pseudonyms();
+    let user = UserKey::parse("u1").expect("a key");
+    let receipt = Receipt {
+        receipt: "er_kept".to_owned(),
+        ledger: codes.fingerprint(),
+        website_id: None,
+        erased_at: secs(0),
+        lifted_at: None,
+        tombstones: vec![Code {
+            kind: "user".to_owned(),
+            mac: codes.erased_user(&user).as_str().to_owned(),
+        }],
+        deleted: [].into(),
+        delete_contact: false,
+        owed: Vec::new(),
+    };
+    let replayed = ledger.replay(&receipt, &[website()], secs(1)).await;
+    assert!(replayed.expect("tried anew"));
+    let work = ledger.work(WorkKind::Person, &website(), "u1").await;
+    assert_eq!(work.expect("a read"), None);
 }
 
 async fn a_clock_set_back_is_followed_once(url: String) {

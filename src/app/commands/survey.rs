@@ -116,8 +116,11 @@ impl Service {
             let found = self
                 .reconciler
                 .survey(website, whom, watermarks, with_calls, now)
-                .await
-                .context("somebody could not be looked at")?;
+                .await;
+            let found = match found {
+                Err(error) if error.may_be_of_one() => Surveyed::failed(&error),
+                found => found.context("somebody could not be looked at")?,
+            };
             if let Some(user) = &found.user {
                 line.user = Some(user.as_str().to_owned());
                 let reference = self.ledger.pseudonyms().user(user);

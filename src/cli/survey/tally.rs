@@ -1,6 +1,9 @@
 //! What a look at everybody comes to: counts, however many people there are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 use serde_json::{Value as Json, json};
 
@@ -23,8 +26,9 @@ pub(in crate::cli) struct Tally {
     events: BTreeMap<Kind, u64>,
     calls: BTreeMap<(String, String), u64>,
     failures: BTreeMap<String, u64>,
-    /// The keys of people whose address was typed; everybody else comes once.
-    typed: BTreeSet<String>,
+    /// Codes of those who may come once more, with their websites: whose address was typed, and whom `lifecycle.query`
+    /// finds, in whose pages a person stands once for each row. Eight bytes each: it may be everybody.
+    counted: HashSet<u64>,
 }
 
 impl Tally {
@@ -35,7 +39,7 @@ impl Tally {
         Ok(())
     }
 
-    /// Counts a person; `false` if they were counted before, under the address that somebody typed.
+    /// Counts a person; `false` if they were counted before.
     pub(super) fn add(&mut self, line: &PersonLine) -> anyhow::Result<bool> {
         let definition = self
             .definition
@@ -45,16 +49,10 @@ impl Tally {
             "the configuration has changed since the people before were looked at\nhint: begin anew, with another file"
         );
         if let Some(user) = &line.user {
-            match line.cursor {
-                Cursor::Typed { .. } => {
-                    if !self.typed.insert(user.clone()) {
-                        return Ok(false);
-                    }
-                }
-                _ if self.typed.contains(user) => return Ok(false),
-                Cursor::Ledger { .. } | Cursor::Table { .. } => {}
+            if self.was_counted(user, line) {
+                return Ok(false);
             }
-        } else {
+        } else if line.sites.iter().all(|site| site.failures.is_empty()) {
             self.unknown += 1;
         }
         self.people += 1;
@@ -78,6 +76,26 @@ impl Tally {
             self.put_to_work += u64::from(site.put_to_work);
         }
         Ok(true)
+    }
+
+    /// Whether somebody was counted before on each website of a line.
+    fn was_counted(&mut self, user: &str, line: &PersonLine) -> bool {
+        let codes = line.sites.iter().map(|site| {
+            let mut hasher = DefaultHasher::new();
+            (user, &site.website).hash(&mut hasher);
+            hasher.finish()
+        });
+        // The ledger shows each of its people once.
+        let is_ledgers = matches!(line.cursor, Cursor::Ledger { .. });
+        let mut is_new = false;
+        for code in codes {
+            is_new |= if is_ledgers {
+                !self.counted.contains(&code)
+            } else {
+                self.counted.insert(code)
+            };
+        }
+        !is_new
     }
 
     /// Takes what the brake would hold out of what is due.
@@ -273,6 +291,38 @@ mod tests {
         let nobody = person(Cursor::Typed { done: 3 }, None, &[]);
         assert!(tally.add(&nobody).expect("counted"));
         assert_eq!((tally.people, tally.unknown), (2, 1));
+    }
+
+    /// A query that joins shows somebody once for each row of the other table, and on many pages.
+    #[test]
+    fn who_stands_on_several_pages_is_counted_once() {
+        let table = |at: &str| Cursor::Table {
+            until: None,
+            after: Some((at.to_owned(), "\"1".to_owned())),
+        };
+        let mut tally = Tally::default();
+        let counted = ["09:00", "10:00", "11:00"].map(|at| {
+            let line = person(table(at), Some("1"), &[("due", "due")]);
+            tally.add(&line).expect("counted")
+        });
+        assert_eq!(counted, [true, false, false]);
+        // On another website they are somebody else.
+        let mut elsewhere = person(table("12:00"), Some("1"), &[("due", "due")]);
+        elsewhere.sites[0].website = "v".to_owned();
+        assert!(tally.add(&elsewhere).expect("counted"));
+        assert_eq!((tally.people, tally.unknown), (2, 0));
+    }
+
+    #[test]
+    fn who_could_not_be_looked_at_is_not_unknown() {
+        let mut tally = Tally::default();
+        for number in 0..2 {
+            let mut line = person(known(&number.to_string()), None, &[]);
+            line.sites[0].failures = vec!["it failed\nhint: mend it".to_owned()];
+            assert!(tally.add(&line).expect("counted"));
+        }
+        assert_eq!((tally.people, tally.unknown), (2, 0));
+        assert_eq!(tally.lines()[1], "2 times: it failed");
     }
 
     #[test]

@@ -68,7 +68,7 @@ fn checked(user: &User, now: i64) -> Recheck {
     };
     let fresh = Fresh {
         user: Some(user),
-        rows: &[],
+        rows: &BTreeMap::new(),
         edges: &Edges::default(),
     };
     recheck(&rules, &row, &fresh, &remembered.memory(), minute(now)).expect("evaluated")
@@ -112,7 +112,7 @@ fn a_longer_delay_makes_no_second_occurrence() {
     let user = left(&[]);
     let fresh = Fresh {
         user: Some(&user),
-        rows: &[],
+        rows: &BTreeMap::new(),
         edges: &Edges::default(),
     };
     let now = minute(11 * DAY);
@@ -227,7 +227,7 @@ fn a_guard_that_fails_lets_nobody_pass() {
     let remembered = Remembered::armed(&rules, -1);
     let fresh = Fresh {
         user: Some(&user),
-        rows: &[],
+        rows: &BTreeMap::new(),
         edges: &Edges::default(),
     };
     let row = Known {

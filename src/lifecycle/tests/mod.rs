@@ -1,6 +1,5 @@
 //! The rules at work on one user, with plain numbers: time is minutes after noon.
 
-mod book;
 mod compile;
 mod decide;
 mod found;

@@ -54,7 +54,7 @@ fn checked(user: Option<&User>, known: &Known, remembered: &Remembered, now: i64
     let edges = edges(&canceled());
     let fresh = Fresh {
         user,
-        rows: &[],
+        rows: &BTreeMap::new(),
         edges: &edges,
     };
     recheck(
@@ -247,7 +247,7 @@ fn a_change_stands_while_its_value_does() {
         let user = user([("plan", text(plan))]);
         let fresh = Fresh {
             user: Some(&user),
-            rows: &[],
+            rows: &BTreeMap::new(),
             edges,
         };
         let found = recheck(&rules, &due, &fresh, &armed.memory(), minute(20)).expect("evaluated");
@@ -278,9 +278,51 @@ fn a_row_of_a_query_has_to_be_there_still() {
     ] {
         let fresh = Fresh {
             user: Some(&user),
-            rows: &rows,
+            rows: &BTreeMap::from([("import".to_owned(), rows)]),
             edges: &edges,
         };
+        let found = recheck(&rules, &due, &fresh, &armed.memory(), minute(20)).expect("evaluated");
+        assert_eq!(matches!(found, Recheck::Send { .. }), is_sent, "{found:?}");
+    }
+}
+
+#[test]
+fn what_another_query_of_the_group_has_told_since_counts() {
+    let rules = rules(
+        r#"
+        [[event]]
+        name = "import"
+        query = "SELECT 1"
+        at = "event.at"
+        id = "event.id"
+        group = "import"
+        [[event]]
+        name = "failed"
+        query = "SELECT 1"
+        at = "event.failed_at"
+        id = "event.id"
+        group = "import"
+        "#,
+    );
+    let armed = Remembered::armed(&rules, -100);
+    let due = Known {
+        key: "import//id=7".to_owned(),
+        ..known("import", 0, Due)
+    };
+    let (user, edges) = (user([]), Edges::default());
+    for (failed_at, is_sent) in [(Value::Null, true), (at(15), false), (at(25), true)] {
+        let row = record([
+            ("at", at(0)),
+            ("id", Value::Int(7)),
+            ("failed_at", failed_at),
+        ]);
+        let rows = ["import", "failed"].map(|event| (event.to_owned(), vec![row.clone()]));
+        let fresh = Fresh {
+            user: Some(&user),
+            rows: &BTreeMap::from(rows),
+            edges: &edges,
+        };
+        assert!(rules.needs_rows("import"));
         let found = recheck(&rules, &due, &fresh, &armed.memory(), minute(20)).expect("evaluated");
         assert_eq!(matches!(found, Recheck::Send { .. }), is_sent, "{found:?}");
     }
@@ -293,7 +335,7 @@ fn an_error_is_not_a_yes() {
     let edges = Edges::default();
     let fresh = Fresh {
         user: Some(&broken),
-        rows: &[],
+        rows: &BTreeMap::new(),
         edges: &edges,
     };
     let due = known("canceled", 0, Due);

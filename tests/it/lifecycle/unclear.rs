@@ -178,6 +178,69 @@ async fn what_was_tried_is_looked_for_past_the_cache() {
     world.finish().await;
 }
 
+/// A list that a cache answers is as old as our own last read of it. What the app has told since stands in none.
+#[tokio::test]
+async fn what_the_app_told_a_moment_ago_is_looked_for_past_the_cache() {
+    let mut world = world(|setup| setup.replace("sender = \"sole\"", "sender = \"shared\"")).await;
+    world
+        .sandbox
+        .behave(|behaviour| behaviour.cached_lists = true);
+    somebody_reads_the_list(&world).await;
+    happens(&mut world, "created_at").await;
+    happens(&mut world, "onboarded_at").await;
+    refresh(&mut world).await;
+    minutes(&mut world, 9).await;
+    super::app_pushes(&world, EVENT);
+    minutes(&mut world, 2).await;
+    refresh(&mut world).await;
+    assert_eq!(posts(&world), 0, "told once, by the app");
+    assert_stands(&world, EVENT, OutboxState::Due, "timeline_cached").await;
+    let marker = world.marker();
+    minutes(&mut world, 30).await;
+    let reads = world.calls_since(marker);
+    assert!(
+        reads.len() <= 7,
+        "now and then, and nothing else: {reads:?}"
+    );
+    world.sandbox.flush_cache();
+    minutes(&mut world, 6).await;
+    assert_stands(
+        &world,
+        EVENT,
+        OutboxState::AlreadyInCrisp,
+        "found_in_timeline",
+    )
+    .await;
+    // What the app did not tell is sent, once.
+    assert_eq!(world.timeline(ADA), [EVENT, "user:onboarding:completed"]);
+    assert_eq!(posts(&world), 1);
+    world.finish().await;
+}
+
+/// A cache may show what is there, too: then nobody has to wait for it.
+#[tokio::test]
+async fn what_a_cache_shows_is_there() {
+    let mut world = world(|setup| setup.replace("sender = \"sole\"", "sender = \"shared\"")).await;
+    world
+        .sandbox
+        .behave(|behaviour| behaviour.cached_lists = true);
+    happens(&mut world, "created_at").await;
+    refresh(&mut world).await;
+    minutes(&mut world, 5).await;
+    super::app_pushes(&world, EVENT);
+    somebody_reads_the_list(&world).await;
+    minutes(&mut world, 6).await;
+    assert_stands(
+        &world,
+        EVENT,
+        OutboxState::AlreadyInCrisp,
+        "found_in_timeline",
+    )
+    .await;
+    assert_eq!(posts(&world), 0);
+    world.finish().await;
+}
+
 #[tokio::test]
 async fn an_attempt_is_not_judged_by_the_timeline_of_another_address() {
     let mut world = resending().await;
@@ -238,6 +301,8 @@ crate::world::also_on_postgres! {
     a_list_that_was_cut_proves_nothing,
     a_cached_list_proves_no_absence,
     what_was_tried_is_looked_for_past_the_cache,
+    what_the_app_told_a_moment_ago_is_looked_for_past_the_cache,
+    what_a_cache_shows_is_there,
     an_attempt_is_not_judged_by_the_timeline_of_another_address,
     an_attempt_on_a_contact_that_was_made_anew_is_not_repeated,
     a_foreign_entry_counts_for_an_attempt_too,

@@ -4,16 +4,20 @@ use std::time::Duration;
 
 use crisp_sync::{
     ledger::{Lane, Trigger, WorkKind},
+    sandbox::{Fault, OpenChat},
+    server::{command::Operation, desk::Whom},
     worker::Step,
 };
 
-use super::{ADA, DAY, address, is_known, lane, next_look, people, sweep, touched, world};
+use super::{ADA, DAY, EVERY, address, is_known, lane, next_look, people, sweep, touched, world};
 use crate::{
     telemetry::lines,
     world::{World, also_on_postgres},
 };
 
 also_on_postgres! {
+    who_was_erased_marks_no_page,
+    a_change_is_found_again_while_an_answer_from_before_it_may_be_kept,
     a_look_that_is_killed_goes_on_with_its_page,
     what_commits_late_is_found,
     what_waits_is_bounded_and_the_quota_is_left_to_others,
@@ -74,6 +78,38 @@ async fn a_look_that_is_killed_goes_on_with_its_page() {
         );
         world.finish().await;
     }
+}
+
+/// Where a look stands is told by the last row of its page, which may be somebody's who is erased by then.
+#[tokio::test]
+async fn who_was_erased_marks_no_page() {
+    let mut world = world(|_| {}).await;
+    people(&mut world, 10).await;
+    world.service.begin_sweeps().await.expect("enqueued");
+    let marked = async |world: &World| -> Vec<String> {
+        let sweeps = world.service.ledger.sweeps().await.expect("readable");
+        let looks = sweeps.into_iter().filter_map(|one| one.look?.after);
+        looks.map(|(_, key)| key).collect()
+    };
+    while marked(&world).await.is_empty() {
+        assert!(matches!(world.step().await, Step::Worked(_)));
+    }
+    let key = marked(&world).await.remove(0);
+    assert_eq!(key, "\"p002");
+    let whom = Whom {
+        user_key: Some("p002".to_owned()),
+        ..Whom::default()
+    };
+    let erased = world.service.perform(Operation::Erase { whom }).await;
+    assert!(erased.ok, "{erased:?}");
+    assert_eq!(marked(&world).await, [""; 0]);
+    world.sql("DELETE FROM users WHERE id = 'p002'").await;
+    world.settle().await;
+    world.pass(Duration::from_hours(1)).await;
+    for number in (0..10).filter(|number| *number != 2) {
+        assert!(is_known(&world, &format!("p{number:03}")).await, "{number}");
+    }
+    world.finish().await;
 }
 
 #[tokio::test]
@@ -137,6 +173,27 @@ async fn what_changes_twice_in_a_second_is_looked_at_twice() {
     sweep(&mut world).await;
     assert_eq!(world.contact_data(ADA, "plan"), "pro");
     world.change_user("u1", "plan = 'starter'").await;
+    next_look(&mut world).await;
+    assert_eq!(world.contact_data(ADA, "plan"), "starter");
+    world.finish().await;
+}
+
+/// A run that a chat has planned, and that is late, takes an answer that may be kept from before the change.
+#[tokio::test]
+async fn a_change_is_found_again_while_an_answer_from_before_it_may_be_kept() {
+    let mut world = world(|setup| setup.replace("found = \"0s\"", "found = \"10m\"")).await;
+    world.add_user("u1", ADA).await;
+    sweep(&mut world).await;
+    world.pass(EVERY - Duration::from_mins(10)).await;
+    let refused = Fault::status("people_data.update", 503).retry_after("1200");
+    world.sandbox.fault(refused);
+    world.open(OpenChat::by(ADA).proven()).await;
+    assert_eq!(world.contact_data(ADA, "plan"), "", "it is put off");
+    world
+        .sql("UPDATE users SET plan = 'starter', changed_at = datetime('now', '-20 seconds')")
+        .await;
+    world.pass(Duration::from_mins(30)).await;
+    assert_eq!(world.contact_data(ADA, "plan"), "pro", "as it was kept");
     next_look(&mut world).await;
     assert_eq!(world.contact_data(ADA, "plan"), "starter");
     world.finish().await;

@@ -198,6 +198,7 @@ impl Person {
             users: product(websites, &self.users),
             sessions: BTreeSet::new(),
             macs: self.macs.clone(),
+            marks: BTreeSet::new(),
         };
         let rows = query(
             "SELECT website, session FROM conversations WHERE \

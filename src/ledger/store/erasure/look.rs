@@ -14,7 +14,7 @@ use super::{
     erase::{final_at, websites},
     erasure::{CodeKind, DebtKind, Receipt},
     receipts,
-    remove::{Found, remove},
+    remove::{Found, key_of_mark, remove},
     tombstones::{self, mac_of_user, of_kind},
     work::Fold,
 };
@@ -96,7 +96,7 @@ impl Store {
             return Ok(());
         }
         let (found, addresses) = self.found_by_code(&known).await?;
-        if found.users.is_empty() && found.sessions.is_empty() {
+        if found.is_empty() {
             return Ok(());
         }
         let now = ms(now);
@@ -172,6 +172,14 @@ impl Store {
                 }
             }
         }
+        let marks = query("SELECT after_key FROM sweeps WHERE after_key IS NOT NULL")
+            .fetch_texts(&self.readers)
+            .await
+            .map_err(failed(WHAT))?;
+        found.marks = marks
+            .into_iter()
+            .filter(|mark| is_user(key_of_mark(mark)))
+            .collect();
         let mut addresses = BTreeSet::new();
         let mut after = (String::new(), String::new());
         loop {

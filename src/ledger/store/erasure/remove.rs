@@ -9,7 +9,7 @@ use crate::{
 
 use super::{
     LedgerError, Pair, Store,
-    cells::{Cells, failed, json},
+    cells::{Cells, failed, json, list},
     debts::{self, Owing},
     engine::{Transaction, query},
     erasure::DebtKind,
@@ -27,6 +27,20 @@ pub(super) struct Found {
     pub(super) sessions: BTreeSet<Pair>,
     /// The codes of their addresses.
     pub(super) macs: BTreeSet<String>,
+    /// Where a sweep stands, told by a row of theirs.
+    pub(super) marks: BTreeSet<String>,
+}
+
+impl Found {
+    /// Whether there is nobody.
+    pub(super) fn is_empty(&self) -> bool {
+        self.users.is_empty() && self.sessions.is_empty() && self.marks.is_empty()
+    }
+}
+
+/// How a sweep's mark shows a key: a text has a quote before it, a number has none.
+pub(super) fn key_of_mark(mark: &str) -> &str {
+    mark.strip_prefix('"').unwrap_or(mark)
 }
 
 /// Every table that holds something by user key, and what it is called on a receipt.
@@ -87,6 +101,21 @@ pub(super) async fn remove(
             .map_err(failed(WHAT))?;
         count(what, rows);
     }
+    // The look begins anew: what it has read already is known, or refreshed once more.
+    let marks: BTreeSet<String> = found
+        .users
+        .iter()
+        .flat_map(|(_, key)| [key.clone(), format!("\"{key}")])
+        .chain(found.marks.iter().cloned())
+        .collect();
+    query(
+        "UPDATE sweeps SET after_at = NULL, after_key = NULL \
+         WHERE after_key IN (SELECT value ->> 0 FROM json_each($1))",
+    )
+    .bind(list(&marks.iter().collect::<Vec<_>>()))
+    .execute(&mut *tx)
+    .await
+    .map_err(failed(WHAT))?;
     // What went to their address when somebody else had it: that account's memory stays, or it would be told once more.
     let websites: BTreeSet<&String> = found
         .users
@@ -141,7 +170,7 @@ async fn forget_conversations(
          WHERE (website, session) IN (SELECT value ->> 0, value ->> 1 FROM json_each($1))",
     )
     .bind(&sessions)
-    .bind(super::cells::list(&found.macs.iter().collect::<Vec<_>>()))
+    .bind(list(&found.macs.iter().collect::<Vec<_>>()))
     .execute(&mut *tx)
     .await
     .map_err(failed(WHAT))?;

@@ -146,6 +146,29 @@ pub(super) fn of_kind(codes: &[Code], kind: CodeKind) -> BTreeSet<String> {
         .collect()
 }
 
+/// The receipts with one of these codes, and those with a code of theirs, and so on: whoever was erased twice on one address
+/// is one person.
+fn of_one_person(
+    mut receipts: Vec<(String, BTreeSet<Code>)>,
+    mut codes: BTreeSet<Code>,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    loop {
+        let (theirs, others): (Vec<_>, Vec<_>) = receipts
+            .into_iter()
+            .partition(|(_, those)| !those.is_disjoint(&codes));
+        if theirs.is_empty() {
+            found.sort_unstable();
+            return found;
+        }
+        for (receipt, those) in theirs {
+            found.push(receipt);
+            codes.extend(those);
+        }
+        receipts = others;
+    }
+}
+
 impl Store {
     pub(in super::super::super) async fn tombstoned(
         &self,
@@ -165,15 +188,24 @@ impl Store {
         const WHAT: &str = "lift a tombstone";
         let mut writer = self.writer().await?;
         let mut tx = begin(&mut writer, WHAT).await?;
-        let receipts = query(
-            "SELECT DISTINCT receipt FROM tombstones WHERE lifted_at IS NULL \
-               AND ((kind = 'user' AND mac = $1) OR (kind = 'email' AND mac = $2)) ORDER BY receipt",
-        )
-        .bind(user.map(UserMac::as_str))
-        .bind(email.map(EmailMac::as_str))
-        .fetch_texts(&mut tx)
-        .await
-        .map_err(failed(WHAT))?;
+        let asked = [
+            user.map(|user| (CodeKind::User, user.as_str())),
+            email.map(|email| (CodeKind::Email, email.as_str())),
+        ];
+        let asked = asked.into_iter().flatten().map(|(kind, mac)| Code {
+            kind: kind.as_str().to_owned(),
+            mac: mac.to_owned(),
+        });
+        let standing = query("SELECT receipt, codes FROM erasures WHERE lifted_at IS NULL")
+            .fetch_all(&mut tx)
+            .await
+            .map_err(failed(WHAT))?;
+        let standing = standing.iter().map(|row| {
+            let cells = Cells::of(row, "a receipt");
+            Ok((cells.text("receipt")?, cells.json("codes")?))
+        });
+        let standing = standing.collect::<Result<_, LedgerError>>()?;
+        let receipts = of_one_person(standing, asked.collect());
         for statement in [
             // Their conversations were written for nobody.
             "UPDATE conversations SET dirty = 1 WHERE $2 > 0 AND written_for IN \

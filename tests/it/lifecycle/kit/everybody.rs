@@ -183,6 +183,80 @@ async fn everybody_comes_once_whatever_the_page() {
     world.finish().await;
 }
 
+/// A row that the query stumbles over is told and passed by; everybody else is looked at, and put to work.
+#[tokio::test]
+async fn one_bad_row_ends_no_look_at_everybody() {
+    let mut world = world(|setup| {
+        setup.replace(
+            "SELECT id, email, name,",
+            "SELECT id, email, CASE name WHEN '{' THEN json_extract(name, '$.first') END AS first, name,",
+        );
+    })
+    .await;
+    for number in 0..5 {
+        let id = format!("m{number}");
+        let email = format!("{id}@northwind.example");
+        world.add_user(&id, &email).await;
+        refresh_of(&mut world, &email).await;
+    }
+    let now = sql_now(&world);
+    world
+        .sql(&format!("UPDATE users SET created_at = '{now}'"))
+        .await;
+    world.change_user("m2", "name = '{'").await;
+    let look = |put_to_work| Question::Backfill {
+        event: SIGNUP.to_owned(),
+        since: world.now(),
+        put_to_work,
+    };
+    for question in [
+        Question::Arm { event: None },
+        Question::Refresh,
+        look(false),
+        look(true),
+    ] {
+        let typed = ["m2@northwind.example"];
+        let (people, _) = everybody(&world, question.clone(), &typed, 2).await;
+        let found: Vec<_> = people.iter().map(|one| one.user.as_deref()).collect();
+        assert_eq!(
+            found,
+            [None, Some("m0"), Some("m1"), None, Some("m3"), Some("m4")],
+            "{question:?}"
+        );
+        for failed in [&people[0], &people[3]] {
+            let failure = &failed.sites[0].failures[0];
+            assert!(failure.contains("`users.query` failed"), "{failure}");
+            assert!(!failure.contains('@'), "{failure}");
+        }
+        assert_eq!(counts(&people, SIGNUP).values().sum::<usize>(), 4);
+    }
+    world.change_user("m2", "name = 'Em'").await;
+    world.settle().await;
+    assert_eq!(posts(&world), 4);
+    world.finish().await;
+}
+
+/// A database that is away is nobody's row: the look ends, and says so.
+#[tokio::test]
+async fn a_look_at_everybody_ends_where_nobody_can_be_looked_up() {
+    let mut world = world(|_| {}).await;
+    refresh(&mut world).await;
+    world.database_goes_down().await;
+    let request = SurveyRequest {
+        question: Question::Arm { event: None },
+        emails: Vec::new(),
+        after: None,
+        limit: 10,
+    };
+    let answer = perform(&world, Operation::Survey(request)).await;
+    assert!(
+        !answer.ok && answer.lines[0].contains("no connection for"),
+        "{answer:?}"
+    );
+    world.database_comes_back().await;
+    world.finish().await;
+}
+
 #[tokio::test]
 async fn a_backfill_goes_as_far_as_max_age_and_is_sent_once() {
     let mut world = world(|_| {}).await;
@@ -282,5 +356,6 @@ async fn what_is_not_armed_has_nothing_to_move_back() {
 crate::world::also_on_postgres! {
     what_arming_would_let_out_is_counted_and_nothing_is_written,
     everybody_comes_once_whatever_the_page,
+    one_bad_row_ends_no_look_at_everybody,
     a_backfill_goes_as_far_as_max_age_and_is_sent_once,
 }

@@ -1,0 +1,100 @@
+//! What must not be in Crisp twice, and what has to be there at the end.
+
+use std::collections::BTreeMap;
+
+use super::{
+    DAY, HOUR,
+    book::{Book, law, told},
+    minute,
+};
+use crate::lifecycle::timeline::Entry;
+
+impl Book {
+    /// No occurrence is told twice, by what the entries say, and not by our `ref`.
+    pub(super) fn assert_nothing_was_told_twice<'a>(&self, ours: impl Iterator<Item = &'a Entry>) {
+        let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        for entry in ours {
+            let key = match entry.text.as_str() {
+                "started" => "plan",
+                "subscribed" | "imported" | "failed" => "id",
+                _ => "occurred_at",
+            };
+            *counts
+                .entry((entry.text.as_str(), told(&entry.data, key)))
+                .or_default() += 1;
+        }
+        for ((event, what), count) in counts {
+            // Each way to a plan is a change.
+            let allowed = match what.strip_prefix("plan-") {
+                Some(plan) => {
+                    let plan: u8 = plan.parse().expect("a plan");
+                    self.begun.get(&plan).copied().unwrap_or_default()
+                }
+                None => 1,
+            };
+            assert!(count <= allowed, "`{event}` of {what}: told {count} times");
+        }
+    }
+
+    /// What is true at the end was told, where nothing ever went wrong.
+    pub(super) fn assert_all_was_told<'a>(
+        &self,
+        now: i64,
+        ours: impl Iterator<Item = &'a Entry> + Clone,
+    ) {
+        let is_open =
+            self.is("consent") && !self.is("banned") && self.is_past("opens_at", now - HOUR);
+        if !is_open {
+            return;
+        }
+        let count = |event: &str, key: &str, what: &str| {
+            let entries = ours.clone();
+            entries
+                .filter(|entry| entry.text == event && told(&entry.data, key) == what)
+                .count()
+        };
+        for event in ["canceled", "churned", "started"] {
+            let at = match law(event).column {
+                Some(column) => self.dated(column),
+                None => self
+                    .change()
+                    .filter(|at| self.touched_last == "plan" && self.is_last(*at)),
+            };
+            let Some(at) = at else { continue };
+            let is_late = self.happened("").iter().any(|(later, other)| {
+                let place = |event| law(event).group.map_or(0, |(_, place)| place);
+                *other <= now && (*other, place(later)) > (at, place(event))
+            });
+            let waits = event == "canceled" && self.is("paused");
+            let is_time = at <= now - HOUR && now - at < 3 * DAY && at >= self.armed;
+            if !is_late && !waits && is_time {
+                let what = minute(at).to_string();
+                assert_eq!(
+                    count(event, "occurred_at", &what),
+                    1,
+                    "`{event}` of {at} was lost"
+                );
+            }
+        }
+        // More than these the brake lets go too slowly, and one that waits for a guard is overtaken where it opens sooner.
+        let is_plain = self.imports.len() <= 12 && !self.moments.contains_key("opens_at");
+        let imports = self.imports.iter().enumerate();
+        for (number, import) in imports.filter(|_| is_plain) {
+            let tenant = import.tenant.to_string();
+            let has_failed = self.of_tenant(&tenant).any(|one| one.failed_at.is_some());
+            if !has_failed && now - import.done_at < 3 * DAY {
+                let id = number.to_string();
+                assert_eq!(count("imported", "id", &id), 1, "import {id} was lost");
+            }
+        }
+    }
+
+    /// The moment of a column, if nothing of the group came after it was set, and it is the latest that it ever was: what was
+    /// taken back, or is older than what was told, is told no more.
+    fn dated(&self, column: &'static str) -> Option<i64> {
+        let at = self.date(column)?;
+        let others = self.moments[column].iter().filter(|other| **other >= at);
+        let is_alone = others.count() == 1 && self.changes.iter().all(|(seen, _)| *seen < at);
+        (self.touched_last == column && is_alone).then_some(at)
+    }
+}

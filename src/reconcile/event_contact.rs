@@ -1,0 +1,91 @@
+//! The contact that an event is put on: it is there, it is made, or the event waits for it.
+
+use jiff::SignedDuration;
+
+use super::{
+    ReconcileError,
+    send::{Sending, Turn},
+};
+use crate::{
+    crisp::error::CrispError,
+    ledger::{ContactState, OutboxRow, Write},
+    lifecycle::{OutboxState, reason},
+};
+
+/// How long a contact that is suddenly gone is not made again: the webhook that says who removed it may be on its way.
+const CONTACT_GONE: SignedDuration = SignedDuration::from_mins(5);
+
+/// Whether there is a contact to put an event on.
+pub(super) enum Contact {
+    /// There is.
+    There,
+    /// There is none, and none may be made.
+    Missing(&'static str),
+    /// It is gone, and it is too early to make another.
+    Gone,
+}
+
+impl Sending<'_> {
+    /// Makes sure of a contact.
+    pub(super) async fn contact(&mut self) -> Result<Contact, ReconcileError> {
+        match self.mirror.contact {
+            ContactState::Exists => return Ok(Contact::There),
+            ContactState::Removed => return Ok(Contact::Missing(reason::CONTACT_REMOVED)),
+            ContactState::Unknown if !self.creates() => {
+                return Ok(Contact::Missing(reason::NO_CONTACT));
+            }
+            ContactState::Unknown if self.contact_gone => return Ok(Contact::Gone),
+            ContactState::Unknown => {}
+        }
+        let noted = self
+            .reconciler
+            .ledger
+            .person(self.website, &self.mirror.user_key)
+            .await?;
+        if noted.is_some_and(|noted| noted.contact == ContactState::Removed) {
+            self.mirror.contact = ContactState::Removed;
+            return Ok(Contact::Missing(reason::CONTACT_REMOVED));
+        }
+        // The id of a contact that is not there any more finds nothing.
+        self.mirror.people = None;
+        let created = self
+            .reconciler
+            .create_contact(self.run, self.website, self.mirror, self.user)
+            .await;
+        let write = Write::Person(self.mirror.clone());
+        self.reconciler.checkpoint(self.run, vec![write]).await?;
+        match created {
+            Ok(true) => Ok(Contact::There),
+            Ok(false) | Err(ReconcileError::Crisp(CrispError::PeopleNotFound)) => {
+                self.mirror.contact = ContactState::Unknown;
+                Ok(Contact::Gone)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Crisp says that there is no such contact, and we thought there was.
+    pub(super) async fn contact_is_gone(&mut self, row: OutboxRow) -> Result<Turn, ReconcileError> {
+        self.run.trace.fact("the contact is gone");
+        self.mirror.contact = ContactState::Unknown;
+        self.mirror.people = None;
+        self.mirror.pushed_at = None;
+        self.contact_gone = true;
+        let write = Write::Person(self.mirror.clone());
+        self.reconciler.checkpoint(self.run, vec![write]).await?;
+        if self.creates() {
+            return self.wait_for_contact(row).await;
+        }
+        self.enter(row, OutboxState::Parked, reason::NO_CONTACT)
+            .await?;
+        Ok(Turn::Next)
+    }
+
+    /// Waits until it is known who removed it.
+    pub(super) async fn wait_for_contact(
+        &mut self,
+        row: OutboxRow,
+    ) -> Result<Turn, ReconcileError> {
+        self.wait(row, CONTACT_GONE, reason::CONTACT_GONE).await
+    }
+}
