@@ -12,7 +12,7 @@
 //! 2. for each `due` row reads the user again and calls [`recheck()`], with a [`Memory`] that holds what was sent a moment ago,
 //!    and asks the [`Brake`] whether it is one too many;
 //! 3. where [`Rules::needs_timeline`] says so reads Crisp's timeline past [`timeline::Sought::earliest`], and calls
-//!    [`timeline::clear`]; where [`Rules::needs_proof`] says so, a list from a cache is not enough;
+//!    [`timeline::clear`]; a list from a cache, or from before [`Rules::proof_from`], lets nothing go;
 //! 4. commits `sending` with `attempted_at`, the address, and the high-water mark of the event
 //!    ([`OutboxState::may_be_in_crisp`]), if nothing of the event went to that address within `min_gap`;
 //! 5. posts, once;

@@ -137,14 +137,20 @@ impl Sending<'_> {
             .rules
             .needs_timeline(&as_known, self.outbox.gap)
         {
+            let rules = &self.reconciler.rules;
+            if let Some(from) = rules.proof_from(&as_known, self.outbox.gap)
+                && from > self.run.now
+            {
+                let pause = from.duration_since(self.run.now);
+                return self.wait(row, pause, reason::MAY_BE_UNDER_WAY).await;
+            }
             match self.clear(&row).await {
-                Ok((Clearance::Post, cached)) => {
-                    let gap = self.outbox.gap;
-                    if cached && self.reconciler.rules.needs_proof(&as_known, gap) {
-                        let pause = between_reads(self.reconciler.rules.quiet());
-                        return self.wait(row, pause, reason::TIMELINE_CACHED).await;
-                    }
+                // What a cache lacks may have been told since: by the app a moment ago, or by ourselves.
+                Ok((Clearance::Post, true)) => {
+                    let pause = between_reads(self.reconciler.rules.quiet());
+                    return self.wait(row, pause, reason::TIMELINE_CACHED).await;
                 }
+                Ok((Clearance::Post, false)) => {}
                 Ok((Clearance::Has(state), _)) => {
                     self.enter(row, state, reason::FOUND_IN_TIMELINE).await?;
                     return Ok(Turn::Next);

@@ -27,7 +27,10 @@ const FULL_PAGE: usize = 20;
 impl Sending<'_> {
     /// Whether the timeline lets a row go, and whether a cache said so.
     pub(super) async fn clear(&mut self, row: &OutboxRow) -> Result<(Clearance, bool), CrispError> {
-        let sought = self.reconciler.rules.sought(&known(row), self.outbox.gap);
+        let sought = self
+            .reconciler
+            .rules
+            .sought(&known(row), self.edges, self.outbox.gap);
         self.read_past(sought.earliest).await?;
         let Some(read) = &self.timeline else {
             return Ok((Clearance::Unsure, true));
@@ -82,7 +85,7 @@ impl Sending<'_> {
             .outbox
             .known()
             .iter()
-            .map(|known| rules.sought(known, self.outbox.gap))
+            .map(|known| rules.sought(known, self.edges, self.outbox.gap))
             .collect();
         match_timeline(&sought, &read.entries)
     }

@@ -417,9 +417,9 @@ impl World {
             .remembered
             .known
             .iter()
-            .map(|known| self.rules.sought(known, self.gap))
+            .map(|known| self.rules.sought(known, &self.store.edges, self.gap))
             .collect();
-        let this = self.rules.sought(known, self.gap);
+        let this = self.rules.sought(known, &self.store.edges, self.gap);
         for read in [PAGE.min(shown.len()), shown.len()] {
             let entries = &shown[..read];
             let complete = read == shown.len();
