@@ -7,6 +7,8 @@
 //! After a [`Gap`] the ledger may have forgotten changes that it told Crisp. The first look after it gives a change the
 //! number that it had, so that its `ref` is found in the timeline; the next change gets a number that no forgotten one had.
 //!
+//! When a value was seen last is remembered, too: nobody told Crisp of a change before the last look that did not show it.
+//!
 //! The caller stores the new edges in the transaction that stores what was decided on them. Until then the old ones stand,
 //! and the next look finds the same change again, under the same number.
 
@@ -39,6 +41,12 @@ pub struct Edge {
     /// Since when another value waits for the rule's `when` to be true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting_since: Option<Timestamp>,
+    /// When the value was seen last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_at: Option<Timestamp>,
+    /// When the value before the last change was seen last: nobody told Crisp of that change earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unchanged_at: Option<Timestamp>,
 }
 
 /// A time of which the ledger may know less than happened: it was not running, or it is a restored copy.
@@ -117,21 +125,24 @@ impl Edge {
     ) -> (Self, Option<Change>) {
         let gap_floor = gap.map_or(0, Gap::floor);
         let value = seen.value.unwrap_or_default();
-        let store = |count, floor: u64| Self {
+        let store = |count, floor: u64, unchanged_at| Self {
             value: value.to_owned(),
             count,
             floor: floor.max(gap_floor),
             of: seen.of.to_owned(),
             waiting_since: None,
+            seen_at: Some(whole_second(now)),
+            unchanged_at,
         };
         let Some(remembered) = remembered else {
-            return (store(0, 0), None);
+            return (store(0, 0, None), None);
         };
         if remembered.of != seen.of || remembered.value == value {
-            return (store(remembered.count, remembered.floor), None);
+            let (count, floor) = (remembered.count, remembered.floor);
+            return (store(count, floor, remembered.unchanged_at), None);
         }
         let count = remembered.count.max(remembered.floor) + 1;
-        let stored = store(count, remembered.floor);
+        let stored = store(count, remembered.floor, remembered.seen_at);
         if value.is_empty() {
             return (stored, None);
         }

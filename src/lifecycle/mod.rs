@@ -12,7 +12,8 @@
 //! 2. for each `due` row reads the user again and calls [`recheck()`], with a [`Memory`] that holds what was sent a moment ago,
 //!    and asks the [`Brake`] whether it is one too many;
 //! 3. where [`Rules::needs_timeline`] says so reads Crisp's timeline past [`timeline::Sought::earliest`], and calls
-//!    [`timeline::clear`]; where a cache answered, and shows nothing, it asks again after [`between_cached_reads`];
+//!    [`timeline::clear`]; where a cache answered, and shows nothing, it asks again after [`between_cached_reads`], and a list
+//!    from before [`Rules::proof_from`] lets nothing go;
 //! 4. commits `sending` with `attempted_at`, the address, and the high-water mark of the event
 //!    ([`OutboxState::may_be_in_crisp`]), if nothing of the event went to that address within `min_gap`;
 //! 5. posts, once;

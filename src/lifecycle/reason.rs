@@ -40,6 +40,7 @@ reasons! {
     RELEASED_OVER_CAP = "released_over_cap", "due", "A person let it go past the brake's cap. It is checked once more.";
     CONTACT_GONE = "contact_gone", "due, unsure", "Crisp had the contact and has it no more. While due, it waits a few minutes for the word that it was removed.";
     TIMELINE_CACHED = "timeline_cached", "due", "Crisp's timeline came from a cache, and may lack what the app told a moment ago, or what we did. It is read again in five minutes, and then ever more seldom.";
+    MAY_BE_UNDER_WAY = "may_be_under_way", "due", "The ledger may have forgotten a request: it was not running, or it is a copy. Crisp's timeline is read once `quiet` is over.";
     REFUSED_FOR_NOW = "refused_for_now", "due", "Crisp refused, and may take it later: a pause, the quota, an error of its own.";
     USER_MISSING = "user_missing", "scheduled, due, parked", "The app's database did not know the user a moment ago: a second look follows in ten minutes.";
     ON_ITS_WAY = "on_its_way", "sending", "The request is under way, or was when the process died.";
@@ -67,7 +68,7 @@ reasons! {
     REFUSED_BY_CRISP = "refused_by_crisp", "held", "Crisp will not take it as it is: mend the rule's `data`, then `events release`.";
     NO_CONTACT = "no_contact", "parked", "Crisp has no contact for the address, and `create_contacts` is off. It goes when the contact appears, within `max_age`.";
     CONTACT_REMOVED = "contact_removed", "parked, unsure", "The contact was removed in Crisp, and is not made again. While parked, it goes if somebody makes the contact anew within `max_age`.";
-    ADDRESS_CHANGED = "address_changed", "unsure", "It had no answer yet when the user's address changed: the old contact's timeline proves nothing about the new one.";
+    ADDRESS_CHANGED = "address_changed", "unsure", "It had no answer yet when the user's address changed, or the ledger may have sent it before and forgotten: the old contact's timeline proves nothing about the new one.";
     CONTACT_REPLACED = "contact_replaced", "unsure", "It had no answer yet when another contact took the place of the one it went to.";
     TIMELINE_TOO_SHORT = "timeline_too_short", "unsure", "Crisp's timeline does not reach back far enough to tell. Look at the contact, then `events release --state unsure` or leave it.";
     NO_PROOF = "no_proof", "unsure", "A day of reading did not tell whether Crisp took it. Look at the contact, then `events release --state unsure` or leave it.";

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    AfterAmbiguous, Gap, Guards, Known, LifecycleSource, Rule, RuleError, Sender, Sweep,
-    compile::Compiler, gate::Gate, period::later, timeline::Sought,
+    AfterAmbiguous, Edges, Gap, Guards, Known, LifecycleSource, Rule, RuleError, Sender, Sweep,
+    compile::Compiler, gate::Gate, occurrence::key_part, period::later, timeline::Sought,
 };
 use crate::{
     expression::{DefinitionFault, Expression, Language},
@@ -169,13 +169,24 @@ impl Rules {
     pub fn needs_timeline(&self, known: &Known, gap: Option<Gap>) -> bool {
         self.sender == Sender::Shared
             || known.attempted_at.is_some()
-            || gap.is_some_and(|gap| {
-                known.happened_at() <= gap.until || self.may_be_forgotten(known, gap)
-            })
+            || self.lies_in(known, gap).is_some()
     }
 
-    /// What to look for in the timeline. All rows of the user belong in one search.
-    pub fn sought(&self, known: &Known, gap: Option<Gap>) -> Sought {
+    /// From when on a timeline that lacks `known` proves something: a request that left before the gap was noticed, and that
+    /// the ledger forgot, may be applied until then.
+    pub fn proof_from(&self, known: &Known, gap: Option<Gap>) -> Option<Timestamp> {
+        let gap = self.lies_in(known, gap)?;
+        Some(later(gap.until, self.quiet))
+    }
+
+    /// The gap, if the ledger may have sent `known` in it and forgotten.
+    fn lies_in(&self, known: &Known, gap: Option<Gap>) -> Option<Gap> {
+        gap.filter(|gap| known.happened_at() <= gap.until || self.may_be_forgotten(known, *gap))
+    }
+
+    /// What to look for in the timeline. All rows of the user belong in one search. Nobody tells Crisp of a change before it
+    /// is made: where `edges` remember until when the value was another, older entries are about something else.
+    pub fn sought(&self, known: &Known, edges: &Edges, gap: Option<Gap>) -> Sought {
         let rule = self.rule(&known.event);
         let mut texts = vec![known.event.clone()];
         for text in rule.iter().flat_map(|rule| rule.names()) {
@@ -194,9 +205,17 @@ impl Rules {
             sought = sought.delayed(rule.delay);
         }
         if let Some(rule) = rule
-            && which(&known.key, rule).is_some()
+            && let Some(which) = which(&known.key, rule)
         {
-            sought = sought.since(rule.max_age);
+            let edge = edges.of(rule, &known.subject).filter(|edge| match which {
+                Which::Change(number) => edge.count == number,
+                Which::Id(id) => key_part(&edge.value) == id,
+            });
+            let unseen = edge.and_then(|edge| edge.unchanged_at).map(|at| {
+                let unseen = known.happened_at().duration_since(at);
+                unseen.clamp(SignedDuration::ZERO, rule.max_age)
+            });
+            sought = sought.since(unseen.unwrap_or(rule.max_age));
         }
         if let Some(gap) = gap
             && self.may_be_forgotten(known, gap)
@@ -212,24 +231,24 @@ impl Rules {
             .and_then(|rule| which(&known.key, rule))
             .is_some_and(|which| match which {
                 Which::Change(number) => number <= gap.floor(),
-                Which::Id => true,
+                Which::Id(_) => true,
             })
     }
 }
 
 /// What a key tells of an occurrence that is dated by when it was seen.
-enum Which {
+enum Which<'key> {
     /// The number of a change.
     Change(u64),
     /// An id that came without an instant.
-    Id,
+    Id(&'key str),
 }
 
-fn which(key: &str, rule: &Rule) -> Option<Which> {
+fn which<'key>(key: &'key str, rule: &Rule) -> Option<Which<'key>> {
     let last = key.rsplit('/').next()?;
     match last.split_once('=')? {
         ("edge", number) => number.parse().ok().map(Which::Change),
-        ("id", _) if !rule.has_id() => Some(Which::Id),
+        ("id", id) if !rule.has_id() => Some(Which::Id(id)),
         _ => None,
     }
 }

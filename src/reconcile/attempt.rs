@@ -101,7 +101,16 @@ impl Sending<'_> {
                     Turn::Next
                 })
             }
-            Ambiguity::Unsure => self.give_up(row, reason::NO_PROOF).await,
+            Ambiguity::Unsure => {
+                // A later read reaches back no further; from a cache it might have come later.
+                let is_cut = reading.is_some_and(|read| !read.cached && !read.reaches_back);
+                let why = if is_cut {
+                    reason::TIMELINE_TOO_SHORT
+                } else {
+                    reason::NO_PROOF
+                };
+                self.give_up(row, why).await
+            }
         }
     }
 

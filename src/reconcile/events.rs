@@ -7,14 +7,14 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Mode, ReconcileError, Reconciler, Run,
-    outbox::{Outbox, after},
+    outbox::{Outbox, after, known},
     send::Sending,
     trace::TracedEvent,
 };
 use crate::{
     ids::WebsiteId,
     ledger::{OutboxRow, PersonMirror, Settled, Write},
-    lifecycle::{Decision, Edges, Gap, decide, look_again, occurrences},
+    lifecycle::{Decision, Edges, Gap, OutboxState, decide, look_again, occurrences, reason},
     record::User,
     telemetry::{self, metrics::PeopleEventLabels},
 };
@@ -43,16 +43,24 @@ impl EventsDone {
     }
 }
 
+/// What is new about a person since the run before.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct News {
+    /// The contact was there before, and is not now.
+    pub(super) contact_gone: bool,
+    /// They have another address.
+    pub(super) moved: bool,
+}
+
 impl Reconciler {
-    /// Decides on the occurrences of a user, and sends what is due. `contact_gone` says that the contact was there before
-    /// this run, and is not now.
+    /// Decides on the occurrences of a user, and sends what is due.
     pub(super) async fn events(
         &self,
         run: &mut Run,
         website: &WebsiteId,
         mirror: &mut PersonMirror,
         user: &User,
-        contact_gone: bool,
+        news: News,
     ) -> Result<EventsDone, ReconcileError> {
         if self.rules.is_empty() {
             return Ok(EventsDone::default());
@@ -101,9 +109,12 @@ impl Reconciler {
         let mut writes = Vec::new();
         for decision in decisions {
             if let Some(row) = self.row(run, website, mirror, user, &outbox, decision) {
-                self.tell(run, &row);
-                outbox.rows.insert(row.key.clone(), row.clone());
-                writes.push(Write::Outbox(row));
+                writes.push(self.note(run, &mut outbox, row));
+            }
+        }
+        if news.moved {
+            for row in self.forgotten_at_another_address(run, &outbox) {
+                writes.push(self.note(run, &mut outbox, row));
             }
         }
         if run.hand.mode() != Mode::Live {
@@ -144,7 +155,7 @@ impl Reconciler {
             edges: &found.edges,
             outbox: &mut outbox,
             timeline: None,
-            contact_gone,
+            contact_gone: news.contact_gone,
             done: EventsDone::default(),
         };
         // Boxed: the future of a person's run is nested deep already.
@@ -154,6 +165,28 @@ impl Reconciler {
             .flatten()
             .min();
         Ok(done)
+    }
+
+    /// Tells of a row that is new, or that moved; what is returned writes it down.
+    fn note(&self, run: &mut Run, outbox: &mut Outbox, row: OutboxRow) -> Write {
+        self.tell(run, &row);
+        outbox.rows.insert(row.key.clone(), row.clone());
+        Write::Outbox(row)
+    }
+
+    /// What the ledger may have sent to the former address and forgotten: the timeline of the new one proves nothing about it.
+    fn forgotten_at_another_address(&self, run: &Run, outbox: &Outbox) -> Vec<OutboxRow> {
+        let rows = outbox.rows.values().filter(|row| {
+            matches!(row.state, OutboxState::Scheduled | OutboxState::Due)
+                && self.rules.proof_from(&known(row), outbox.gap).is_some()
+        });
+        rows.map(|row| OutboxRow {
+            state: OutboxState::Unsure,
+            reason: reason::ADDRESS_CHANGED.to_owned(),
+            updated_at: run.now,
+            ..row.clone()
+        })
+        .collect()
     }
 
     /// What becomes of a person's events while the ledger is a copy that nobody has armed; `None` where it is none.

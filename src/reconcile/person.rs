@@ -2,7 +2,7 @@
 //!
 //! The order matters: a campaign that an event starts reads the contact.
 
-use super::{Mode, Outcome, ReconcileError, Reconciled, Reconciler, Run};
+use super::{Mode, Outcome, ReconcileError, Reconciled, Reconciler, Run, events::News};
 use crate::{
     crisp::client::PersonRef,
     ids::{UserKey, WebsiteId},
@@ -119,8 +119,10 @@ impl Reconciler {
             return Ok(Self::person_erased(run, website, &user.key));
         }
         let email_mac = self.ledger.pseudonyms().email(&user.email);
-        if mirror.email_mac.as_ref() != Some(&email_mac) {
-            if mirror.email_mac.is_some() {
+        let is_first_address = mirror.email_mac.is_none();
+        let moved = !is_first_address && mirror.email_mac.as_ref() != Some(&email_mac);
+        if is_first_address || moved {
+            if moved {
                 run.trace
                     .fact("the user's address changed: the new contact is written afresh");
             }
@@ -147,10 +149,11 @@ impl Reconciler {
             // The id of a contact that is not there finds nothing, also when there is another one by then.
             mirror.people = None;
         }
-        let contact_gone = existed && mirror.contact == ContactState::Unknown;
-        let events = self
-            .events(run, website, &mut mirror, user, contact_gone)
-            .await?;
+        let news = News {
+            contact_gone: existed && mirror.contact == ContactState::Unknown,
+            moved,
+        };
+        let events = self.events(run, website, &mut mirror, user, news).await?;
         if events.sent > 0 && reconciled.outcome == Outcome::Unchanged {
             reconciled.outcome = Outcome::Patched;
         }

@@ -118,6 +118,13 @@ impl Sending<'_> {
             .rules
             .needs_timeline(&as_known, self.outbox.gap)
         {
+            let rules = &self.reconciler.rules;
+            if let Some(from) = rules.proof_from(&as_known, self.outbox.gap)
+                && from > self.run.now
+            {
+                let pause = from.duration_since(self.run.now);
+                return self.wait(row, pause, reason::MAY_BE_UNDER_WAY).await;
+            }
             match self.clear(&row).await {
                 Ok(Clearance::Post) => {}
                 Ok(Clearance::ReadLater) => {

@@ -27,7 +27,8 @@ const FULL_PAGE: usize = 20;
 impl Sending<'_> {
     /// Whether the timeline lets a row go.
     pub(super) async fn clear(&mut self, row: &OutboxRow) -> Result<Clearance, CrispError> {
-        let sought = self.reconciler.rules.sought(&known(row), self.outbox.gap);
+        let rules = &self.reconciler.rules;
+        let sought = rules.sought(&known(row), self.edges, self.outbox.gap);
         self.read_past(sought.earliest).await?;
         let Some(read) = &self.timeline else {
             return Ok(Clearance::Unsure);
@@ -88,7 +89,7 @@ impl Sending<'_> {
             .outbox
             .known()
             .iter()
-            .map(|known| rules.sought(known, self.outbox.gap))
+            .map(|known| rules.sought(known, self.edges, self.outbox.gap))
             .collect();
         match_timeline(&sought, &read.entries)
     }

@@ -5,6 +5,7 @@ mod binary;
 mod budget;
 mod campaign;
 mod config;
+mod crash;
 mod crisp_client;
 mod docs;
 mod engines;

@@ -60,6 +60,11 @@ pub(crate) fn on_postgres(story: fn()) {
     story();
 }
 
+/// Whether the next worlds of this thread have their ledgers on a server.
+pub(crate) fn ledgers_on_a_server(yes: bool) {
+    ON_POSTGRES.set(yes);
+}
+
 /// Tells these stories of the module once more, with their ledgers in PostgreSQL databases.
 macro_rules! also_on_postgres {
     ($($story:ident,)*) => {
@@ -583,6 +588,11 @@ impl World {
             .execute(sqlx::AssertSqlSafe(sql.to_owned()))
             .await
             .expect("the statement is valid");
+    }
+
+    /// Where the ledger is, if it is on a server.
+    pub(crate) fn ledger_url(&self) -> Option<String> {
+        self.database.as_ref().map(|database| database.url.clone())
     }
 
     /// The newest delivery first.

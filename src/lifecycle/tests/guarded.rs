@@ -308,7 +308,11 @@ fn a_hundred_thousand_who_were_there_make_no_row() {
 #[test]
 fn the_timeline_is_searched_where_a_delayed_event_would_be() {
     let rules = rules(TABLE);
-    let sought = rules.sought(&known("win_back", 0, OutboxState::Due), None);
+    let sought = rules.sought(
+        &known("win_back", 0, OutboxState::Due),
+        &Edges::default(),
+        None,
+    );
     assert_eq!(
         (sought.earliest, sought.latest),
         (minute(10 * DAY - 10), minute(10 * DAY + 10))

@@ -71,7 +71,7 @@ fn the_timeline_is_read_where_somebody_may_have_been_faster() {
         assert_eq!(sole.needs_timeline(&row, None), without, "{}", row.key);
         assert!(rules(TABLE).needs_timeline(&row, None), "{}", row.key);
         assert_eq!(
-            sole.sought(&row, Some(gap)).earliest,
+            sole.sought(&row, &Edges::default(), Some(gap)).earliest,
             minute(earliest),
             "{}",
             row.key
@@ -87,6 +87,35 @@ fn both_names_of_a_rule_are_searched() {
         ("old", vec!["old", "new"]),
         ("gone", vec!["gone"]),
     ] {
-        assert_eq!(rules.sought(&row(event, "at=…", 0), None).texts, texts);
+        assert_eq!(
+            rules
+                .sought(&row(event, "at=…", 0), &Edges::default(), None)
+                .texts,
+            texts
+        );
+    }
+}
+
+#[test]
+fn a_change_is_sought_since_the_last_look_that_did_not_show_it() {
+    let edge = |count: u64, unchanged_at: i64| -> Edges {
+        let unchanged_at = minute(unchanged_at).to_string();
+        let edge = serde_json::json!({
+            "value": "pro", "count": count, "of": "plan", "unchanged_at": unchanged_at,
+        });
+        serde_json::from_value(serde_json::json!({ "changed": edge })).expect("edges")
+    };
+    let table = rules(TABLE);
+    for (edges, earliest) in [
+        (edge(3, -60), -70),
+        (edge(3, -5 * DAY), -3 * DAY - 10),
+        // The clock was set back meanwhile.
+        (edge(3, 60), -10),
+        // What is remembered is about another change.
+        (edge(4, -60), -3 * DAY - 10),
+        (Edges::default(), -3 * DAY - 10),
+    ] {
+        let sought = table.sought(&row("changed", "edge=3", 0), &edges, None);
+        assert_eq!(sought.earliest, minute(earliest), "{edges:?}");
     }
 }

@@ -121,6 +121,8 @@ async fn the_latch_outlives_what_it_holds() {
         ..Chosen::default()
     };
     assert!(perform(&world, Operation::EventsDrop(parked)).await.ok);
+    // What nobody was there for is over.
+    minutes(&mut world, 1).await;
     happens(&mut world, "onboarded_at").await;
     refresh(&mut world).await;
     assert_stands(&world, EVENT, OutboxState::Held, "brake").await;
@@ -152,6 +154,8 @@ async fn what_expired_under_the_brake_leaves_a_latch_that_a_person_ends() {
             Operation::EventsDrop(all_of_it(false))
         };
         assert!(perform(&world, decide).await.ok);
+        // What nobody was there for is over.
+        minutes(&mut world, 1).await;
         happens(&mut world, "onboarded_at").await;
         refresh(&mut world).await;
         assert_eq!(posts(&world), 6, "release: {release}");

@@ -11,6 +11,7 @@ mod paper;
 mod rechecks;
 mod recipes;
 mod refusals;
+mod restored;
 mod told;
 mod unclear;
 

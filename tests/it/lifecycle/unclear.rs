@@ -123,7 +123,7 @@ async fn a_list_that_was_cut_proves_nothing() {
         super::app_pushes(&world, "page:viewed");
     }
     minutes(&mut world, 60).await;
-    assert_stands(&world, EVENT, OutboxState::Unsure, "no_proof").await;
+    assert_stands(&world, EVENT, OutboxState::Unsure, "timeline_too_short").await;
     assert_eq!(posts(&world), 1);
     world.finish().await;
 }

@@ -403,9 +403,9 @@ impl Caller {
         let Read { entries, cached } = self.crisp.read(cached);
         let rows = self.store.remembered.known.iter();
         let sought: Vec<_> = rows
-            .map(|known| self.rules.sought(known, self.gap))
+            .map(|known| self.rules.sought(known, &self.store.edges, self.gap))
             .collect();
-        let this = self.rules.sought(known, self.gap);
+        let this = self.rules.sought(known, &self.store.edges, self.gap);
         for read in [PAGE.min(entries.len()), entries.len()] {
             let complete = read == entries.len();
             let matches = match_timeline(&sought, &entries[..read]);

@@ -1,0 +1,129 @@
+//! The configurations of the schedules.
+
+use std::time::Duration;
+
+use super::play::Rules;
+use crate::world::Setup;
+
+const RULES: &str = r#"
+[[lifecycle.event]]
+name = "user:signup"
+at = "created_at"
+color = "green"
+
+[[lifecycle.event]]
+name = "user:plan:changed"
+on_change = "plan"
+min_gap = "0s"
+data = { plan = "{{ plan }}", change = "{{ change }}" }
+
+[[lifecycle.event]]
+name = "user:subscription:canceled"
+at = "canceled_at"
+when = "status == 'canceled'"
+group = "subscription"
+color = "orange"
+
+[[lifecycle.event]]
+name = "user:subscription:started"
+at = "subscribed_at"
+group = "subscription"
+color = "green"
+"#;
+
+/// The binary's configuration, up to its rules.
+const BINARY: &str = r#"mode = "live"
+
+[crisp]
+timeout = "1s"
+connect_timeout = "500ms"
+daily_quota = 100000000
+unproven_share = 100
+pause = "1s"
+
+[server]
+shutdown_deadline = "20s"
+
+[users]
+query = "SELECT id, email, name, plan, status, created_at, canceled_at, subscribed_at, change FROM users WHERE lower(email) = :email"
+query_by_key = "SELECT id, email FROM users WHERE id = :key"
+
+[users.cache]
+found = "0s"
+not_found = "0s"
+
+[context.data]
+plan = "{{ plan }}"
+
+[triggers]
+debounce = "0s"
+fresh_for = "0s"
+urgent_cap = 100000
+
+[worker]
+lease = "3s"
+attempts = 1000
+backoff_min = "100ms"
+backoff_max = "1s"
+"#;
+
+/// What differs from one schedule to the next besides the acts.
+const fn rules(seed: u64, grace: Duration, match_within: Duration) -> Rules {
+    Rules {
+        shared: !seed.is_multiple_of(3),
+        holds: seed % 2 == 1,
+        min_gap: if seed.is_multiple_of(4) {
+            Duration::from_hours(1)
+        } else {
+            Duration::ZERO
+        },
+        grace,
+        match_within,
+    }
+}
+
+/// The rules of a schedule that is played here.
+pub(super) fn rules_here(seed: u64) -> Rules {
+    rules(seed, Duration::from_mins(10), Duration::from_mins(10))
+}
+
+/// The rules of one that the binary plays, by the machine's clock: an hour is an hour there.
+pub(super) fn rules_spawned(seed: u64) -> Rules {
+    Rules {
+        min_gap: Duration::ZERO,
+        ..rules(seed, Duration::from_secs(2), Duration::from_secs(3))
+    }
+}
+
+/// The binary's configuration.
+pub(super) fn spawned_config(rules: Rules) -> String {
+    format!("{BINARY}\n{}", lifecycle(rules, "2s"))
+}
+
+fn lifecycle(rules: Rules, quiet: &str) -> String {
+    let sender = if rules.shared { "shared" } else { "sole" };
+    let after = if rules.holds { "hold" } else { "resend" };
+    format!(
+        "[lifecycle]\nsender = \"{sender}\"\ngrace = \"{}s\"\nquiet = \"{quiet}\"\nmin_gap = \"{}s\"\nmatch_within = \"{}s\"\nafter_ambiguous = \"{after}\"\n{RULES}",
+        rules.grace.as_secs(),
+        rules.min_gap.as_secs(),
+        rules.match_within.as_secs(),
+    )
+}
+
+/// The configuration of the service in this process.
+pub(super) fn definition(setup: &mut Setup, seed: u64) {
+    setup.replace(
+        "canceled_at, marketing_opt_in",
+        "canceled_at, created_at, change, marketing_opt_in",
+    );
+    // A machine that is busy with something else is no part of the schedule.
+    setup.replace(
+        "statement_timeout = \"500ms\"",
+        "statement_timeout = \"20s\"",
+    );
+    setup.add(
+        "[crisp]\ntimeout = \"3s\"\nconnect_timeout = \"3s\"\n[triggers]\ndebounce = \"0s\"\nfresh_for = \"0s\"\nurgent_cap = 100000",
+    );
+    setup.add(&lifecycle(rules_here(seed), "15m"));
+}

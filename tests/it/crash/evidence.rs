@@ -1,0 +1,143 @@
+//! What the audit looks at: the outbox, and everybody's timelines.
+
+use crisp_sync::sandbox::{Author, TimelineEvent};
+use jiff::Timestamp;
+
+use super::{
+    app::{Happening, PLAN},
+    play::Play,
+    stage::Stage,
+};
+use crate::{soak::Books, world::text};
+
+/// A row of the outbox.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub(super) who: usize,
+    pub(super) event: String,
+    pub(super) state: String,
+    pub(super) reason: String,
+    /// When it happened; for a change of plan, when it was seen.
+    pub(super) at: Timestamp,
+    pub(super) attempted_at: Option<Timestamp>,
+    pub(super) updated_at: Timestamp,
+    /// Which change of plan it tells.
+    pub(super) change: Option<usize>,
+}
+
+/// An entry on a timeline.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) who: usize,
+    pub(super) address: String,
+    pub(super) event: TimelineEvent,
+}
+
+impl Entry {
+    pub(super) fn at(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.event.timestamp).expect("an instant")
+    }
+
+    pub(super) fn occurred_at(&self) -> String {
+        text(self.event.data.get("occurred_at"))
+    }
+
+    pub(super) fn is_ours(&self) -> bool {
+        self.event.author == Author::Service
+    }
+
+    /// Whether it tells of a happening.
+    pub(super) fn tells(&self, one: &Happening) -> bool {
+        self.who == one.who && self.event.text == one.text && self.what() == what(one)
+    }
+
+    /// What tells one of the event from another.
+    pub(super) fn what(&self) -> String {
+        if self.event.text == PLAN {
+            text(self.event.data.get("change"))
+        } else {
+            self.occurred_at()
+        }
+    }
+}
+
+/// What tells one of the event from another. When a plan changed nobody can tell but the app's row.
+pub(super) fn what(one: &Happening) -> String {
+    if one.text == PLAN {
+        one.number.to_string()
+    } else {
+        one.at.to_string()
+    }
+}
+
+impl Row {
+    pub(super) fn is_of(&self, one: &Happening) -> bool {
+        let same = if one.text == PLAN {
+            self.change == Some(one.number)
+        } else {
+            self.at == one.at
+        };
+        self.who == one.who && self.event == one.text && same
+    }
+}
+
+/// Every row of the outbox.
+pub(super) async fn rows<S: Stage>(play: &Play<'_, S>, books: &mut Books) -> Vec<Row> {
+    type Stored = (
+        String,
+        String,
+        String,
+        String,
+        i64,
+        Option<i64>,
+        i64,
+        String,
+    );
+    let rows: Vec<Stored> = books
+        .ask(
+            "SELECT user_key, event, state, reason, coalesce(instant, due_at), attempted_at, updated_at, \
+             CAST(data AS TEXT) FROM outbox ORDER BY 1, 5",
+        )
+        .await;
+    let instant = |at| Timestamp::from_millisecond(at).expect("an instant");
+    rows.into_iter()
+        .map(
+            |(key, event, state, reason, at, attempted_at, updated_at, data)| {
+                let data: serde_json::Value = serde_json::from_str(&data).expect("JSON");
+                Row {
+                    who: (play.app.people.iter())
+                        .position(|person| person.id == key)
+                        .expect("one of ours"),
+                    event,
+                    state,
+                    reason,
+                    at: instant(at),
+                    attempted_at: attempted_at.map(instant),
+                    updated_at: instant(updated_at),
+                    change: text(data.get("change")).parse().ok(),
+                }
+            },
+        )
+        .collect()
+}
+
+/// Everything on everybody's timelines, in the order in which Crisp took it.
+pub(super) fn entries<S: Stage>(play: &Play<'_, S>) -> Vec<Entry> {
+    let mut entries = play.stage.sandbox().look(|state| {
+        let mut entries = Vec::new();
+        for contact in state.contacts() {
+            let address = contact.email.clone().unwrap_or_default();
+            let Some(who) = play.app.owner(&address) else {
+                continue;
+            };
+            entries.extend(contact.events.iter().cloned().map(|event| Entry {
+                who,
+                address: address.clone(),
+                event,
+            }));
+        }
+        entries
+    });
+    entries.sort_by_key(|entry| entry.event.timestamp);
+    entries
+}

@@ -1,0 +1,155 @@
+//! What a schedule did to the service, and when: the only excuses that the audit takes.
+
+use std::time::Duration;
+
+use crisp_sync::sandbox::{Call, Sandbox, State};
+use jiff::Timestamp;
+
+/// How many entries of a timeline are read at the most.
+const READ: usize = 100;
+/// A list that is shorter was not cut.
+const SHORTEST_CUT: usize = 20;
+
+/// The ledger was replaced by a copy.
+#[derive(Debug, Clone)]
+pub(super) struct Rollback {
+    pub(super) copied_at: Timestamp,
+    pub(super) at: Timestamp,
+    /// Webhooks that the ledger forgot: those after the first marker, up to the second.
+    pub(super) hooks: (u64, u64),
+    /// The last call before it.
+    pub(super) call: u64,
+    /// Whether it says of itself that it is a copy.
+    pub(super) displaced: bool,
+    /// The last call before somebody said that it counts, and when.
+    pub(super) armed: Option<(u64, Timestamp)>,
+}
+
+/// Everything that an event may rightly be held up or given up for.
+#[derive(Debug, Default)]
+pub(super) struct Weather {
+    pub(super) rollbacks: Vec<Rollback>,
+    pub(super) deaths: Vec<Timestamp>,
+    /// Who got another address.
+    pub(super) moves: Vec<(usize, Timestamp)>,
+    /// When everybody who wrote was looked at, as far as nothing stood in the way.
+    pub(super) looks: Vec<(usize, Timestamp)>,
+    /// How many entries Crisp keeps from then on.
+    caps: Vec<(Timestamp, Option<usize>)>,
+    /// Whether Crisp's lists come from a cache from then on.
+    caches: Vec<(Timestamp, bool)>,
+    /// When a request went wrong.
+    faulted: Vec<Timestamp>,
+    /// Each request that was to put something on a timeline.
+    adds: Vec<Call>,
+}
+
+impl Weather {
+    pub(super) fn lists(&mut self, at: Timestamp, cached: bool, cap: Option<usize>) {
+        self.caps.push((at, cap));
+        self.caches.push((at, cached));
+    }
+
+    /// Takes the journal in, when everything is over.
+    pub(super) fn reads_the_journal(&mut self, sandbox: &Sandbox) {
+        let calls = sandbox.look(|state: &State| state.calls().all().to_vec());
+        let at = |call: &Call| Timestamp::from_millisecond(call.at).expect("an instant");
+        self.faulted = calls
+            .iter()
+            .filter(|call| call.faulted || call.status.is_none())
+            .map(at)
+            .collect();
+        self.adds = calls
+            .into_iter()
+            .filter(|call| call.name == "people_event.add")
+            .collect();
+    }
+
+    /// The ledger is one that may tell, once somebody says so.
+    pub(super) fn is_displaced(&self) -> bool {
+        self.rollbacks
+            .last()
+            .is_some_and(|last| last.displaced && last.armed.is_none())
+    }
+
+    /// Whether anything stood in the way of work between two moments, or so shortly before that it still did.
+    pub(super) fn hindered(&self, from: Timestamp, to: Timestamp, recovers: Duration) -> bool {
+        let early = from - recovers;
+        let within = |at: &Timestamp| (early..=to).contains(at);
+        self.faulted.iter().chain(&self.deaths).any(within)
+            || self.rollbacks.iter().any(|one| {
+                let over = match (one.displaced, one.armed) {
+                    (false, _) => one.at,
+                    (true, Some((_, armed))) => armed,
+                    (true, None) => Timestamp::MAX,
+                };
+                one.at <= to && over >= early
+            })
+            || self.was_cached(early, to)
+    }
+
+    /// Whether lists came from a cache at any time between.
+    pub(super) fn was_cached(&self, from: Timestamp, to: Timestamp) -> bool {
+        let ends = self.caches.iter().skip(1).map(|(at, _)| *at);
+        self.caches
+            .iter()
+            .zip(ends.chain([Timestamp::MAX]))
+            .any(|((at, cached), end)| *cached && *at <= to && end >= from)
+    }
+
+    /// How many entries of a timeline could be read at a moment.
+    fn readable(&self, at: Timestamp) -> usize {
+        let cap = self.caps.iter().rfind(|(since, _)| *since <= at);
+        cap.and_then(|(_, cap)| *cap).unwrap_or(READ).min(READ)
+    }
+
+    /// Whether a timeline, as it could be read at a moment, did not reach back to another.
+    pub(super) fn is_cut(&self, entries: &[Timestamp], at: Timestamp, back_to: Timestamp) -> bool {
+        let mut seen: Vec<_> = entries.iter().filter(|entry| **entry <= at).collect();
+        seen.sort_unstable();
+        let read: Vec<_> = seen.into_iter().rev().take(self.readable(at)).collect();
+        // The clocks may differ by two minutes, as far as the service knows.
+        let back_to = back_to - Duration::from_mins(2);
+        read.len() >= SHORTEST_CUT && read.iter().all(|entry| **entry >= back_to)
+    }
+
+    /// Whether the request that left at a moment got no clear answer, or never left because the process died over it.
+    pub(super) fn was_unclear(&self, attempted_at: Timestamp, tolerance: Duration) -> bool {
+        let near = |at: Timestamp| at.duration_since(attempted_at).unsigned_abs() <= tolerance;
+        self.deaths.iter().any(|at| near(*at))
+            || self.adds.iter().any(|call| {
+                let at = Timestamp::from_millisecond(call.at).expect("an instant");
+                // A good answer may have been cut in half, or have come too late.
+                let unclear = call
+                    .status
+                    .is_none_or(|status| status >= 500 || (call.faulted && status < 300));
+                near(at) && unclear
+            })
+    }
+
+    /// Requests to put something on a timeline between two calls.
+    pub(super) fn adds_between(&self, after: u64, until: u64) -> usize {
+        self.adds
+            .iter()
+            .filter(|call| (after + 1..=until).contains(&call.number))
+            .count()
+    }
+
+    /// When the request was made whose entry Crisp has since a moment: earlier, if it was applied late.
+    pub(super) fn left_at(&self, entry: Timestamp, late: Duration) -> Timestamp {
+        let arrivals = || {
+            self.adds
+                .iter()
+                .filter(|call| call.applied)
+                .map(|call| Timestamp::from_millisecond(call.at).expect("an instant"))
+        };
+        if arrivals().any(|at| at == entry) {
+            return entry;
+        }
+        // Crisp took it then, at the earliest, and gave itself some time.
+        arrivals()
+            .filter(|at| *at < entry && entry.duration_since(*at).unsigned_abs() >= late)
+            .max()
+            .unwrap_or(entry)
+    }
+}
