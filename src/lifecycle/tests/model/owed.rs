@@ -94,7 +94,9 @@ impl Book {
     fn dated(&self, column: &'static str) -> Option<i64> {
         let at = self.date(column)?;
         let others = self.moments[column].iter().filter(|other| **other >= at);
-        let is_alone = others.count() == 1 && self.changes.iter().all(|(seen, _)| *seen < at);
+        let is_unchanged = self.changes.iter().all(|(seen, _)| *seen < at);
+        // One that was taken back before its moment came counts as a later one until somebody looks at it.
+        let is_alone = others.count() == 1 && is_unchanged && self.is_last(at);
         (self.touched_last == column && is_alone).then_some(at)
     }
 }
