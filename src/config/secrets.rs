@@ -75,9 +75,10 @@ fn without_user(url: &str) -> (&str, &str, Vec<&str>) {
     let authority = place.split('/').next().unwrap_or_default();
     let user = authority.rfind('@').map_or(0, |at| at + 1);
     let options = options.split('&').filter(|option| {
-        !["user=", "password="]
+        let is_secret = ["user=", "password="]
             .iter()
-            .any(|secret| option.starts_with(secret))
+            .any(|secret| option.starts_with(secret));
+        !option.is_empty() && !is_secret
     });
     (scheme, &place[user..], options.collect())
 }
@@ -151,5 +152,10 @@ mod tests {
             let same = leads_to_the_same(&ONE.to_owned().into(), &other.to_owned().into());
             assert_eq!(same, is_the_same, "{other}");
         }
+        let (bare, with) = ("postgres://db/app", "postgres://db/app?password=new");
+        assert!(leads_to_the_same(
+            &bare.to_owned().into(),
+            &with.to_owned().into()
+        ));
     }
 }
