@@ -184,7 +184,9 @@ async fn a_change_is_found_again_while_an_answer_from_before_it_may_be_kept() {
     let mut world = world(|setup| setup.replace("found = \"0s\"", "found = \"10m\"")).await;
     world.add_user("u1", ADA).await;
     sweep(&mut world).await;
-    world.pass(EVERY - Duration::from_mins(10)).await;
+    world
+        .pass(EVERY.saturating_sub(Duration::from_mins(10)))
+        .await;
     let refused = Fault::status("people_data.update", 503).retry_after("1200");
     world.sandbox.fault(refused);
     world.open(OpenChat::by(ADA).proven()).await;

@@ -499,7 +499,7 @@ impl Caller {
     pub(super) fn assert_nothing_was_lost(&self) {
         let ours: Vec<_> = self.crisp.ours().collect();
         self.book
-            .assert_all_was_told(self.now, ours.iter().copied());
+            .assert_all_was_told(self.now, &ours.iter().copied());
     }
 }
 

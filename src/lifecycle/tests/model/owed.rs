@@ -40,7 +40,7 @@ impl Book {
     pub(super) fn assert_all_was_told<'a>(
         &self,
         now: i64,
-        ours: impl Iterator<Item = &'a Entry> + Clone,
+        ours: &(impl Iterator<Item = &'a Entry> + Clone),
     ) {
         let is_open =
             self.is("consent") && !self.is("banned") && self.is_past("opens_at", now - HOUR);
