@@ -221,6 +221,9 @@ impl Rules {
             && self.may_be_forgotten(known, gap)
         {
             sought.earliest = sought.earliest.min(gap.from);
+            sought.is_renumbered = rule
+                .and_then(|rule| which(&known.key, rule))
+                .is_some_and(|which| matches!(which, Which::Change(_)));
         }
         sought
     }

@@ -52,6 +52,9 @@ pub struct Sought {
     pub earliest: Timestamp,
     /// The latest such moment.
     pub latest: Timestamp,
+    /// Whether the ledger may have told Crisp and forgotten under which number: then an entry with a `ref` that nobody knows
+    /// may be of it.
+    pub is_renumbered: bool,
 }
 
 impl Sought {
@@ -70,6 +73,7 @@ impl Sought {
             happened_at,
             earliest: earlier(happened_at, tolerance),
             latest: later(happened_at, tolerance),
+            is_renumbered: false,
         }
     }
 
@@ -125,7 +129,7 @@ pub struct Match {
 /// Our `ref` comes first; then the same text with an equal `occurred_at`; then the same text with a Crisp time between
 /// `earliest` and `latest`, in the pairing that finds an entry for as many occurrences as possible. An entry that carries
 /// any `ref` and another `occurred_at` is a different occurrence of ours, or of a second installation, and is not paired
-/// by time. What was sent to a tester on trial is nobody's.
+/// by time, unless the ledger may have forgotten that very `ref`. What was sent to a tester on trial is nobody's.
 pub fn match_timeline(sought: &[Sought], entries: &[Entry]) -> Vec<Match> {
     let mut pairing = Pairing {
         sought,
@@ -252,13 +256,15 @@ impl Pairing<'_> {
         order.sort_by_key(|index| self.entries[*index].timestamp);
         for index in order {
             let entry = &self.entries[index];
-            if self.taken[index] || entry.data.contains_key(REF) {
+            if self.taken[index] || is_trial(&entry.data) {
                 continue;
             }
+            let is_ours = entry.data.contains_key(REF);
             let owner = (0..self.sought.len())
                 .filter(|owner| {
                     let sought = &self.sought[*owner];
                     self.found[*owner].is_none()
+                        && (sought.is_renumbered || !is_ours)
                         && sought.texts.contains(&entry.text)
                         && (sought.earliest..=sought.latest).contains(&entry.timestamp)
                 })
@@ -270,7 +276,13 @@ impl Pairing<'_> {
     fn pair(&mut self, owner: Option<usize>, entry: usize) {
         if let Some(owner) = owner {
             self.taken[entry] = true;
-            self.found[owner] = Some((entry, MatchKind::Foreign));
+            let kind =
+                if self.sought[owner].is_renumbered && self.entries[entry].data.contains_key(REF) {
+                    MatchKind::OurRef
+                } else {
+                    MatchKind::Foreign
+                };
+            self.found[owner] = Some((entry, kind));
         }
     }
 }
@@ -381,6 +393,25 @@ mod tests {
             let found = matches(&[sought("a", 0)], &[entry(at, &data)]);
             assert_eq!(found.len(), usize::from(is_found), "{at} {data}");
         }
+    }
+
+    #[test]
+    fn a_change_that_may_have_another_number_now_is_known_by_time() {
+        let renumbered = Sought {
+            is_renumbered: true,
+            ..sought("a", 0)
+        };
+        let told = json!({"occurred_at": "2026-01-02T12:03:00Z", "ref": "forgotten"});
+        for (at, expected) in [(3, vec![("a".into(), OurRef)]), (11, vec![])] {
+            assert_eq!(
+                matches(std::slice::from_ref(&renumbered), &[entry(at, &told)]),
+                expected
+            );
+        }
+        // What another row of ours is known to have told stays its own.
+        let both = [renumbered, sought("b", 3)];
+        let of_b = json!({"occurred_at": "2026-01-02T12:03:00Z", "ref": "ref-b"});
+        assert_eq!(matches(&both, &[entry(3, &of_b)]), [("b".into(), OurRef)]);
     }
 
     #[test]

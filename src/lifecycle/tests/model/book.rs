@@ -87,6 +87,8 @@ pub(super) struct Book {
     /// Whether clock and memory are to be relied on.
     pub(super) is_tame: bool,
     pub(super) flags: BTreeMap<&'static str, bool>,
+    /// When a guard of every event was shut last.
+    pub(super) shut_at: Option<i64>,
     pub(super) dates: BTreeMap<&'static str, Option<i64>>,
     /// Each moment that a date ever was.
     pub(super) moments: BTreeMap<&'static str, Vec<i64>>,
@@ -114,6 +116,7 @@ impl Book {
             armed,
             is_tame: weather != Weather::Wild,
             flags: [("consent", true), ("news", true)].into(),
+            shut_at: None,
             dates: [("opens_at", Some(0)), ("welcome_at", Some(0))].into(),
             moments: BTreeMap::new(),
             plan: 1,
@@ -131,6 +134,9 @@ impl Book {
     pub(super) fn hears(&mut self, step: &Step, now: i64) {
         match *step {
             Step::Flag(name, is) => {
+                if matches!((name, is), ("consent", false) | ("banned", true)) {
+                    self.shut_at = Some(now);
+                }
                 self.flags.insert(name, is);
             }
             Step::Date(name, at) => self.dates_to(name, at.map(|at| now + at)),

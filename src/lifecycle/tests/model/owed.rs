@@ -69,11 +69,8 @@ impl Book {
             let is_time = at <= now - HOUR && now - at < 3 * DAY && at >= self.armed;
             if !is_late && !waits && is_time {
                 let what = minute(at).to_string();
-                assert_eq!(
-                    count(event, "occurred_at", &what),
-                    1,
-                    "`{event}` of {at} was lost"
-                );
+                let told = count(event, "occurred_at", &what);
+                assert!(told > 0, "`{event}` of {at} was lost");
             }
         }
         // More than these the brake lets go too slowly, and one that waits for a guard is overtaken where it opens sooner.
@@ -82,9 +79,10 @@ impl Book {
         for (number, import) in imports.filter(|_| is_plain) {
             let tenant = import.tenant.to_string();
             let has_failed = self.of_tenant(&tenant).any(|one| one.failed_at.is_some());
-            if !has_failed && now - import.done_at < 3 * DAY {
+            let is_overtaken = self.shut_at.is_some() && self.of_tenant(&tenant).count() > 1;
+            if !has_failed && !is_overtaken && now - import.done_at < 3 * DAY {
                 let id = number.to_string();
-                assert_eq!(count("imported", "id", &id), 1, "import {id} was lost");
+                assert!(count("imported", "id", &id) > 0, "import {id} was lost");
             }
         }
     }
@@ -96,7 +94,10 @@ impl Book {
         let others = self.moments[column].iter().filter(|other| **other >= at);
         let is_unchanged = self.changes.iter().all(|(seen, _)| *seen < at);
         // One that was taken back before its moment came counts as a later one until somebody looks at it.
-        let is_alone = others.count() == 1 && is_unchanged && self.is_last(at);
+        let is_overtaken = (self.moments.iter())
+            .filter(|(name, _)| **name != column && ["canceled_at", "ends_at"].contains(*name))
+            .any(|(_, moments)| moments.iter().any(|moment| *moment >= at));
+        let is_alone = others.count() == 1 && is_unchanged && self.is_last(at) && !is_overtaken;
         (self.touched_last == column && is_alone).then_some(at)
     }
 }
