@@ -182,9 +182,13 @@ impl<S: Stage> Audit<'_, '_, S> {
             let by_us = self.ours().any(|entry| entry.tells(one));
             let is_told = by_us || one.pushed.is_some();
             let row = self.rows.iter().find(|row| row.is_of(one));
-            // The last thing that happened to everybody is a change of plan in fair weather.
-            let is_cut = row.is_some_and(|row| row.reason == "timeline_too_short");
-            if one.text == PLAN && one.ended.is_none() && !by_us && !is_cut {
+            // The last thing that happened to everybody is a change of plan in fair weather. It is not told where the list is
+            // short, or where somebody forged it since the last look.
+            let is_hidden = row.is_some_and(|row| {
+                row.reason == "timeline_too_short"
+                    || row.state == "already_in_crisp" && excuses::forced(self, row).is_ok()
+            });
+            if one.text == PLAN && one.ended.is_none() && !by_us && !is_hidden {
                 faults.push(format!("not told in fair weather: {one:?}"));
             }
             match row {

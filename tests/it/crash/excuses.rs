@@ -138,7 +138,11 @@ fn ours_of<'a, S: Stage>(
 }
 
 fn is_there<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> bool {
-    ours_of(audit, row).any(|entry| entry.occurred_at() == row.at.to_string())
+    ours_of(audit, row).any(|entry| match row.change {
+        // The row's time is when the change was seen, and after a rollback it is seen again.
+        Some(number) => entry.what() == number.to_string(),
+        None => entry.occurred_at() == row.at.to_string(),
+    })
 }
 
 /// Whether the schedule forced a row to where it stands.
