@@ -215,7 +215,9 @@ impl Rules {
                 let unseen = known.happened_at().duration_since(at);
                 unseen.clamp(SignedDuration::ZERO, rule.max_age)
             });
-            sought = sought.since(unseen.unwrap_or(rule.max_age));
+            // The app does not wait for our delay.
+            let before = unseen.unwrap_or(rule.max_age);
+            sought = sought.since(before.saturating_add(rule.delay));
         }
         if let Some(gap) = gap
             && self.may_be_forgotten(known, gap)

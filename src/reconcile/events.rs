@@ -34,12 +34,17 @@ pub(super) struct EventsDone {
 }
 
 impl EventsDone {
-    /// None was looked at: all is owed.
-    fn owing(error: ReconcileError) -> Self {
-        Self {
+    /// None was looked at: all is owed. The contact is refreshed already, and must be remembered; but not an address that
+    /// changed, or the next run would not know that it did.
+    fn owing(error: impl Into<ReconcileError>, news: News) -> Result<Self, ReconcileError> {
+        let error = error.into();
+        if news.moved {
+            return Err(error);
+        }
+        Ok(Self {
             owed: Some(error),
             ..Self::default()
-        }
+        })
     }
 }
 
@@ -67,10 +72,7 @@ impl Reconciler {
         }
         let event_rows = match self.users.event_rows(user, self.since(run.now)).await {
             Ok(rows) => rows,
-            // The contact is refreshed already, and must be remembered; the events are owed.
-            Err(error) => {
-                return Ok(EventsDone::owing(error.into()));
-            }
+            Err(error) => return EventsDone::owing(error, news),
         };
         // A mirror from before edges were kept, or none: the first sight of a value is no change.
         let edges: Edges = serde_json::from_value(mirror.edges.clone()).unwrap_or_default();
@@ -82,10 +84,7 @@ impl Reconciler {
         }
         let mut outbox = match self.remembered(website, mirror, gap).await {
             Ok(outbox) => outbox,
-            // As above.
-            Err(error) => {
-                return Ok(EventsDone::owing(error));
-            }
+            Err(error) => return EventsDone::owing(error, news),
         };
         if outbox.watermarks.is_empty() && !found.occurrences.is_empty() {
             run.trace
@@ -93,10 +92,7 @@ impl Reconciler {
         }
         let guards = match self.rules.guards(user, run.now) {
             Ok(guards) => guards,
-            // As above.
-            Err(error) => {
-                return Ok(EventsDone::owing(error.into()));
-            }
+            Err(error) => return EventsDone::owing(error, news),
         };
         let known = outbox.known();
         let decisions = decide(

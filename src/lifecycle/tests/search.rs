@@ -11,6 +11,10 @@ const TABLE: &str = r#"
     name = "changed"
     on_change = "plan"
     [[event]]
+    name = "left"
+    on_change = "ends_at"
+    delay = "1h"
+    [[event]]
     name = "identified"
     at = "event.x"
     id = "event.id"
@@ -117,5 +121,22 @@ fn a_change_is_sought_since_the_last_look_that_did_not_show_it() {
     ] {
         let sought = table.sought(&row("changed", "edge=3", 0), &edges, None);
         assert_eq!(sought.earliest, minute(earliest), "{edges:?}");
+    }
+}
+
+#[test]
+fn a_delayed_change_is_sought_where_the_app_told_it_at_once() {
+    let edge = serde_json::json!({
+        "value": "soon", "count": 3, "of": "ends_at", "unchanged_at": minute(-12).to_string(),
+    });
+    let edges = serde_json::from_value(serde_json::json!({ "left": edge })).expect("edges");
+    let table = rules(TABLE);
+    let change = row("left", "edge=3", 0);
+    for (edges, earliest) in [(edges, -22), (Edges::default(), -3 * DAY - 10)] {
+        let sought = table.sought(&change, &edges, None);
+        assert_eq!(
+            (sought.earliest, sought.latest),
+            (minute(earliest), minute(HOUR + 10))
+        );
     }
 }

@@ -78,3 +78,20 @@ async fn what_was_forgotten_is_not_told_at_a_new_address() {
     assert_eq!(world.timeline(MOVED), ["user:onboarding:completed"]);
     world.finish().await;
 }
+
+/// The first run that knows the new address cannot look at the events: the next one knows all the same that it is new.
+#[tokio::test]
+async fn a_new_address_is_not_forgotten_while_events_cannot_be_looked_at() {
+    const MOVED: &str = "ada@moved.example";
+    let (mut world, copy) = copied().await;
+    refresh(&mut world).await;
+    world.change_user("u1", &format!("email = '{MOVED}'")).await;
+    is_put_back(&mut world, &copy).await;
+    world.sql("ALTER TABLE imports RENAME TO away").await;
+    refresh_of(&mut world, MOVED).await;
+    world.sql("ALTER TABLE away RENAME TO imports").await;
+    minutes(&mut world, 60).await;
+    assert_eq!(posts(&world), 1);
+    assert_stands(&world, EVENT, OutboxState::Unsure, "address_changed").await;
+    world.finish().await;
+}

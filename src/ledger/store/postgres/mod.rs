@@ -47,11 +47,12 @@ const ACQUIRE: Duration = Duration::from_secs(3);
 /// of one loses it, and with it the locks. `off` alone would acknowledge what a crash can lose.
 ///
 /// Each daily statement finds its few rows by an index. The server cannot know how few: it takes a list of keys for a
-/// hundred, and a table that it has not analyzed for short, and then prefers to walk all of it.
+/// hundred, and a table that it has not analyzed for short, and then prefers to walk all of it. Where walking is all that is
+/// left it counts as so dear that each statement would be compiled first (`jit`).
 const SESSION: &str = "SET search_path = crisp_sync; SET default_transaction_isolation = 'read committed'; \
     SET statement_timeout = '30s'; SET lock_timeout = '1s'; SET idle_in_transaction_session_timeout = '10s'; \
     SET client_min_messages = 'warning'; \
-    SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
+    SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; \
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
 /// A server's ledger, with its schema up to date, and locked against others that open it.
