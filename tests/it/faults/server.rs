@@ -106,23 +106,31 @@ async fn a_server_without_a_free_connection_is_waited_for() {
     };
     let url = server.url("postgres", "postgres");
     let (world, session) = world(&url).await;
-    let mut others = Vec::new();
-    let mut other = PgConnection::connect(&url).await.expect("there is room");
-    other
-        .execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'crisp-sync'",
-        )
-        .await
-        .expect("cut");
-    others.push(other);
-    while let Ok(other) = PgConnection::connect(&url).await {
-        others.push(other);
-    }
+    let others = tokio::time::timeout(Duration::from_mins(1), others_take_all(8, &url));
+    let others = others.await.expect("a full server");
     nothing_is_taken(&world, &session).await;
     for other in others {
         other.close().await.expect("closed");
     }
     all_is_well(world, &session).await;
+}
+
+/// Cuts our connections and takes their places. A connection that was cut keeps its place for as long as its process takes
+/// to end, and we connect again meanwhile: the server is full of others only when they hold every place.
+async fn others_take_all(places: usize, url: &str) -> Vec<PgConnection> {
+    let mut others = vec![PgConnection::connect(url).await.expect("there is room")];
+    while others.len() < places {
+        others[0]
+            .execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'crisp-sync'",
+            )
+            .await
+            .expect("cut");
+        while let Ok(other) = PgConnection::connect(url).await {
+            others.push(other);
+        }
+    }
+    others
 }
 
 #[tokio::test]
