@@ -58,7 +58,7 @@ impl Sending<'_> {
                 sent = braking.count.sent,
                 limit = braking.cap,
                 hint = format!(
-                    "look at them with `crisp-sync events list --held`; then `crisp-sync events release --event '{0}'` lets them go, or `crisp-sync events drop --event '{0}'` gives them up",
+                    "look at them with `crisp-sync events list --held`; then `crisp-sync events release --event '{0}' --yes` lets them go, or `crisp-sync events drop --event '{0}' --yes` gives them up",
                     row.event
                 ),
                 "the brake holds a lifecycle event, and every further one of it, until a person decides"

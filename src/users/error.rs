@@ -174,7 +174,7 @@ impl UsersError {
             Self::Timeout { .. } => Some(
                 "an index on the column that the query filters by, or a longer `users.statement_timeout`",
             ),
-            Self::Busy { .. } => Some("a larger `users.pool_size`, or faster queries"),
+            Self::Busy { .. } => Some("a larger `users.connections`, or faster queries"),
             Self::Waits { .. } => Some("`/status` on the ops listener says why, and since when"),
             Self::Query { hint, .. } | Self::Config { hint, .. } => *hint,
             Self::Decode { .. } => {
@@ -232,9 +232,9 @@ impl Refusal {
         match self.code.as_deref()? {
             "28P01" | "28000" | "1045" => Some("user and password in `users.url`"),
             "3D000" | "1049" => Some("the name of the database in `users.url`"),
-            "53300" | "1040" | "1203" | "1226" => {
-                Some("the server has no connection left: a smaller `users.pool_size`, or a pooler")
-            }
+            "53300" | "1040" | "1203" | "1226" => Some(
+                "the server has no connection left: a smaller `users.connections`, or a pooler",
+            ),
             "14" => Some("the path in `users.url`, and whether this user may read the file"),
             CONNECT_TIMEOUT => Some("whether the server runs, and host and port in `users.url`"),
             _ => None,

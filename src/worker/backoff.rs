@@ -9,7 +9,7 @@ use crate::breaker::Outage;
 
 /// Exponential growth with full jitter: the wait before attempt n + 1 is a random share of `base · 2^(n-1)`, capped.
 ///
-/// With the defaults the caps are 1 s, 2 s, 4 s, 8 s … 5 min, and twelve attempts span about ten minutes on average: long
+/// With the defaults the caps are 2 s, 4 s, 8 s … 34 min, and twelve attempts span about half an hour on average: long
 /// enough for what concerns one row to pass. What concerns everybody spends no attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
@@ -24,8 +24,8 @@ pub struct RetryPolicy {
 impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
-            base: Duration::from_secs(1),
-            longest: Duration::from_mins(5),
+            base: Duration::from_secs(2),
+            longest: Duration::from_hours(1),
             attempts: 12,
         }
     }
@@ -109,14 +109,14 @@ mod tests {
     fn waits_grow_to_a_cap_and_end() {
         let policy = RetryPolicy::default();
         let table = [
-            (1, None, 1.0, 1.0),
-            (2, None, 1.0, 2.0),
-            (4, None, 0.5, 4.0),
-            (11, None, 1.0, 300.0),
+            (1, None, 1.0, 2.0),
+            (2, None, 1.0, 4.0),
+            (4, None, 0.5, 8.0),
+            (11, None, 1.0, 2048.0),
             (1, None, 0.0, 0.0),
             (1, Some(20), 0.5, 20.0),
-            (5, Some(2), 1.0, 16.0),
-            (1, Some(86_400), 0.0, 300.0),
+            (5, Some(2), 1.0, 32.0),
+            (1, Some(86_400), 0.0, 3600.0),
         ];
         for (attempt, asked_for, jitter, seconds) in table {
             assert_eq!(

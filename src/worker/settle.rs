@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_fault_of_the_ledger_that_stays_is_looked_at_ever_more_rarely_and_never_buried() {
-        for (attempt, seconds) in [(1, 1), (4, 8), (11, 300), (12, 300), (400, 300)] {
+        for (attempt, seconds) in [(1, 2), (4, 16), (11, 2048), (12, 3600), (400, 3600)] {
             let decided = decided(attempt, LedgerError::Closed.into(), Around::default());
             let Settling::Retry { at, .. } = decided.settling else {
                 panic!("attempt {attempt}: {decided:?}")

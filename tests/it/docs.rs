@@ -213,6 +213,103 @@ fn every_configuration_that_is_shown_is_taken() {
     }
 }
 
+/// Every setting by its path in the file, as the page that is made from the schema lists it.
+fn settings() -> BTreeSet<String> {
+    let mut section = String::new();
+    let mut found = BTreeSet::new();
+    for line in document("docs/configuration.md").text.lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            section = heading.replace(['`', '[', ']'], "");
+        } else if let Some(key) = line.strip_prefix("| `") {
+            let key = key.split('`').next().unwrap_or_default();
+            found.insert(format!("{section}.{key}"));
+        }
+    }
+    found
+}
+
+/// What is written like a setting of a section that there is: `users.connections`. Log events and breakers are, too.
+fn like_settings<'text>(text: &'text str, settings: &BTreeSet<String>) -> Vec<&'text str> {
+    let of = |path: &str| path.split('.').next().unwrap_or_default().to_owned();
+    let sections: BTreeSet<String> = settings.iter().map(|setting| of(setting)).collect();
+    text.split('`')
+        .filter(|word| word.contains('.') && sections.contains(&of(word)))
+        .filter(|word| {
+            word.chars()
+                .all(|sign| sign.is_ascii_lowercase() || "._".contains(sign))
+        })
+        .collect()
+}
+
+/// In pages, in messages and in what is written above the code.
+#[test]
+fn every_setting_that_is_named_exists() {
+    let settings = settings();
+    assert!(settings.contains("users.connections"), "{settings:?}");
+    let is_known = |name: &str| {
+        settings.contains(name)
+            // A table of settings, or a key in one: `users.cache`, `users.more.billing`, `context.data.plan`.
+            || settings.iter().any(|setting| setting.starts_with(&format!("{name}.")))
+            || ["users.more", "context.data"].iter().any(|table| name.starts_with(table))
+            || events::ALL.iter().any(|event| event.name == name)
+            // A breaker, a call, and fields of the log.
+            || ["crisp.writes", "profile.get", "crisp.calls", "users.engine"].contains(&name)
+    };
+    let pages = documents().into_iter().map(|page| (page.path, page.text));
+    let sources = files("src").into_iter().map(|file| (file.path, file.text));
+    let unknown: Vec<String> = pages
+        .chain(sources)
+        .flat_map(|(path, text)| {
+            like_settings(&text, &settings)
+                .into_iter()
+                .filter(|name| !is_known(name))
+                .map(|name| format!("{path}: {name}"))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(unknown.is_empty(), "{unknown:#?}");
+}
+
+/// The page on performance holds what the script printed; the README repeats some of it.
+#[test]
+fn the_readme_repeats_the_figures_of_the_last_measurement() {
+    let printed = document("docs/performance.md").text;
+    let row = |name: &str| -> Vec<String> {
+        let line = printed
+            .lines()
+            .find(|line| line.split_whitespace().next() == Some(name) && !line.contains(':'));
+        let line = line.unwrap_or_else(|| panic!("no row of {name}"));
+        let numbers = line.trim_start_matches(name).split_whitespace();
+        numbers.map(str::to_owned).collect()
+    };
+    let thousands = |number: &str| match number.len() {
+        4.. => format!(
+            "{},{}",
+            &number[..number.len() - 3],
+            &number[number.len() - 3..]
+        ),
+        _ => number.to_owned(),
+    };
+    let durable = row("durable");
+    let (bare, express) = (row("bare"), row("express"));
+    for said in [
+        format!(
+            "{} a second; p50 {} ms, p99 {} ms",
+            thousands(&durable[0]),
+            durable[1],
+            durable[2]
+        ),
+        format!(
+            "{}; {} a second",
+            thousands(&bare[0]),
+            thousands(&express[0])
+        ),
+    ] {
+        let readme = document("README.md").text;
+        assert!(readme.contains(&said), "the README does not say {said:?}");
+    }
+}
+
 /// The relative links of a page, without what stands behind `#`.
 fn links(text: &str) -> Vec<&str> {
     text.split("](")
@@ -401,6 +498,10 @@ fn a_breach_is_caught() {
     assert_eq!(
         variables("CRISP_TIER=x ${DATABASE_URL_FILE} PATH"),
         ["CRISP_TIER", "DATABASE_URL_FILE"].into()
+    );
+    assert_eq!(
+        like_settings("`users.pool_size`, `a.b`, `users.rs`", &settings()),
+        ["users.pool_size", "users.rs"]
     );
     assert_eq!(
         routes(".route(\"/a\", web::get().to(b)).route(\n\"/c\",\nweb::post().to(d))"),

@@ -64,7 +64,9 @@ fn test_forks(source: &str) -> Vec<usize> {
 /// Waits by the clock, anywhere in `tests/` and in the test modules of `src/`. A function named `wait_…` may pause between
 /// two looks at what it waits for.
 fn sleeps(file: &SourceFile) -> Vec<usize> {
-    let everywhere = !file.path.starts_with("src/") || file.path.ends_with("/tests.rs");
+    let everywhere = !file.path.starts_with("src/")
+        || file.path.ends_with("/tests.rs")
+        || file.path.contains("/tests/");
     words(&file.text)
         .iter()
         .filter(|word| ["sleep", "sleep_until", "park_timeout"].contains(&word.text.as_str()))

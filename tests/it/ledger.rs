@@ -45,7 +45,8 @@ fn user() -> UserKey {
     UserKey::parse("42").expect("a key")
 }
 
-fn delivery(event: &str) -> Delivery {
+/// A webhook that names nobody.
+pub(crate) fn delivery(event: &str) -> Delivery {
     Delivery {
         website: website(),
         event: event.to_owned(),

@@ -13,7 +13,7 @@ use crisp_sync::{
 };
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _};
 
-use crate::engines::with_database;
+use crate::{engines::with_database, ledger::delivery};
 
 /// So many that the server would rather read the whole table than look a hundred rows up in an index.
 const ROWS: u64 = 4_000;
@@ -37,15 +37,8 @@ fn message(number: u64) -> Acceptance {
     Acceptance {
         delivery: Delivery {
             website: trigger.website.clone(),
-            event: "message:send".to_owned(),
             session: Some(SessionId::parse(&trigger.key).expect("an id")),
-            people: None,
-            hook: "plugin",
-            origin: None,
-            attempt: Some(1),
-            signed_at: None,
-            event_at: None,
-            bytes: 3,
+            ..delivery("message:send")
         },
         effects: vec![Effect::Enqueue(trigger)],
     }
@@ -57,16 +50,18 @@ async fn walked(url: &str) -> Vec<(String, i64)> {
     // A session's counts are known when it has ended.
     let others = "SELECT count(*) FROM pg_stat_activity \
         WHERE datname = current_database() AND application_name = 'crisp-sync'";
-    loop {
-        let left: i64 = sqlx::query_scalar(others)
+    let ended = async {
+        while sqlx::query_scalar::<_, i64>(others)
             .fetch_one(&mut connection)
             .await
-            .expect("a count");
-        if left == 0 {
-            break;
+            .expect("a count")
+            > 0
+        {
+            tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
-    }
+    };
+    let in_time = tokio::time::timeout(Duration::from_mins(1), ended).await;
+    in_time.expect("every session ends");
     connection
         .fetch_all(
             "SELECT relname::text, seq_tup_read FROM pg_stat_user_tables \
@@ -109,7 +104,9 @@ async fn no_daily_statement_walks_a_table_that_was_never_analyzed() {
         }
         ledger.close().await.expect("it closes");
         drop(admin);
-        for (table, rows) in walked(&url).await {
+        let walked = walked(&url).await;
+        assert_eq!(walked.len(), 2, "both tables are counted: {walked:?}");
+        for (table, rows) in walked {
             assert!(
                 rows < i64::try_from(ROWS).expect("few"),
                 "{rows} rows of {table} were read by walking it"

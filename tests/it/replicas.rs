@@ -8,9 +8,9 @@ use crisp_sync::{
     clock::{Clock, millis},
     ids::{SessionId, UserKey, WebsiteId},
     ledger::{
-        Acceptance, Begun, Claim, Delivery, Effect, Enqueue, Ledger, LedgerError, LedgerSettings,
-        Location, OutboxRow, Outcome, Receipt, SendLimits, Settled, Settlement, Trigger, Urgency,
-        WorkKind, WorkRow, Write, erasure::Code,
+        Acceptance, Begun, Claim, Effect, Enqueue, Ledger, LedgerError, LedgerSettings, Location,
+        OutboxRow, Outcome, Receipt, SendLimits, Settled, Settlement, Trigger, Urgency, WorkKind,
+        WorkRow, Write, erasure::Code,
     },
     lifecycle::OutboxState,
     pseudonym::OccurrenceRef,
@@ -24,6 +24,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection, SqliteConnection};
 
 use crate::{
     engines::{execute, with_database},
+    ledger::delivery,
     world::World,
 };
 
@@ -66,18 +67,7 @@ fn message(number: usize, now: Timestamp) -> Acceptance {
 
 fn told(effects: Vec<Effect>) -> Acceptance {
     Acceptance {
-        delivery: Delivery {
-            website: website(),
-            event: "message:send".to_owned(),
-            session: None,
-            people: None,
-            hook: "plugin",
-            origin: None,
-            attempt: Some(1),
-            signed_at: None,
-            event_at: None,
-            bytes: 3,
-        },
+        delivery: delivery("message:send"),
         effects,
     }
 }

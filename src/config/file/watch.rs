@@ -11,7 +11,7 @@ use super::super::quantity::{Interval, WebAddress};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GapFile {
-    /// How often each website's conversations are listed, beside once at the start; less often where that would take more than 5 % of the quota.
+    /// How often each website's conversations are listed, beside once at a start before which nobody ran for more than 90 seconds; less often where that would take more than 5 % of the quota.
     pub every: Interval,
     /// How far back a list goes at the most, however long nobody listened.
     pub window: Interval,

@@ -21,6 +21,7 @@ use tempfile::TempDir;
 
 use crate::{
     engines::{execute, with_database},
+    ledger::delivery,
     upgrades::{
         assert_work_goes_on,
         fixture::{Contents, connect, contents, newest, older},
@@ -131,15 +132,7 @@ async fn assert_lives_on(url: &str) {
     let acceptance = Acceptance {
         delivery: Delivery {
             website: website(meaning::WEBSITE),
-            event: "message:send".to_owned(),
-            session: None,
-            people: None,
-            hook: "plugin",
-            origin: None,
-            attempt: None,
-            signed_at: None,
-            event_at: None,
-            bytes: 1,
+            ..delivery("message:send")
         },
         effects: Vec::new(),
     };
