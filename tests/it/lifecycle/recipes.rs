@@ -61,6 +61,8 @@ async fn app(library: &Library) -> World {
     for table in library.tables {
         world.sql(table).await;
     }
+    let advice = world.service.users.inspect().await;
+    assert!(advice.is_empty(), "`check` would say: {advice:?}");
     arm(&world).await;
     world.sandbox.create_contact(ADA, "Ada");
     world.hooks_arrive().await;
