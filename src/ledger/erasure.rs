@@ -34,6 +34,16 @@ pub struct Erasing {
     pub delete_contact: bool,
 }
 
+/// What became of the wish to lift somebody's tombstones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Lifted {
+    /// These receipts were ended; without one there was nothing to lift.
+    Receipts(Vec<String>),
+    /// None: people with different accounts were erased while they had the address.
+    NobodyOfSeveral,
+}
+
 /// Whether somebody was erased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tombstoned {
@@ -234,13 +244,13 @@ impl Ledger {
         Ok(())
     }
 
-    /// Lifts the tombstones of somebody who is back, with all that their erasures set. Returns the receipts.
+    /// Lifts the tombstones of somebody who is back, with all that their erasures set.
     pub async fn lift(
         &self,
         user: Option<&UserKey>,
         email: Option<&Email>,
         now: Timestamp,
-    ) -> Result<Vec<String>, LedgerError> {
+    ) -> Result<Lifted, LedgerError> {
         let codes = &self.shared.pseudonyms;
         let user = user.map(|user| codes.erased_user(user));
         let email = email.map(|email| codes.email(email));

@@ -39,7 +39,7 @@ pub use alerts::{Condition, ConditionRow, Teller, Waiting};
 pub use deliveries::{
     Acceptance, Delivery, DeliveryFilter, DeliveryId, DeliveryRow, Effect, PersonBy,
 };
-pub use erasure::{Debt, DebtKind, Erasing, Owed, Receipt, Tombstoned};
+pub use erasure::{Debt, DebtKind, Erasing, Lifted, Owed, Receipt, Tombstoned};
 pub use error::{LedgerError, Source};
 pub use listening::{Listened, Listening, Scan};
 pub use location::Location;

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     ids::{Email, UserKey, WebsiteId},
-    ledger::{Erasing, Receipt, WorkKind},
+    ledger::{Erasing, Lifted, Receipt, WorkKind},
     server::{
         command::{Answer, Table, instant},
         desk::Whom,
@@ -210,7 +210,14 @@ impl Service {
         let email = whom.email.as_deref().map(Email::parse).transpose()?;
         let user = whom.user_key.as_deref().map(UserKey::parse).transpose()?;
         let now = self.clock.now();
-        let receipts = self.ledger.lift(user.as_ref(), email.as_ref(), now).await?;
+        let receipts = match self.ledger.lift(user.as_ref(), email.as_ref(), now).await? {
+            Lifted::Receipts(receipts) => receipts,
+            Lifted::NobodyOfSeveral => {
+                return Ok(Answer::failed(
+                    "people with different accounts were erased while they had this address; nobody is lifted\nhint: name the account that is back: `erase --lift --user KEY`",
+                ));
+            }
+        };
         if receipts.is_empty() {
             return Ok(Answer::failed(
                 "no tombstone stands for this person\nhint: `erase --list` shows the receipts",

@@ -17,8 +17,8 @@ use crisp_sync::{
 };
 
 use super::{
-    ADA, BEN, EVENT, assert_forgotten, assert_nothing_of_ours, assert_unknown, chats, erase,
-    lookups, onboards, perform, theirs, whom,
+    ADA, EVENT, assert_forgotten, assert_unknown, chats, erase, lookups, onboards, perform, theirs,
+    whom,
 };
 use crate::world::{World, also_on_postgres};
 
@@ -35,8 +35,6 @@ also_on_postgres! {
     not_by_a_person_row_that_began_before,
     not_by_an_event_that_is_about_to_leave,
     not_by_a_ledger_from_before,
-    somebody_who_was_erased_twice_is_back_altogether,
-    somebody_who_is_back_is_told_only_of_what_happens_then,
 }
 
 #[tokio::test]
@@ -585,62 +583,5 @@ async fn not_by_a_ledger_from_before() {
         !refused.ok && refused.lines[0].contains("another ledger"),
         "{refused:?}"
     );
-    world.finish().await;
-}
-
-/// Erased twice, the second time when the app knew no account of theirs any more: the address is the second erasure's, and
-/// the account still the first one's.
-#[tokio::test]
-async fn somebody_who_was_erased_twice_is_back_altogether() {
-    let (mut world, ada, _) = chats(|_| {}).await;
-    let first = erase(&mut world, ADA).await.receipt;
-    world.change_user("u1", "deleted_at = '2026-03-02'").await;
-    let second = erase(&mut world, ADA).await.receipt;
-    world.change_user("u1", "deleted_at = NULL").await;
-    let lifted = perform(&world, Operation::EraseLift { whom: whom(ADA) }).await;
-    assert!(lifted.ok, "{lifted:?}");
-    let mut both = [first.as_str(), second.as_str()];
-    both.sort_unstable();
-    assert_eq!(lifted.json["lifted"], serde_json::json!(both));
-    world.sandbox.operator_opens(&ada).expect("it is there");
-    world.pass(Duration::from_mins(5)).await;
-    assert_eq!(world.data(&ada, "plan"), "pro");
-    // Nobody else is.
-    let ben = erase(&mut world, BEN).await.receipt;
-    let lifted = perform(&world, Operation::EraseLift { whom: whom(BEN) }).await;
-    assert_eq!(lifted.json["lifted"], serde_json::json!([ben]));
-    world.finish().await;
-}
-
-#[tokio::test]
-async fn somebody_who_is_back_is_told_only_of_what_happens_then() {
-    let (mut world, ada, _) = chats(|_| {}).await;
-    onboards(&mut world, "u1").await;
-    world.sandbox.operator_opens(&ada).expect("it is there");
-    world.pass(Duration::from_mins(5)).await;
-    assert_eq!(world.timeline(ADA), [EVENT]);
-    erase(&mut world, ADA).await;
-    world.clock.advance(Duration::from_hours(1));
-    world.sandbox.message(&ada, "Hello?").expect("it is there");
-    world.refresh().await;
-    let nobody = perform(&world, Operation::EraseLift { whom: whom(BEN) }).await;
-    assert!(!nobody.ok, "{nobody:?}");
-    let lifted = perform(&world, Operation::EraseLift { whom: whom(ADA) }).await;
-    assert!(lifted.ok, "{lifted:?}");
-    world.sandbox.operator_opens(&ada).expect("it is there");
-    world.pass(Duration::from_mins(5)).await;
-    assert_eq!(world.data(&ada, "plan"), "pro");
-    assert_eq!(world.contact_data(ADA, "plan"), "pro");
-    // The outbox forgot that it was sent; the tombstone did not.
-    assert_eq!(world.timeline(ADA), [EVENT]);
-    world.clock.advance(Duration::from_hours(30));
-    onboards(&mut world, "u1").await;
-    world.sandbox.operator_opens(&ada).expect("it is there");
-    world.pass(Duration::from_mins(5)).await;
-    assert_eq!(world.timeline(ADA), [EVENT, EVENT]);
-    // And once more.
-    let receipt = erase(&mut world, ADA).await;
-    assert_eq!(receipt.owed, []);
-    assert_nothing_of_ours(&world, &ada);
     world.finish().await;
 }

@@ -3,6 +3,7 @@
 mod api;
 mod back;
 mod gone;
+mod lifted;
 mod owed;
 
 use crisp_sync::{

@@ -14,7 +14,7 @@ use super::{
     LedgerError, Store, begin,
     cells::{Cells, failed, list, ms},
     engine::{Through, Transaction, query},
-    erasure::{Code, CodeKind, Tombstoned},
+    erasure::{Code, CodeKind, Lifted, Tombstoned},
     work::Key,
 };
 
@@ -138,35 +138,64 @@ pub(super) async fn set(
 }
 
 /// The codes of a kind.
-pub(super) fn of_kind(codes: &[Code], kind: CodeKind) -> BTreeSet<String> {
+pub(super) fn of_kind<'a>(
+    codes: impl IntoIterator<Item = &'a Code>,
+    kind: CodeKind,
+) -> BTreeSet<String> {
     codes
-        .iter()
+        .into_iter()
         .filter(|code| code.kind == kind.as_str())
         .map(|code| code.mac.clone())
         .collect()
 }
 
-/// The receipts with one of these codes, and those with a code of theirs, and so on: whoever was erased twice on one address
-/// is one person.
+/// The receipts of one person: those that name an account of theirs, and those that name nothing but the address. An address
+/// is passed on, so that only an account tells whose an erasure was.
 fn of_one_person(
-    mut receipts: Vec<(String, BTreeSet<Code>)>,
-    mut codes: BTreeSet<Code>,
-) -> Vec<String> {
-    let mut found = Vec::new();
+    receipts: &[(String, BTreeSet<Code>)],
+    user: Option<&str>,
+    email: Option<&str>,
+) -> Lifted {
+    let named = |(_, codes): &&(String, BTreeSet<Code>)| {
+        email.is_some_and(|email| of_kind(codes, CodeKind::Email).contains(email))
+    };
+    let accounts = |(_, codes): &(String, BTreeSet<Code>)| of_kind(codes, CodeKind::User);
+    let mut theirs: BTreeSet<String> = match user {
+        Some(user) => BTreeSet::from([user.to_owned()]),
+        None => receipts
+            .iter()
+            .filter(named)
+            .map(accounts)
+            .find(|accounts| !accounts.is_empty())
+            .unwrap_or_default(),
+    };
+    // Whoever has two accounts was perhaps erased by each.
     loop {
-        let (theirs, others): (Vec<_>, Vec<_>) = receipts
-            .into_iter()
-            .partition(|(_, those)| !those.is_disjoint(&codes));
-        if theirs.is_empty() {
-            found.sort_unstable();
-            return found;
+        let before = theirs.len();
+        for accounts in receipts.iter().map(accounts) {
+            if !accounts.is_disjoint(&theirs) {
+                theirs.extend(accounts);
+            }
         }
-        for (receipt, those) in theirs {
-            found.push(receipt);
-            codes.extend(those);
+        if theirs.len() == before {
+            break;
         }
-        receipts = others;
     }
+    let of_others = |receipt: &(String, BTreeSet<Code>)| {
+        let accounts = accounts(receipt);
+        !accounts.is_empty() && accounts.is_disjoint(&theirs)
+    };
+    if user.is_none() && receipts.iter().filter(named).any(of_others) {
+        return Lifted::NobodyOfSeveral;
+    }
+    let mut found: Vec<String> = receipts
+        .iter()
+        .filter(|receipt| !of_others(receipt))
+        .filter(|receipt| named(receipt) || !accounts(receipt).is_empty())
+        .map(|(receipt, _)| receipt.clone())
+        .collect();
+    found.sort_unstable();
+    Lifted::Receipts(found)
 }
 
 impl Store {
@@ -184,18 +213,10 @@ impl Store {
         user: Option<&UserMac>,
         email: Option<&EmailMac>,
         now: Timestamp,
-    ) -> Result<Vec<String>, LedgerError> {
+    ) -> Result<Lifted, LedgerError> {
         const WHAT: &str = "lift a tombstone";
         let mut writer = self.writer().await?;
         let mut tx = begin(&mut writer, WHAT).await?;
-        let asked = [
-            user.map(|user| (CodeKind::User, user.as_str())),
-            email.map(|email| (CodeKind::Email, email.as_str())),
-        ];
-        let asked = asked.into_iter().flatten().map(|(kind, mac)| Code {
-            kind: kind.as_str().to_owned(),
-            mac: mac.to_owned(),
-        });
         let standing = query("SELECT receipt, codes FROM erasures WHERE lifted_at IS NULL")
             .fetch_all(&mut tx)
             .await
@@ -204,12 +225,17 @@ impl Store {
             let cells = Cells::of(row, "a receipt");
             Ok((cells.text("receipt")?, cells.json("codes")?))
         });
-        let standing = standing.collect::<Result<_, LedgerError>>()?;
-        let receipts = of_one_person(standing, asked.collect());
+        let standing = standing.collect::<Result<Vec<_>, LedgerError>>()?;
+        let (user, email) = (user.map(UserMac::as_str), email.map(EmailMac::as_str));
+        let receipts = match of_one_person(&standing, user, email) {
+            Lifted::Receipts(receipts) => receipts,
+            nobody @ Lifted::NobodyOfSeveral => return Ok(nobody),
+        };
         for statement in [
-            // Their conversations were written for nobody.
-            "UPDATE conversations SET dirty = 1 WHERE $2 > 0 AND written_for IN \
-               (SELECT mac FROM tombstones WHERE kind = 'email' AND receipt IN (SELECT value ->> 0 FROM json_each($1)))",
+            // Their conversations were written for nobody; also those from an address that no erasure knew, and whose they
+            // are only the app can tell.
+            "UPDATE conversations SET dirty = 1 WHERE $2 > 0 AND (trust = 'erased' OR written_for IN \
+               (SELECT mac FROM tombstones WHERE kind = 'email' AND receipt IN (SELECT value ->> 0 FROM json_each($1))))",
             "UPDATE tombstones SET lifted_at = $2 WHERE lifted_at IS NULL \
                AND receipt IN (SELECT value ->> 0 FROM json_each($1))",
             "UPDATE erasures SET lifted_at = $2 WHERE receipt IN (SELECT value ->> 0 FROM json_each($1))",
@@ -224,6 +250,6 @@ impl Store {
                 .map_err(failed(WHAT))?;
         }
         tx.commit().await.map_err(failed(WHAT))?;
-        Ok(receipts)
+        Ok(Lifted::Receipts(receipts))
     }
 }
