@@ -79,7 +79,12 @@ impl SweepLook {
     /// Whether there was somebody on its pages, and all of them were passed by: so does a process that observes.
     pub fn passed_by(&self) -> bool {
         let counts = self.counts;
-        counts.rows > counts.unusable && counts.enqueued + counts.known == 0
+        counts.rows > counts.unusable && !self.has_found()
+    }
+
+    /// Whether somebody on its pages was enqueued, or had been before: not by a process that observes.
+    pub fn has_found(&self) -> bool {
+        self.counts.enqueued + self.counts.known > 0
     }
 }
 

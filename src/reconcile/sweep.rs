@@ -80,8 +80,12 @@ impl Reconciler {
             return Ok(again(after(run.now, FULL)));
         }
         let begun = known.look.clone();
-        // A look that was begun while observing has passed everybody by.
-        let begun = begun.filter(|look| run.hand.mode() != Mode::Live || !look.passed_by());
+        // A look that was begun while observing has passed everybody by; one that was begun live is not gone on with by an
+        // observer, who would pass by whom it has not come to.
+        let begun = begun.filter(|look| match run.hand.mode() {
+            Mode::Live => !look.passed_by(),
+            Mode::Observe | Mode::Plan => !look.has_found(),
+        });
         let mut look = match begun {
             Some(look) => look,
             None => self.begin(&known, run.now).await?,

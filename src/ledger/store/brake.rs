@@ -89,9 +89,11 @@ pub(super) async fn unlatch(
         let cells = Cells::of(row, "an occurrence");
         decided.insert((cells.text("website")?, cells.text("event")?));
     }
-    // Whoever chooses among the rows of an event has decided about those alone.
-    let is_choosy =
-        filter.reference.is_some() || filter.user_key.is_some() || filter.since.is_some();
+    // Whoever chooses among the rows of an event has decided about those alone; so has whoever stops at a number of them.
+    let is_choosy = filter.reference.is_some()
+        || filter.user_key.is_some()
+        || filter.since.is_some()
+        || u32::try_from(rows.len()).is_ok_and(|count| count >= filter.limit);
     for latch in latches(&mut *tx).await? {
         let is_decided =
             decided.contains(&(latch.website.as_str().to_owned(), latch.event.clone()));

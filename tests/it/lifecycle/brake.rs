@@ -139,6 +139,45 @@ async fn the_latch_outlives_what_it_holds() {
     world.finish().await;
 }
 
+/// Whoever lets one go, whatever it is, has said nothing of the others.
+#[tokio::test]
+async fn a_decision_about_one_leaves_the_latch_of_another_event() {
+    let mut world = world(|setup| {
+        setup.add("[lifecycle.brake]\nper_hour = 5\nshare = \"0%\"\n");
+    })
+    .await;
+    crowd(&mut world, 0, 6).await;
+    world.clock.advance(Duration::from_hours(10 * 24));
+    world.service.worker.beat().await;
+    refresh_of(&mut world, "m05@northwind.example").await;
+    assert_eq!(held(&world).await, 0, "it has expired");
+    let now = sql_now(&world);
+    for number in 20..27 {
+        let (id, email) = (format!("m{number}"), format!("m{number}@northwind.example"));
+        world.add_user(&id, &email).await;
+        world
+            .change_user(&id, &format!("created_at = '{now}'"))
+            .await;
+        refresh_of(&mut world, &email).await;
+    }
+    assert_eq!(held(&world).await, 2);
+    let latched = async |world: &World| {
+        let latches = world.service.ledger.latches().await.expect("readable");
+        latches.iter().any(|latch| latch.event == EVENT)
+    };
+    let any = |limit| Chosen {
+        event: None,
+        limit,
+        ..all_of_it(false)
+    };
+    let answer = perform(&world, Operation::EventsDrop(any(1))).await;
+    assert_eq!(answer.json["dropped"], 1, "{answer:?}");
+    assert!(latched(&world).await, "one of another event was given up");
+    assert!(perform(&world, Operation::EventsDrop(any(1_000))).await.ok);
+    assert!(!latched(&world).await, "all that waits was decided about");
+    world.finish().await;
+}
+
 #[tokio::test]
 async fn what_expired_under_the_brake_leaves_a_latch_that_a_person_ends() {
     for release in [true, false] {

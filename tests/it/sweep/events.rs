@@ -5,6 +5,7 @@ use std::time::Duration;
 use crisp_sync::{
     ledger::{Lane, WorkKind},
     lifecycle::OutboxState,
+    worker::Step,
 };
 
 use super::{
@@ -214,6 +215,34 @@ async fn whom_an_observer_saw_is_found_once_it_is_live() {
         .await;
     world.pass(DAY).await;
     sweep(&mut world).await;
+    for number in 0..7 {
+        assert!(is_known(&world, &format!("p{number:03}")).await, "{number}");
+    }
+    world.finish().await;
+}
+
+/// A restart in `observe`, in the middle of a look, and back.
+#[tokio::test]
+async fn whom_an_observer_would_have_passed_by_in_between_is_found() {
+    let mut world = unarmed(|setup| setup.replace("page = 3", "page = 3\nfirst = \"365d\"")).await;
+    people(&mut world, 7).await;
+    world
+        .sql("UPDATE users SET changed_at = datetime('now', '-100 days')")
+        .await;
+    world.service.begin_sweeps().await.expect("enqueued");
+    // Until the first page of the look at everybody is read.
+    while !is_known(&world, "p000").await {
+        assert_ne!(world.step().await, Step::Idle, "there is a first page");
+    }
+    assert!(lane(&world, Lane::Rescan).await.look.is_some());
+    for (from, to) in [("live", "observe"), ("observe", "live")] {
+        let mode = |name: &str| format!("mode = \"{name}\"");
+        world
+            .restart(|setup| setup.replace(&mode(from), &mode(to)))
+            .await;
+        world.pass(DAY).await;
+        sweep(&mut world).await;
+    }
     for number in 0..7 {
         assert!(is_known(&world, &format!("p{number:03}")).await, "{number}");
     }
