@@ -105,8 +105,8 @@ impl Service {
         let (known, keys) = (Known::of(&config), server.receiver.keys.clone());
         let definition = Arc::new(config.definition);
         // Whoever takes the ledger up notices first whether it was left alone for long, or is a copy: from then on every
-        // command and the worker are as careful as that asks for.
-        ledger.heartbeat(now).await?;
+        // command and the worker are as careful as that asks for. To listen is another thing, which a command does not.
+        ledger.notice_silence(now).await?;
         let owned = owned_names(&definition.owned());
         let rules = Arc::new(config.rules);
         let breakers = Breakers::new(clock.clone(), metrics.clone(), BreakerSettings::default());
@@ -206,6 +206,8 @@ impl Service {
             self.clock.clone(),
             Arc::new(self.clone()),
         )?;
+        // From now on no silence goes on.
+        self.ledger.heartbeat(self.clock.now()).await?;
         if self.mode == Mode::Live {
             // What a refusal or a restore left undone is done now.
             self.ledger.take_up_debts(self.clock.now()).await?;

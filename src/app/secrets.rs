@@ -6,7 +6,7 @@
 //! not end up with another ledger. The ops listener, alerts and the proxy keep what they were started with.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -45,8 +45,8 @@ struct Seen {
     files: Vec<(PathBuf, Option<Look>)>,
     token: ApiToken,
     databases: BTreeMap<DatabaseSetting, SecretString>,
-    /// What was said last of files that cannot be used: once is enough.
-    complaint: Option<String>,
+    /// Where and why files cannot be used, as it was said last: once is enough.
+    complaints: BTreeSet<(String, String)>,
 }
 
 /// What the service is started with.
@@ -74,7 +74,7 @@ impl Known {
                 files: files.map(|file| (file.clone(), None)).collect(),
                 token: config.crisp.client.token.clone(),
                 databases,
-                complaint: None,
+                complaints: BTreeSet::new(),
             },
         }
     }
@@ -145,11 +145,14 @@ impl SecretWatch {
         let secrets = match self.source.read() {
             Ok(secrets) => secrets,
             Err(faults) => {
+                let told = std::mem::take(&mut seen.complaints);
                 for fault in faults.faults() {
-                    if seen.complaint.as_ref() == Some(&fault.message) {
+                    let complaint = (faults.place(fault), fault.message.clone());
+                    let is_told = told.contains(&complaint);
+                    seen.complaints.insert(complaint);
+                    if is_told {
                         continue;
                     }
-                    seen.complaint = Some(fault.message.clone());
                     tracing::warn!(
                         event = events::SECRET_UNUSABLE,
                         place = faults.place(fault),
@@ -164,7 +167,7 @@ impl SecretWatch {
         for ((_, look), now) in seen.files.iter_mut().zip(now) {
             *look = now;
         }
-        seen.complaint = None;
+        seen.complaints.clear();
         self.take_up(&mut seen, secrets).await
     }
 

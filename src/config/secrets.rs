@@ -63,24 +63,47 @@ impl fmt::Display for DatabaseSetting {
     }
 }
 
-/// Whether two URLs differ in the user and the password alone.
+/// Whether two URLs differ in the user and the password alone, and lead to one database.
 pub fn leads_to_the_same(one: &SecretString, other: &SecretString) -> bool {
     without_user(one.expose_secret()) == without_user(other.expose_secret())
 }
 
-/// What a URL says of its database. Not every URL that a driver takes has a host, so this is not left to a parser of URLs.
-fn without_user(url: &str) -> (&str, &str, Vec<&str>) {
+/// What a URL says of its database.
+#[derive(PartialEq, Eq)]
+struct Place<'url> {
+    scheme: &'url str,
+    host_and_path: &'url str,
+    options: Vec<&'url str>,
+    /// PostgreSQL takes the database that is called like the user where none is named.
+    called_like: Option<&'url str>,
+}
+
+/// Not every URL that a driver takes has a host, so this is not left to a parser of URLs.
+fn without_user(url: &str) -> Place<'_> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let (place, options) = rest.split_once('?').unwrap_or((rest, ""));
-    let authority = place.split('/').next().unwrap_or_default();
-    let user = authority.rfind('@').map_or(0, |at| at + 1);
-    let options = options.split('&').filter(|option| {
-        let is_secret = ["user=", "password="]
-            .iter()
-            .any(|secret| option.starts_with(secret));
-        !option.is_empty() && !is_secret
-    });
-    (scheme, &place[user..], options.collect())
+    let (authority, path) = place.split_once('/').unwrap_or((place, ""));
+    let (user, host_at) = match authority.rfind('@') {
+        Some(at) => (authority[..at].split(':').next(), at + 1),
+        None => (None, 0),
+    };
+    let options = || options.split('&').filter(|option| !option.is_empty());
+    // The last one wins, as with the drivers.
+    let option = |name: &str| {
+        let values = options().filter_map(|option| option.split_once('='));
+        values.filter(|(key, _)| *key == name).last()
+    };
+    let is_named = !path.trim_matches('/').is_empty()
+        || option("dbname").is_some_and(|(_, name)| !name.is_empty());
+    let user = option("user").map(|(_, user)| user).or(user);
+    Place {
+        scheme,
+        host_and_path: &place[host_at..],
+        options: options()
+            .filter(|option| !option.starts_with("user=") && !option.starts_with("password="))
+            .collect(),
+        called_like: user.filter(|_| scheme.starts_with("postgres") && !is_named),
+    }
 }
 
 impl SecretSource {
@@ -157,5 +180,34 @@ mod tests {
             &bare.to_owned().into(),
             &with.to_owned().into()
         ));
+    }
+
+    /// PostgreSQL takes the user's name for the database where the URL names none; the others do not.
+    #[test]
+    fn another_user_may_lead_to_a_database_of_that_name() {
+        for (one, other, is_the_same) in [
+            ("postgres://app:old@db", "postgres://app:new@db", true),
+            ("postgres://app@db", "postgres://other@db", false),
+            ("postgres://app@db/", "postgres://other@db/", false),
+            ("postgresql://app@db/?a=b", "postgresql://b@db/?a=b", false),
+            ("postgres://app@db", "postgres://db", false),
+            ("postgres://db?user=app", "postgres://db?user=other", false),
+            ("postgres://db?user=app", "postgres://app@db", true),
+            ("postgres://x@db?user=app", "postgres://y@db?user=app", true),
+            (
+                "postgres://app@db?dbname=d",
+                "postgres://b@db?dbname=d",
+                true,
+            ),
+            (
+                "postgres://app@db?dbname=",
+                "postgres://b@db?dbname=",
+                false,
+            ),
+            ("mysql://app@db", "mysql://other@db", true),
+        ] {
+            let same = leads_to_the_same(&one.to_owned().into(), &other.to_owned().into());
+            assert_eq!(same, is_the_same, "{one} {other}");
+        }
     }
 }

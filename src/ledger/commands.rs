@@ -219,12 +219,19 @@ impl Ledger {
         }
     }
 
-    /// Says that this process is alive; to be called every 30 seconds and at the start. Returns the gap since the last
+    /// Says that this process listens; to be called every 30 seconds and once it does. Returns the gap since the last
     /// call, if nobody listened for long: the ledger is cautious up to now. A clock that was set back pulls what was
     /// planned by the wrong one.
     pub async fn heartbeat(&self, now: Timestamp) -> Result<Option<Gap>, LedgerError> {
         self.write_heard(now).await?;
         again!(self.shared.store.heartbeat(now))
+    }
+
+    /// Looks, as whoever opens the ledger does first, whether it was left alone for long or is a copy: from then on every
+    /// command is as careful as that asks for. It says of nobody that they listen, so the silence goes on; and a clock that
+    /// was set back pulls what was planned by the wrong one.
+    pub async fn notice_silence(&self, now: Timestamp) -> Result<(), LedgerError> {
+        again!(self.shared.store.notice_silence(now))
     }
 
     /// Has the clock of this process follow that of the server, if there is one: leases and pauses are agreed on between

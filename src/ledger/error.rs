@@ -144,6 +144,17 @@ pub enum LedgerError {
         #[source]
         source: Source,
     },
+    /// Every connection that reads the file is in use.
+    #[error(
+        "could not {what}: all connections that read the ledger's file were in use for seconds\nhint: is the disk slow, or does a command read much of it at once? Nothing is lost, and it is tried again"
+    )]
+    Busy {
+        /// What was tried.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: Source,
+    },
     /// The server ended the transaction before it was committed: nothing of it is kept.
     #[error("could not {what}: the ledger's server ended the transaction")]
     Interrupted {
@@ -264,6 +275,7 @@ impl LedgerError {
             Self::Full { .. }
                 | Self::ReadOnly { .. }
                 | Self::Unreachable { .. }
+                | Self::Busy { .. }
                 | Self::Storage { .. }
                 | Self::Interrupted { .. }
                 | Self::Saturated

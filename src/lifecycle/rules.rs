@@ -2,7 +2,7 @@
 //!
 //! Whoever holds [`Rules`] need not look at the limits of Crisp, at a missing expression or at a doubled name again.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -29,6 +29,8 @@ pub struct Rules {
     pub(super) sweep: Sweep,
     pub(super) testers: Vec<Email>,
     pub(super) list: Vec<Rule>,
+    /// How old what the app's database said may be when it is looked at.
+    pub(super) answers_kept_for: SignedDuration,
 }
 
 impl Rules {
@@ -38,6 +40,13 @@ impl Rules {
         language: &Language,
     ) -> Result<Self, Vec<DefinitionFault>> {
         Compiler::new(language).rules(source)
+    }
+
+    /// The same, where an answer of the app's database is reused for so long: a look may show what was true so long before.
+    #[must_use]
+    pub fn with_answers_kept_for(mut self, found: Duration) -> Self {
+        self.answers_kept_for = SignedDuration::try_from(found).unwrap_or(SignedDuration::MAX);
+        self
     }
 
     /// The rules, in the order of the file.
@@ -213,7 +222,11 @@ impl Rules {
             });
             let unseen = edge.and_then(|edge| edge.unchanged_at).map(|at| {
                 let unseen = known.happened_at().duration_since(at);
-                unseen.clamp(SignedDuration::ZERO, rule.max_age)
+                // The look may have been at an answer that was kept, and is as old as that.
+                unseen
+                    .max(SignedDuration::ZERO)
+                    .saturating_add(self.answers_kept_for)
+                    .min(rule.max_age)
             });
             // The app does not wait for our delay.
             let before = unseen.unwrap_or(rule.max_age);

@@ -171,10 +171,11 @@ impl Reconciler {
     }
 
     /// What the ledger may have sent to the former address and forgotten: the timeline of the new one proves nothing about it.
+    /// What kept a row back may have ended in the time that was forgotten, and ends once more: consent that was given, a
+    /// contact that was made, a person who let it go.
     fn forgotten_at_another_address(&self, run: &Run, outbox: &Outbox) -> Vec<OutboxRow> {
         let rows = outbox.rows.values().filter(|row| {
-            matches!(row.state, OutboxState::Scheduled | OutboxState::Due)
-                && self.rules.proof_from(&known(row), outbox.gap).is_some()
+            row.state.is_undecided() && self.rules.proof_from(&known(row), outbox.gap).is_some()
         });
         rows.map(|row| OutboxRow {
             state: OutboxState::Unsure,

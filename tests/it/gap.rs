@@ -226,6 +226,31 @@ async fn a_start_after_minutes_lists_also_if_a_command_ran_meanwhile() {
     world.finish().await;
 }
 
+/// Nor do commands that come more often than the service beats make a service.
+#[tokio::test]
+async fn commands_while_nobody_listens_hide_no_silence() {
+    let mut world = listening().await;
+    beats_for(&mut world, 5 * MINUTE).await;
+    let last_beat = world.now() - Duration::from_secs(30);
+    nobody_listens(&world).await;
+    let session = world.sandbox.open_chat(OpenChat::by(ADA).proven());
+    for _ in 0..12 {
+        world.clock.advance(MINUTE);
+        assert!(world.command(Operation::Status).await.ok);
+    }
+    // A command is as careful as the service will be.
+    let gap = world.service.ledger.last_gap().await.expect("readable");
+    let gap = gap.expect("nobody listened for twelve minutes");
+    assert!(gap.from <= last_beat + MINUTE, "{gap:?}");
+    assert_eq!(gap.to, world.now());
+    come_back(&mut world, Duration::from_secs(20)).await;
+    look(&mut world).await;
+    assert_eq!(world.data(&session, "plan"), "pro");
+    let gap = world.service.ledger.last_gap().await.expect("readable");
+    assert_eq!(gap.expect("a gap").to, world.now());
+    world.finish().await;
+}
+
 /// A website that was added, and one of which a look was broken off, are looked at whatever the ledger knows of others.
 #[tokio::test]
 async fn a_start_lists_a_website_that_was_never_looked_at() {

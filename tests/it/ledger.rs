@@ -337,6 +337,9 @@ on_both_engines! {
     an_operator_ends_a_pause,
     a_clock_set_back_pulls_what_it_had_planned,
     a_clock_set_back_between_two_starts_is_noticed_by_the_heartbeat,
+    who_only_looks_at_the_ledger_hides_no_silence,
+    the_first_look_at_a_ledger_is_where_a_silence_begins,
+    who_only_looks_at_the_ledger_notices_a_clock_set_back,
     a_silence_is_a_gap_and_makes_cautious,
     a_lease_longer_than_any_was_given_by_a_wrong_clock,
     an_older_definition_claims_nothing,
@@ -1056,6 +1059,47 @@ async fn a_clock_set_back_between_two_starts_is_noticed_by_the_heartbeat(home: H
     let beat = home.ledger.heartbeat(at(0)).await;
     assert_eq!(beat.expect("a beat"), None);
     assert_eq!(home.row("a").await.run_at, secs(60));
+}
+
+async fn who_only_looks_at_the_ledger_hides_no_silence(home: Home) {
+    let beat = home.ledger.heartbeat(secs(0)).await;
+    assert_eq!(beat.expect("a beat"), None);
+    let mut home = home;
+    for minute in 1..=10 {
+        home = home.reopened(secs(60 * minute)).await;
+        home.ledger
+            .notice_silence(secs(60 * minute))
+            .await
+            .expect("noticed");
+        let gap = home.ledger.last_gap().await.expect("a read");
+        let expected = (minute > 5).then_some((secs(0), secs(60 * minute)));
+        assert_eq!(gap.map(|gap| (gap.from, gap.to)), expected, "{minute}");
+    }
+    let gap = home.ledger.heartbeat(secs(620)).await.expect("a beat");
+    let gap = gap.expect("a gap");
+    assert_eq!((gap.from, gap.to), (secs(0), secs(620)));
+}
+
+/// Whoever comes first begins to count: what was armed then may have been told when a copy of that ledger is put back.
+async fn the_first_look_at_a_ledger_is_where_a_silence_begins(home: Home) {
+    home.ledger.notice_silence(secs(0)).await.expect("noticed");
+    let gap = home.ledger.heartbeat(secs(600)).await.expect("a beat");
+    let gap = gap.expect("a gap");
+    assert_eq!((gap.from, gap.to), (secs(0), secs(600)));
+}
+
+async fn who_only_looks_at_the_ledger_notices_a_clock_set_back(home: Home) {
+    let beat = home.ledger.heartbeat(secs(7_200)).await;
+    assert_eq!(beat.expect("a beat"), None);
+    home.enqueue(message("a", secs(7_260)), secs(7_200)).await;
+    let home = home.reopened(at(0)).await;
+    for second in [0, 20] {
+        home.ledger
+            .notice_silence(secs(second))
+            .await
+            .expect("noticed");
+        assert_eq!(home.row("a").await.run_at, secs(60));
+    }
 }
 
 async fn a_silence_is_a_gap_and_makes_cautious(home: Home) {

@@ -28,7 +28,10 @@ use crisp_sync::{
         Behaviour, Call, Contact, Conversation, DEFAULT_TOKEN_IDENTIFIER, DEFAULT_TOKEN_KEY,
         DEFAULT_WEBSITE, OpenChat, Sandbox, SandboxSettings, State, WebhookSettings,
     },
-    server::Server,
+    server::{
+        Server,
+        command::{Answer, Operation},
+    },
     worker::Step,
 };
 use jiff::Timestamp;
@@ -327,6 +330,13 @@ impl World {
         change(&mut self.setup);
         self.service = build(&self.setup, &self.folder, &self.sandbox, self.clock.clone()).await;
         self.listen().await;
+    }
+
+    /// Somebody types a command while the service is down, and it ends. `restart` starts the service again.
+    pub(crate) async fn command(&mut self, operation: Operation) -> Answer {
+        self.stop_service().await;
+        self.service = build(&self.setup, &self.folder, &self.sandbox, self.clock.clone()).await;
+        self.service.perform(operation).await
     }
 
     /// Stops the service in order, moves its ledger from the file to a database, and starts it there.

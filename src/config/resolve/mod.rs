@@ -69,7 +69,9 @@ impl Resolver<'_> {
             ),
             identity: self.identity(&written.identity),
             definition: self.definition(written),
-            rules: self.rules(written),
+            rules: self
+                .rules(written)
+                .with_answers_kept_for(written.users.cache.found.get()),
             triggers: self.triggers(&written.triggers),
             worker,
             gap: self.gap(&written.gap),

@@ -8,7 +8,7 @@ use crate::clock::millis;
 
 use super::{
     super::error::{LedgerError, Source},
-    engine::{Row, is_cut},
+    engine::{AllReading, Row, is_cut},
 };
 
 /// Reads the cells of one row.
@@ -124,6 +124,7 @@ pub(super) fn failed(what: &'static str) -> impl FnOnce(sqlx::Error) -> LedgerEr
         let kind = match &error {
             sqlx::Error::PoolClosed => return LedgerError::Closed,
             sqlx::Error::PoolTimedOut => Kind::Unreachable,
+            error if AllReading::is(error) => Kind::Busy,
             error if is_cut(error) => Kind::Interrupted,
             sqlx::Error::Database(database) => {
                 if let Some(error) = database.try_downcast_ref::<PgDatabaseError>() {
@@ -137,6 +138,7 @@ pub(super) fn failed(what: &'static str) -> impl FnOnce(sqlx::Error) -> LedgerEr
         let source = Source::new(error);
         match kind {
             Kind::Unreachable => LedgerError::Unreachable { what, source },
+            Kind::Busy => LedgerError::Busy { what, source },
             Kind::ReadOnly => LedgerError::ReadOnly { what, source },
             Kind::Corrupt => LedgerError::Corrupt { what, source },
             Kind::Full => LedgerError::Full { what, source },
@@ -160,6 +162,7 @@ pub(super) fn unreachable(error: sqlx::Error) -> LedgerError {
 
 enum Kind {
     Unreachable,
+    Busy,
     ReadOnly,
     Corrupt,
     Full,
@@ -205,5 +208,30 @@ fn postgres(code: &str) -> Kind {
         // A value, a constraint, a statement, a limit.
         _ if ["22", "23", "42", "54"].contains(&code.get(..2).unwrap_or_default()) => Kind::Refused,
         _ => Kind::Storage,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use sqlx::sqlite::SqlitePoolOptions;
+
+    use super::{super::engine::Readers, super::engine::query, *};
+
+    #[tokio::test]
+    async fn a_file_whose_readers_are_all_busy_is_no_server_out_of_reach() {
+        let pool = SqlitePoolOptions::new()
+            .acquire_timeout(Duration::ZERO)
+            .connect_lazy("sqlite::memory:")
+            .expect("a pool");
+        let readers = Readers::Sqlite(pool);
+        let asked = query("SELECT 1").fetch_number(&readers).await;
+        let error = asked.map_err(failed("read a row")).expect_err("none free");
+        assert!(matches!(error, LedgerError::Busy { .. }), "{error:?}");
+        assert!(error.is_transient());
+        let told = error.to_string();
+        assert!(told.starts_with("could not read a row: "), "{told}");
+        assert!(!told.contains("server"), "{told}");
     }
 }

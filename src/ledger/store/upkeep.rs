@@ -201,6 +201,10 @@ async fn note_place(
     Ok(known.is_some())
 }
 
+/// The last time of which the ledger may know less than happened.
+const CAUTIOUS_FROM: &str = "cautious_from";
+const CAUTIOUS_UNTIL: &str = "cautious_until";
+
 /// Between `since` and `now`, more may have happened than the ledger knows.
 async fn be_cautious(
     tx: &mut Transaction<'_>,
@@ -208,8 +212,8 @@ async fn be_cautious(
     now: i64,
     reason: &'static str,
 ) -> Result<(), LedgerError> {
-    set_fact(&mut *tx, "cautious_from", &since.to_string()).await?;
-    set_fact(tx, "cautious_until", &now.to_string()).await?;
+    set_fact(&mut *tx, CAUTIOUS_FROM, &since.to_string()).await?;
+    set_fact(tx, CAUTIOUS_UNTIL, &now.to_string()).await?;
     tracing::warn!(
         event = events::LEDGER_CAUTIOUS,
         reason,
@@ -278,10 +282,21 @@ const UNHEARD: &str = "unheard";
 const A_START: i64 = 90_000;
 
 impl Store {
+    /// Says that somebody listens, and returns the gap before.
     pub(in super::super) async fn heartbeat(
         &self,
         now: Timestamp,
     ) -> Result<Option<Gap>, LedgerError> {
+        self.look_back(now, true).await
+    }
+
+    /// Looks whether anybody listened, and goes on as if nobody had looked: a command that somebody types every minute
+    /// hears nothing of what Crisp says.
+    pub(in super::super) async fn notice_silence(&self, now: Timestamp) -> Result<(), LedgerError> {
+        self.look_back(now, false).await.map(drop)
+    }
+
+    async fn look_back(&self, now: Timestamp, listens: bool) -> Result<Option<Gap>, LedgerError> {
         const WHAT: &str = "write the heartbeat";
         let at = ms(now);
         let mut writer = self.writer().await?;
@@ -308,7 +323,10 @@ impl Store {
         let latest = last
             .filter(|_| back.is_none())
             .map_or(at, |last| last.max(at));
-        set_fact(&mut tx, "heartbeat", &latest.to_string()).await?;
+        // Without a first one no silence has a beginning; and a clock that was set back is followed once.
+        if listens || last.is_none() || back.is_some() {
+            set_fact(&mut tx, "heartbeat", &latest.to_string()).await?;
+        }
         let gap = last
             .filter(|last| at - last > span(self.settings.gap))
             .map(|last| Gap {
@@ -321,7 +339,13 @@ impl Store {
             set_fact(&mut tx, UNHEARD, &last.to_string()).await?;
         }
         if let Some(gap) = gap {
-            be_cautious(&mut tx, ms(gap.from), at, "nobody listened for a while").await?;
+            let from = ms(gap.from);
+            if instant_fact(&mut tx, CAUTIOUS_FROM).await? == Some(from) {
+                // The same silence goes on: it was told.
+                set_fact(&mut tx, CAUTIOUS_UNTIL, &at.to_string()).await?;
+            } else {
+                be_cautious(&mut tx, from, at, "nobody listened for a while").await?;
+            }
         }
         tx.commit().await.map_err(failed(WHAT))?;
         // What was committed last may be gone, and with it deliveries that nobody sends again.
@@ -349,8 +373,8 @@ impl Store {
     }
 
     pub(in super::super) async fn last_gap(&self) -> Result<Option<Gap>, LedgerError> {
-        let from = instant_fact(&self.readers, "cautious_from").await?;
-        let to = instant_fact(&self.readers, "cautious_until").await?;
+        let from = instant_fact(&self.readers, CAUTIOUS_FROM).await?;
+        let to = instant_fact(&self.readers, CAUTIOUS_UNTIL).await?;
         Ok(from.zip(to).map(|(from, to)| Gap {
             from: millis(from),
             to: millis(to),
@@ -372,7 +396,7 @@ impl Store {
     }
 
     pub(in super::super) async fn cautious_until(&self) -> Result<Option<Timestamp>, LedgerError> {
-        Ok(instant_fact(&self.readers, "cautious_until")
+        Ok(instant_fact(&self.readers, CAUTIOUS_UNTIL)
             .await?
             .map(millis))
     }

@@ -69,6 +69,7 @@ impl<'a> Compiler<'a> {
                     testers,
                     sweep,
                     list: rules,
+                    answers_kept_for: SignedDuration::ZERO,
                 })
             }
             _ => Err(self.faults),

@@ -124,6 +124,25 @@ fn a_change_is_sought_since_the_last_look_that_did_not_show_it() {
     }
 }
 
+/// A look whose answer was kept for a while says what was true when it was kept.
+#[test]
+fn a_change_is_sought_since_the_last_answer_that_did_not_show_it() {
+    let edge = serde_json::json!({
+        "value": "pro", "count": 3, "of": "plan", "unchanged_at": minute(-60).to_string(),
+    });
+    let edges = serde_json::from_value(serde_json::json!({ "changed": edge })).expect("edges");
+    let change = row("changed", "edge=3", 0);
+    for (kept, earliest) in [(0, -70), (30, -100), (30 * DAY, -3 * DAY - 10)] {
+        let kept = std::time::Duration::from_secs(u64::try_from(kept * 60).expect("a length"));
+        let table = rules(TABLE).with_answers_kept_for(kept);
+        let sought = table.sought(&change, &edges, None);
+        assert_eq!(sought.earliest, minute(earliest), "{kept:?}");
+        // What a column dates is dated by it.
+        let dated = table.sought(&row("dated", "at=…", 0), &edges, None);
+        assert_eq!(dated.earliest, minute(-10));
+    }
+}
+
 #[test]
 fn a_delayed_change_is_sought_where_the_app_told_it_at_once() {
     let edge = serde_json::json!({

@@ -115,6 +115,40 @@ async fn files_that_say_the_same_end_no_pause() {
     world.finish().await;
 }
 
+/// A complaint about one file does not make that about another new.
+#[tokio::test]
+async fn each_file_that_cannot_be_used_is_told_of_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (key, secrets) = (folder.path().join("key"), folder.path().join("secrets"));
+    fs::write(&key, DEFAULT_TOKEN_KEY).expect("written");
+    fs::write(&secrets, SIGNING_SECRET).expect("written");
+    let (world, _) = ada_chats(|setup| {
+        setup.set("CRISP_TOKEN_KEY", "");
+        setup.set("CRISP_TOKEN_KEY_FILE", key.display().to_string());
+        setup.set("CRISP_SIGNING_SECRETS", "");
+        setup.set("CRISP_SIGNING_SECRETS_FILE", secrets.display().to_string());
+    })
+    .await;
+    let told = async || {
+        for _ in 0..3 {
+            world.service.look_at_secrets().await.expect("looked at");
+        }
+        [&key, &secrets].map(|file| complaints(&file.display().to_string()))
+    };
+    fs::write(&key, "").expect("written");
+    fs::write(&secrets, "").expect("written");
+    assert_eq!(told().await, [1, 1]);
+    // Gone is another complaint than empty.
+    fs::remove_file(&secrets).expect("removed");
+    assert_eq!(told().await, [1, 2]);
+    // One that was mended and is broken again is told of anew, and the other is not.
+    fs::write(&secrets, SIGNING_SECRET).expect("written");
+    assert_eq!(told().await, [1, 2]);
+    fs::remove_file(&secrets).expect("removed");
+    assert_eq!(told().await, [1, 3]);
+    world.finish().await;
+}
+
 /// A server on which `rotated` has the database `ours`, with the password `hunter2-old`.
 async fn server() -> Option<OwnServer> {
     let server = OwnServer::start(&[])?;

@@ -12,6 +12,7 @@ mod rechecks;
 mod recipes;
 mod refusals;
 mod restored;
+mod shared;
 mod told;
 mod unclear;
 

@@ -3,19 +3,34 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crisp_sync::{lifecycle::OutboxState, sandbox::Fault};
+use crisp_sync::{
+    lifecycle::OutboxState,
+    sandbox::Fault,
+    server::command::{Chosen, Operation},
+};
 
 use super::{
-    ADA, assert_stands, happens, minutes, outbox, posts, refresh, refresh_of, stands, world,
+    ADA, arm, assert_stands, happens, minutes, outbox, perform, posts, refresh, refresh_of, stands,
+    unarmed, world,
 };
 use crate::world::World;
 
 const EVENT: &str = "user:signup";
+/// Ada's address after she moved.
+const MOVED: &str = "ada@moved.example";
 
 /// Ada, and a copy of the ledger of the moment before she signed up.
 async fn copied() -> (World, PathBuf) {
     let mut world = world(|setup| setup.needs_file = true).await;
     refresh(&mut world).await;
+    let copy = copy(&mut world).await;
+    minutes(&mut world, 1).await;
+    happens(&mut world, "created_at").await;
+    (world, copy)
+}
+
+/// A copy of the ledger of this moment.
+async fn copy(world: &mut World) -> PathBuf {
     let (ledger, copy) = (
         world.ledger_path(),
         world.ledger_path().with_extension("copy"),
@@ -25,13 +40,17 @@ async fn copied() -> (World, PathBuf) {
             std::fs::copy(&ledger, &copy).expect("a copy");
         })
         .await;
-    minutes(&mut world, 1).await;
-    happens(&mut world, "created_at").await;
-    (world, copy)
+    copy
+}
+
+/// Eight minutes later the copy is the ledger, which knows nothing of the event.
+async fn is_put_back(world: &mut World, copy: &PathBuf) {
+    put_back(world, copy).await;
+    assert!(outbox(world).await.is_empty(), "it knows nothing of it");
 }
 
 /// Eight minutes later the copy is the ledger.
-async fn is_put_back(world: &mut World, copy: &PathBuf) {
+async fn put_back(world: &mut World, copy: &PathBuf) {
     let (clock, ledger) = (world.clock.clone(), world.ledger_path());
     world
         .restart(|_| {
@@ -39,7 +58,19 @@ async fn is_put_back(world: &mut World, copy: &PathBuf) {
             std::fs::copy(copy, &ledger).expect("restored");
         })
         .await;
-    assert!(outbox(world).await.is_empty(), "it knows nothing of it");
+}
+
+/// A person lets everything go that is not unsure.
+async fn release(world: &mut World) {
+    let chosen = Chosen {
+        event: Some(EVENT.to_owned()),
+        limit: 100,
+        confirmed: true,
+        ..Chosen::default()
+    };
+    let answer = perform(world, Operation::EventsRelease(chosen)).await;
+    assert!(answer.ok, "{answer:?}");
+    world.settle().await;
 }
 
 #[tokio::test]
@@ -62,7 +93,6 @@ async fn what_was_sent_last_may_still_be_under_way() {
 
 #[tokio::test]
 async fn what_was_forgotten_is_not_told_at_a_new_address() {
-    const MOVED: &str = "ada@moved.example";
     let (mut world, copy) = copied().await;
     refresh(&mut world).await;
     assert_eq!(world.timeline(ADA), [EVENT]);
@@ -82,7 +112,6 @@ async fn what_was_forgotten_is_not_told_at_a_new_address() {
 /// The first run that knows the new address cannot look at the events: the next one knows all the same that it is new.
 #[tokio::test]
 async fn a_new_address_is_not_forgotten_while_events_cannot_be_looked_at() {
-    const MOVED: &str = "ada@moved.example";
     let (mut world, copy) = copied().await;
     refresh(&mut world).await;
     world.change_user("u1", &format!("email = '{MOVED}'")).await;
@@ -90,6 +119,102 @@ async fn a_new_address_is_not_forgotten_while_events_cannot_be_looked_at() {
     world.sql("ALTER TABLE imports RENAME TO away").await;
     refresh_of(&mut world, MOVED).await;
     world.sql("ALTER TABLE away RENAME TO imports").await;
+    minutes(&mut world, 60).await;
+    assert_eq!(posts(&world), 1);
+    assert_stands(&world, EVENT, OutboxState::Unsure, "address_changed").await;
+    world.finish().await;
+}
+
+/// The copy knows of it, and that it was not to go.
+#[tokio::test]
+async fn what_a_guard_let_go_after_the_copy_is_not_told_at_a_new_address() {
+    for (state, reason, stopped, open) in [
+        (
+            OutboxState::NoConsent,
+            "require",
+            "marketing_opt_in = 0",
+            "marketing_opt_in = 1",
+        ),
+        (
+            OutboxState::Excluded,
+            "exclude",
+            "tenant = 'Acme'",
+            "tenant = 'Northwind'",
+        ),
+    ] {
+        let mut world = world(|setup| {
+            setup.needs_file = true;
+            setup.replace("ends_with(email, '@acme.example')", "tenant == 'Acme'");
+        })
+        .await;
+        world.change_user("u1", stopped).await;
+        happens(&mut world, "created_at").await;
+        refresh(&mut world).await;
+        assert_stands(&world, EVENT, state, reason).await;
+        let copy = copy(&mut world).await;
+        minutes(&mut world, 1).await;
+        world.change_user("u1", open).await;
+        refresh(&mut world).await;
+        assert_eq!(world.timeline(ADA), [EVENT]);
+        let moved = format!("{stopped}, email = '{MOVED}'");
+        world.change_user("u1", &moved).await;
+        put_back(&mut world, &copy).await;
+        refresh_of(&mut world, MOVED).await;
+        world.change_user("u1", open).await;
+        refresh_of(&mut world, MOVED).await;
+        minutes(&mut world, 60).await;
+        assert_eq!(posts(&world), 1, "{state}");
+        assert_stands(&world, EVENT, OutboxState::Unsure, "address_changed").await;
+        world.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_person_released_after_the_copy_is_not_told_at_a_new_address() {
+    let mut world = world(|setup| setup.needs_file = true).await;
+    happens(&mut world, "created_at").await;
+    world.sandbox.fault(Fault::status("people_event.add", 400));
+    refresh(&mut world).await;
+    assert_stands(&world, EVENT, OutboxState::Held, "refused_by_crisp").await;
+    let copy = copy(&mut world).await;
+    minutes(&mut world, 1).await;
+    release(&mut world).await;
+    assert_eq!(world.timeline(ADA), [EVENT]);
+    let told = posts(&world);
+    world.change_user("u1", &format!("email = '{MOVED}'")).await;
+    put_back(&mut world, &copy).await;
+    refresh_of(&mut world, MOVED).await;
+    // They remember that they did, and do it again.
+    release(&mut world).await;
+    minutes(&mut world, 60).await;
+    assert_eq!(posts(&world), told);
+    assert_stands(&world, EVENT, OutboxState::Unsure, "address_changed").await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_waited_for_a_contact_in_the_copy_is_not_told_at_a_new_address() {
+    let mut world = unarmed(|setup| {
+        setup.needs_file = true;
+        setup.replace(
+            "sender = \"sole\"",
+            "sender = \"sole\"\ncreate_contacts = false",
+        );
+    })
+    .await;
+    arm(&world).await;
+    happens(&mut world, "created_at").await;
+    refresh(&mut world).await;
+    assert_stands(&world, EVENT, OutboxState::Parked, "no_contact").await;
+    let copy = copy(&mut world).await;
+    minutes(&mut world, 1).await;
+    world.sandbox.create_contact(ADA, "Ada");
+    world.settle().await;
+    assert_eq!(world.timeline(ADA), [EVENT]);
+    world.change_user("u1", &format!("email = '{MOVED}'")).await;
+    world.sandbox.create_contact(MOVED, "Ada");
+    put_back(&mut world, &copy).await;
+    refresh_of(&mut world, MOVED).await;
     minutes(&mut world, 60).await;
     assert_eq!(posts(&world), 1);
     assert_stands(&world, EVENT, OutboxState::Unsure, "address_changed").await;

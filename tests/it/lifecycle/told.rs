@@ -6,7 +6,6 @@ use super::{
     ADA, app_pushes, arm, assert_stands, happens, minutes, outbox, perform, posts, refresh,
     sql_now, unarmed, world,
 };
-use crate::world::World;
 use crisp_sync::server::command::Operation;
 
 #[tokio::test]
@@ -297,58 +296,6 @@ async fn without_a_query_by_key_the_last_conversation_finds_them() {
     while world.run_due().await {}
     assert_eq!(world.timeline(ADA), ["user:signup"]);
     assert_eq!(world.step().await, Step::Idle);
-    world.finish().await;
-}
-
-/// A world where the app tells Crisp, too, and a change of plan is an event that no column dates.
-async fn shared_changes() -> World {
-    world(|setup| {
-        setup.replace("sender = \"sole\"", "sender = \"shared\"\ngrace = \"0s\"");
-        setup.replace("at = \"subscribed_at\"", "on_change = \"plan\"");
-    })
-    .await
-}
-
-#[tokio::test]
-async fn what_the_app_told_of_an_earlier_change_is_not_taken_for_the_next() {
-    let mut world = shared_changes().await;
-    // They were on this plan before anybody looked: no news to us, and the app has told it.
-    app_pushes(&world, "user:subscription:started");
-    minutes(&mut world, 30).await;
-    refresh(&mut world).await;
-    minutes(&mut world, 30).await;
-    world.change_user("u1", "plan = 'team'").await;
-    refresh(&mut world).await;
-    let started = "user:subscription:started";
-    assert_stands(&world, started, OutboxState::Sent, "confirmed").await;
-    assert_eq!(world.timeline(ADA), [started, started]);
-
-    // Of the next one the app tells itself, and nobody writes for a day.
-    minutes(&mut world, 30).await;
-    refresh(&mut world).await;
-    minutes(&mut world, 30).await;
-    world.change_user("u1", "plan = 'pro'").await;
-    app_pushes(&world, started);
-    minutes(&mut world, 26 * 60).await;
-    refresh(&mut world).await;
-    assert_eq!(posts(&world), 1);
-    assert_eq!(world.timeline(ADA), [started, started, started]);
-    world.finish().await;
-}
-
-#[tokio::test]
-async fn a_busy_timeline_need_not_reach_back_further_than_the_last_look() {
-    let mut world = shared_changes().await;
-    for _ in 0..25 {
-        app_pushes(&world, "page:viewed");
-    }
-    minutes(&mut world, 30).await;
-    refresh(&mut world).await;
-    minutes(&mut world, 30).await;
-    world.change_user("u1", "plan = 'team'").await;
-    refresh(&mut world).await;
-    let started = "user:subscription:started";
-    assert_stands(&world, started, OutboxState::Sent, "confirmed").await;
     world.finish().await;
 }
 

@@ -49,6 +49,24 @@ pub(super) fn is_cut(error: &sqlx::Error) -> bool {
     }
 }
 
+/// No connection that reads the file was free in time. To a pool that is the same as a server out of reach; a file is none.
+#[derive(Debug, thiserror::Error)]
+#[error("none of them was free in time")]
+pub(super) struct AllReading;
+
+impl AllReading {
+    fn told(error: sqlx::Error) -> sqlx::Error {
+        match error {
+            sqlx::Error::PoolTimedOut => sqlx::Error::AnyDriverError(Box::new(Self)),
+            error => error,
+        }
+    }
+
+    pub(super) fn is(error: &sqlx::Error) -> bool {
+        matches!(error, sqlx::Error::AnyDriverError(error) if error.is::<Self>())
+    }
+}
+
 /// Where a statement goes.
 pub(super) enum Through<'a> {
     Sqlite(&'a mut SqliteConnection),

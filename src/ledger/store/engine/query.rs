@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use sqlx::{Arguments as _, Postgres, Sqlite, postgres::PgArguments, sqlite::SqliteArguments};
 
-use super::{Row, Through, is_cut};
+use super::{AllReading, Row, Through, is_cut};
 
 /// A parameter: all that the ledger keeps is whole numbers and text.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -88,7 +88,10 @@ macro_rules! dispatch {
             Through::Sqlite(connection) => {
                 Either::Sqlite($query.for_sqlite()?.$method(connection).await?)
             }
-            Through::SqlitePool(pool) => Either::Sqlite($query.for_sqlite()?.$method(pool).await?),
+            Through::SqlitePool(pool) => {
+                let done = $query.for_sqlite()?.$method(pool).await;
+                Either::Sqlite(done.map_err(AllReading::told)?)
+            }
             Through::Postgres(connection) => {
                 Either::Postgres($query.for_postgres()?.$method(connection).await?)
             }
