@@ -46,6 +46,39 @@ pub(super) enum Act {
     StartsTwice,
     /// A command beside the service asks for somebody's refresh, while the service has the same to do.
     Commands(usize),
+    /// Somebody's contact is removed in Crisp, with all that stands on it.
+    Removes(usize),
+    /// An agent makes somebody's contact by hand.
+    Returns(usize),
+    /// Somebody is erased, while the service has something to do for them.
+    Erases(usize),
+    /// Whoever was erased is back.
+    Lifts(usize),
+    /// A person decides about everything that is held.
+    Decides(Decision),
+}
+
+/// What a person decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Decision {
+    Release,
+    /// Past the brake's cap.
+    ReleaseOverCap,
+    Drop,
+}
+
+/// What is typed beside the service.
+#[derive(Debug, Clone)]
+pub(super) enum Order {
+    Decide(Decision),
+    /// An address.
+    Erase(String),
+    /// A user key.
+    Lift(String),
+    /// Every receipt, to be kept.
+    Receipts,
+    /// Those that were kept.
+    Replay(serde_json::Value),
 }
 
 /// What the app does to somebody's row.

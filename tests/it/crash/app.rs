@@ -12,6 +12,8 @@ pub(super) const SIGNUP: &str = "user:signup";
 pub(super) const PLAN: &str = "user:plan:changed";
 pub(super) const CANCELED: &str = "user:subscription:canceled";
 pub(super) const STARTED: &str = "user:subscription:started";
+/// Of these the later makes the earlier untrue.
+pub(super) const GROUP: [&str; 2] = [CANCELED, STARTED];
 /// Nearer to one another two entries without a date could be taken for each other, by anybody.
 const APART: SignedDuration = SignedDuration::from_hours(3);
 
@@ -55,6 +57,8 @@ pub(super) struct Happening {
     pub(super) pushed: Option<(String, Timestamp)>,
     /// Since when the app's database says so no more.
     pub(super) ended: Option<Timestamp>,
+    /// Since when something later of the group makes it untrue, whatever the app's database says.
+    pub(super) overtaken: Option<Timestamp>,
 }
 
 /// Everything the app knows.
@@ -111,7 +115,9 @@ impl App {
     /// Somebody signs up.
     pub(super) fn signs_up(&mut self, now: Timestamp) -> String {
         let statement = self.insert(now);
-        self.happens(self.people.len() - 1, SIGNUP, now, now, None);
+        let who = self.people.len() - 1;
+        let number = self.happens(who, SIGNUP, now, now, None);
+        self.people[who].noted = Some((number, "created_at"));
         statement
     }
 
@@ -197,6 +203,13 @@ impl App {
     ) -> usize {
         // One column has one instant, and a plan is one value.
         self.ends(who, text, now);
+        if GROUP.contains(&text) {
+            for earlier in &mut self.happenings {
+                if earlier.who == who && GROUP.contains(&earlier.text) && earlier.at < second(at) {
+                    earlier.overtaken.get_or_insert(now);
+                }
+            }
+        }
         let number = self.happenings.len();
         self.happenings.push(Happening {
             number,
@@ -207,6 +220,7 @@ impl App {
             plan,
             pushed: None,
             ended: None,
+            overtaken: None,
         });
         number
     }

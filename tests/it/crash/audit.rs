@@ -10,6 +10,7 @@ use super::{
     evidence::{Entry, Row, entries, rows, what},
     excuses,
     play::Play,
+    seen::{self, looks},
     stage::Stage,
 };
 
@@ -59,6 +60,11 @@ pub(super) async fn whole<S: Stage>(play: &Play<'_, S>) -> Result<Count, String>
     audit.copies_are_silent();
     let unseen = audit.lost();
     audit.unjustified();
+    audit.faults.extend(audit.spaced());
+    audit.faults.extend(audit.braked());
+    audit.faults.extend(audit.removed_stays_removed());
+    let erased = audit.erased(&mut books).await;
+    audit.faults.extend(erased);
     let webhooks = deliveries(play, &mut books, &mut audit.faults).await;
     if !audit.faults.is_empty() {
         return Err(audit.report());
@@ -82,6 +88,11 @@ pub(super) async fn whole<S: Stage>(play: &Play<'_, S>) -> Result<Count, String>
 }
 
 impl<S: Stage> Audit<'_, '_, S> {
+    /// Whether somebody was looked at before a moment, and nothing stood in the way.
+    pub(super) fn looked_at(&self, who: usize, before: Timestamp) -> bool {
+        looks(self, who).any(|at| at < before)
+    }
+
     pub(super) fn ours(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| entry.is_ours())
     }
@@ -103,7 +114,11 @@ impl<S: Stage> Audit<'_, '_, S> {
             }
         }
         for one in &self.play.app.happenings {
-            if let Some((address, _)) = &one.pushed {
+            if let Some((address, at)) = &one.pushed {
+                // What was said on a timeline that is no more, nobody can read.
+                if (self.play.weather).was_removed(address, *at, Timestamp::MAX) {
+                    continue;
+                }
                 counts((address.clone(), one.text.to_owned(), what(one)));
             }
         }
@@ -136,7 +151,7 @@ impl<S: Stage> Audit<'_, '_, S> {
     }
 
     /// When the request left whose entry it is.
-    fn left_at(&self, entry: &Entry) -> Timestamp {
+    pub(super) fn left_at(&self, entry: &Entry) -> Timestamp {
         self.play.weather.left_at(entry.at(), S::LATE)
     }
 
@@ -147,9 +162,11 @@ impl<S: Stage> Audit<'_, '_, S> {
             let left_at = self.left_at(entry);
             let told = (self.play.app.happenings.iter()).find(|one| entry.tells(one));
             let ended = told.and_then(|one| one.ended);
+            let overtaken = told.and_then(|one| one.overtaken);
             // Between the last look and the request lies a hair.
             let is_true = told.is_some_and(|one| one.noted_at <= left_at)
-                && ended.is_none_or(|ended| left_at <= ended + S::TOLERANCE);
+                && (ended.into_iter().chain(overtaken).min())
+                    .is_none_or(|ended| left_at <= ended + S::TOLERANCE);
             if !is_true {
                 let what = if entry.event.text == CANCELED {
                     "told goodbye after they came back"
@@ -188,7 +205,8 @@ impl<S: Stage> Audit<'_, '_, S> {
                 row.reason == "timeline_too_short"
                     || row.state == "already_in_crisp" && excuses::forced(self, row).is_ok()
             });
-            if one.text == PLAN && one.ended.is_none() && !by_us && !is_hidden {
+            let is_erased = self.play.weather.is_erased(one.who);
+            if one.text == PLAN && one.ended.is_none() && !by_us && !is_hidden && !is_erased {
                 faults.push(format!("not told in fair weather: {one:?}"));
             }
             match row {
@@ -198,7 +216,7 @@ impl<S: Stage> Audit<'_, '_, S> {
                         faults.push(format!("said to be sent, and is not there: {row:?}"));
                     }
                 }
-                None => match excuses::unseen(self, one) {
+                None => match seen::unseen(self, one) {
                     Ok(()) => unseen += 1,
                     Err(why) => faults.push(format!("never seen ({why}): {one:?}")),
                 },

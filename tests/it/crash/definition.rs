@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::play::Rules;
+use super::{
+    play::Rules,
+    subjects::{Subject, subject},
+};
 use crate::world::Setup;
 
 const RULES: &str = r#"
@@ -30,6 +33,34 @@ at = "subscribed_at"
 group = "subscription"
 color = "green"
 "#;
+
+/// How people are found whom nobody brings up.
+const SWEEP: &str = r#"query = """
+  SELECT id, email, changed_at AS at FROM users
+  WHERE (changed_at, id) > (:since, :after) AND changed_at < :until
+  ORDER BY changed_at, id LIMIT :limit
+"""
+
+[lifecycle.sweep]
+every = "30m"
+page = 2
+
+"#;
+
+/// When the app changed a row, by its own clock, which is another than everybody else's: each change has a time of its own, and
+/// none is so near that it might be followed by another with the same.
+pub(super) const CHANGED_AT: [&str; 4] = [
+    "ALTER TABLE users ADD COLUMN changed_at TEXT",
+    "CREATE TABLE changes (number INTEGER)",
+    "CREATE TRIGGER inserted AFTER INSERT ON users BEGIN \
+       INSERT INTO changes SELECT 7 + count(*) * 7 FROM changes; \
+       UPDATE users SET changed_at = datetime('now', '-1200 seconds', '+' || (SELECT max(number) FROM changes) || ' seconds') \
+       WHERE id = new.id; END",
+    "CREATE TRIGGER updated AFTER UPDATE OF email, plan, status, canceled_at, subscribed_at, change ON users BEGIN \
+       INSERT INTO changes SELECT 7 + count(*) * 7 FROM changes; \
+       UPDATE users SET changed_at = datetime('now', '-1200 seconds', '+' || (SELECT max(number) FROM changes) || ' seconds') \
+       WHERE id = new.id; END",
+];
 
 /// The binary's configuration, up to its rules.
 const BINARY: &str = r#"mode = "live"
@@ -68,7 +99,7 @@ backoff_max = "1s"
 "#;
 
 /// What differs from one schedule to the next besides the acts.
-const fn rules(seed: u64, grace: Duration, match_within: Duration) -> Rules {
+fn rules(seed: u64, grace: Duration, match_within: Duration) -> Rules {
     Rules {
         shared: !seed.is_multiple_of(3),
         holds: seed % 2 == 1,
@@ -79,6 +110,8 @@ const fn rules(seed: u64, grace: Duration, match_within: Duration) -> Rules {
         },
         grace,
         match_within,
+        brake: (subject(seed) == Subject::Brake).then_some(1 + seed % 2),
+        sweeps: subject(seed) == Subject::Sweep,
     }
 }
 
@@ -87,10 +120,12 @@ pub(super) fn rules_here(seed: u64) -> Rules {
     rules(seed, Duration::from_mins(10), Duration::from_mins(10))
 }
 
-/// The rules of one that the binary plays, by the machine's clock: an hour is an hour there.
+/// The rules of one that the binary plays, by the machine's clock: an hour is an hour there, for the brake, too.
 pub(super) fn rules_spawned(seed: u64) -> Rules {
     Rules {
         min_gap: Duration::ZERO,
+        brake: None,
+        sweeps: false,
         ..rules(seed, Duration::from_secs(2), Duration::from_secs(3))
     }
 }
@@ -103,8 +138,12 @@ pub(super) fn spawned_config(rules: Rules) -> String {
 fn lifecycle(rules: Rules, quiet: &str) -> String {
     let sender = if rules.shared { "shared" } else { "sole" };
     let after = if rules.holds { "hold" } else { "resend" };
+    let query = if rules.sweeps { SWEEP } else { "" };
+    let brake = rules.brake.map_or_else(String::new, |per_hour| {
+        format!("[lifecycle.brake]\nper_hour = {per_hour}\nshare = \"0%\"\n")
+    });
     format!(
-        "[lifecycle]\nsender = \"{sender}\"\ngrace = \"{}s\"\nquiet = \"{quiet}\"\nmin_gap = \"{}s\"\nmatch_within = \"{}s\"\nafter_ambiguous = \"{after}\"\n{RULES}",
+        "[lifecycle]\nsender = \"{sender}\"\ngrace = \"{}s\"\nquiet = \"{quiet}\"\nmin_gap = \"{}s\"\nmatch_within = \"{}s\"\nafter_ambiguous = \"{after}\"\n{query}{brake}{RULES}",
         rules.grace.as_secs(),
         rules.min_gap.as_secs(),
         rules.match_within.as_secs(),

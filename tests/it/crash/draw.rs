@@ -2,7 +2,10 @@
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-use super::acts::{Act, Change, Failure, PEOPLE, Point, Push, Route, Span};
+use super::{
+    acts::{Act, Change, Failure, PEOPLE, Point, Push, Route, Span},
+    subjects::bring_up,
+};
 
 /// What a schedule is mostly about: what takes several acts to happen would happen once in a thousand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,17 +58,18 @@ pub(super) fn drawn(seed: u64) -> Vec<Act> {
     if matches!(theme, Theme::Rollback | Theme::CachedRollback) {
         draw.rolls_back(theme, &mut acts, before);
     }
+    bring_up(seed, &mut acts, before);
     acts
 }
 
-struct Draw(StdRng);
+pub(super) struct Draw(pub(super) StdRng);
 
 impl Draw {
-    fn below(&mut self, end: usize) -> usize {
+    pub(super) fn below(&mut self, end: usize) -> usize {
         self.0.random_range(0..end)
     }
 
-    fn one_in(&mut self, of: usize) -> bool {
+    pub(super) fn one_in(&mut self, of: usize) -> bool {
         self.below(of) == 0
     }
 
@@ -73,7 +77,7 @@ impl Draw {
         self.below(PEOPLE + 1)
     }
 
-    fn push(&mut self) -> Push {
+    pub(super) fn push(&mut self) -> Push {
         match self.below(6) {
             0 | 1 => Push::Plain,
             2 => Push::Dated,
@@ -159,7 +163,7 @@ impl Draw {
         }
     }
 
-    fn death(&mut self, who: usize) -> Act {
+    pub(super) fn death(&mut self, who: usize) -> Act {
         Act::Dies {
             who,
             at: Point {
@@ -172,7 +176,7 @@ impl Draw {
         }
     }
 
-    fn change(&mut self) -> Change {
+    pub(super) fn change(&mut self) -> Change {
         match self.below(20) {
             0..7 => Change::Plan,
             7 => Change::PlanBack,
@@ -192,7 +196,7 @@ impl Draw {
         }
     }
 
-    fn failure(&mut self) -> Failure {
+    pub(super) fn failure(&mut self) -> Failure {
         match self.below(25) {
             0..4 => Failure::DroppedBefore,
             4..8 => Failure::DroppedAfter,

@@ -31,6 +31,8 @@ pub(super) struct Entry {
     pub(super) who: usize,
     pub(super) address: String,
     pub(super) event: TimelineEvent,
+    /// When its contact was removed.
+    pub(super) gone: Option<Timestamp>,
 }
 
 impl Entry {
@@ -121,7 +123,7 @@ pub(super) async fn rows<S: Stage>(play: &Play<'_, S>, books: &mut Books) -> Vec
         .collect()
 }
 
-/// Everything on everybody's timelines, in the order in which Crisp took it.
+/// Everything on everybody's timelines, of contacts that were removed, too, in the order in which Crisp took it.
 pub(super) fn entries<S: Stage>(play: &Play<'_, S>) -> Vec<Entry> {
     let mut entries = play.stage.sandbox().look(|state| {
         let mut entries = Vec::new();
@@ -134,10 +136,19 @@ pub(super) fn entries<S: Stage>(play: &Play<'_, S>) -> Vec<Entry> {
                 who,
                 address: address.clone(),
                 event,
+                gone: None,
             }));
         }
         entries
     });
+    for removal in &play.weather.removals {
+        entries.extend(removal.events.iter().cloned().map(|event| Entry {
+            who: removal.who,
+            address: removal.address.clone(),
+            event,
+            gone: Some(removal.at),
+        }));
+    }
     entries.sort_by_key(|entry| entry.event.timestamp);
     entries
 }

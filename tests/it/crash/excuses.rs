@@ -5,94 +5,22 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    app::{CANCELED, Happening, PLAN, STARTED, second},
+    acts::Decision,
+    app::{GROUP, PLAN},
     audit::Audit,
     evidence::{Entry, Row},
+    lists::{cut, told_by_others},
+    seen::looks,
     stage::Stage,
 };
 
-/// The longest that a change is looked for in the past.
-const MAX_AGE: Duration = Duration::from_hours(72);
 /// What is due is told within so much, where nothing stands in the way.
-const AT_ONCE: Duration = Duration::from_mins(2);
+pub(super) const AT_ONCE: Duration = Duration::from_mins(2);
 
-type Excused = Result<(), String>;
+pub(super) type Excused = Result<(), String>;
 
-fn excused(yes: bool, why_not: &str) -> Excused {
+pub(super) fn excused(yes: bool, why_not: &str) -> Excused {
     if yes { Ok(()) } else { Err(why_not.to_owned()) }
-}
-
-/// Why there is neither an entry nor a row.
-pub(super) fn unseen<S: Stage>(audit: &Audit<'_, '_, S>, one: &Happening) -> Excused {
-    let looked = |from, to| looks(audit, one.who).any(|at| from <= at && at < to);
-    // It was over before anybody looked.
-    if let Some(ended) = one.ended
-        && !looked(one.noted_at, ended)
-    {
-        return Ok(());
-    }
-    if one.text == PLAN {
-        // The first plan that is seen is no change, and neither is one that came back before anybody looked.
-        let had_it_until = had_before(audit, one);
-        if !looked(Timestamp::MIN, one.noted_at)
-            || had_it_until.is_some_and(|until| !looked(until, one.noted_at))
-            || was_told_with_another(audit, one)
-        {
-            return Ok(());
-        }
-    }
-    let forgotten = audit.play.weather.rollbacks.iter().any(|back| {
-        let is_in_the_copy = looked(one.noted_at, back.copied_at);
-        let found_again = match one.ended {
-            Some(ended) => looked(back.at, ended),
-            None if one.text == PLAN => {
-                // The copy may know nobody, or may know the very same plan.
-                looked(Timestamp::MIN, back.copied_at) && had_before(audit, one).is_none()
-            }
-            None => true,
-        };
-        one.noted_at <= back.at && !is_in_the_copy && !found_again
-    });
-    excused(forgotten, "somebody looked while it was true")
-}
-
-/// When everybody who wrote was looked at, where nothing stood in the way.
-fn looks<S: Stage>(audit: &Audit<'_, '_, S>, who: usize) -> impl Iterator<Item = Timestamp> {
-    let weather = &audit.play.weather;
-    weather
-        .looks
-        .iter()
-        .filter(move |(one, at)| *one == who && !weather.hindered(*at, *at, S::RECOVERS))
-        .map(|(_, at)| *at)
-}
-
-/// Until when they had the very same plan before.
-fn had_before<S: Stage>(audit: &Audit<'_, '_, S>, one: &Happening) -> Option<Timestamp> {
-    let changes = || {
-        (audit.play.app.happenings.iter())
-            .filter(|other| other.who == one.who && other.text == PLAN)
-            .filter(|other| other.number < one.number)
-    };
-    let first = changes().next().map(|first| first.noted_at);
-    let last = changes()
-        .filter(|other| other.plan == one.plan)
-        .filter_map(|other| other.ended)
-        .max();
-    last.or(first.filter(|_| one.plan.as_deref() == Some("free")))
-}
-
-/// Whether a change was told as a later one to the same plan: it was seen as this one, and left when it was that one.
-fn was_told_with_another<S: Stage>(audit: &Audit<'_, '_, S>, one: &Happening) -> bool {
-    audit.rows.iter().any(|row| {
-        let later = row.change.map(|number| &audit.play.app.happenings[number]);
-        later.is_some_and(|later| {
-            row.who == one.who
-                && later.plan == one.plan
-                && later.number > one.number
-                && row.at >= second(one.noted_at)
-                && row.at <= later.noted_at
-        })
-    })
 }
 
 /// Whether a row is `sent` because an entry has its `ref` that told of a change which the ledger forgot: after a rollback the
@@ -174,6 +102,8 @@ pub(super) fn forced<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
             None => forgotten_elsewhere(audit, row),
         },
         ("unsure", "timeline_too_short") => cut(audit, row),
+        ("unsure", "contact_removed" | "contact_gone" | "contact_replaced") => removed(audit, row),
+        ("expired", "dropped") => dropped(audit, row),
         _ => Err("nothing asks for that".to_owned()),
     }
 }
@@ -203,59 +133,28 @@ fn forgotten_elsewhere<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused
     excused(forced, "nothing was forgotten about where they were")
 }
 
-/// From when on the service has to look for somebody else's entry.
-fn earliest<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Timestamp {
+/// The contact that its request went to was removed before there was an answer.
+fn removed<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
+    let attempted_at = row.attempted_at.ok_or("it never left")?;
     let weather = &audit.play.weather;
-    let near = row.at - audit.play.rules.match_within;
-    let noted_at = |number: usize| audit.play.app.happenings[number].noted_at;
-    let mut earliest = match row.change.map(noted_at) {
-        None => near,
-        // A change was made after the last look that did not show it.
-        Some(changed) => {
-            let is_remembered = |look: &Timestamp| {
-                !(weather.rollbacks.iter())
-                    .any(|back| back.copied_at <= *look && *look <= back.at && back.at <= row.at)
-            };
-            looks(audit, row.who)
-                .filter(|look| *look < changed && is_remembered(look))
-                .max()
-                .map_or(row.at - MAX_AGE, |look| {
-                    look - audit.play.rules.match_within
-                })
-                .min(near)
-        }
-    };
-    for back in weather
-        .rollbacks
-        .iter()
-        .filter(|back| back.at <= row.updated_at)
-    {
-        earliest = earliest.min(back.copied_at - AT_ONCE);
-    }
-    earliest
+    let addresses = &audit.play.app.people[row.who].addresses;
+    let (from, to) = (attempted_at - S::TOLERANCE, row.updated_at + S::TOLERANCE);
+    let removed = (addresses.iter()).any(|address| weather.was_removed(address, from, to));
+    excused(removed, "nobody removed their contact")?;
+    unclear(audit, row)
 }
 
-/// Somebody else put it there, and there is an entry of theirs for each.
-fn told_by_others<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
-    let (from, to) = (earliest(audit, row), row.at + audit.play.rules.match_within);
-    let foreign = || {
-        (audit.entries.iter()).filter(|entry| {
-            !entry.is_ours() && entry.who == row.who && entry.event.text == row.event
-        })
-    };
-    let fits = |entry: &Entry| {
-        entry.occurred_at() == row.at.to_string() || (from..=to).contains(&entry.at())
-    };
-    excused(foreign().any(fits), "nobody else said anything then")?;
-    let alike = (audit.rows.iter()).filter(|other| {
-        other.who == row.who && other.event == row.event && other.state == row.state
+/// A person gave it up.
+fn dropped<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
+    let dropped = (audit.play.weather.decisions.iter()).any(|one| {
+        let apart = one.at.duration_since(row.updated_at).unsigned_abs();
+        one.how == Decision::Drop && apart <= S::TOLERANCE
     });
-    excused(alike.count() <= foreign().count(), "one entry for two")
+    excused(dropped, "nobody did")
 }
 
 /// Something of the group happened later, and there was no time before.
 fn later_event<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
-    const GROUP: [&str; 2] = [CANCELED, STARTED];
     excused(GROUP.contains(&row.event.as_str()), "it is of no group")?;
     let later = (audit.play.app.happenings.iter())
         .filter(|one| one.who == row.who && GROUP.contains(&one.text) && one.at > row.at)
@@ -288,8 +187,15 @@ fn in_time<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row, overtaken_at: Timestam
     };
     let seen_at = if one.text == PLAN { look } else { one.at };
     let due = look.max(seen_at + audit.play.rules.grace) + AT_ONCE;
+    let weather = &audit.play.weather;
     excused(
-        overtaken_at <= due || audit.play.weather.hindered(look, overtaken_at, S::RECOVERS),
+        overtaken_at <= due
+            || weather.hindered(look, overtaken_at, S::RECOVERS)
+            || weather.was_braked(&row.event, look, overtaken_at)
+            || audit.play.app.people[row.who]
+                .addresses
+                .iter()
+                .any(|address| weather.was_without(address, look, overtaken_at)),
         "there was time to tell it",
     )
 }
@@ -329,27 +235,4 @@ fn too_soon<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
             && other.attempted_at.is_some_and(|at| window.contains(&at))
     });
     excused(!gap.is_zero() && (told || tried), "no other one went")
-}
-
-/// Crisp's list did not reach back far enough.
-fn cut<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
-    let weather = &audit.play.weather;
-    let back_to = [Some(earliest(audit, row)), row.attempted_at];
-    // A row says when its run began, and the list was read within it.
-    let read_at = [row.updated_at, row.updated_at + S::TOLERANCE];
-    let is_cut = audit.play.app.people[row.who]
-        .addresses
-        .iter()
-        .any(|address| {
-            let entries: Vec<Timestamp> = (audit.entries.iter())
-                .filter(|entry| entry.address == *address)
-                .map(Entry::at)
-                .collect();
-            (back_to.iter().flatten()).any(|back_to| {
-                read_at
-                    .iter()
-                    .any(|at| weather.is_cut(&entries, *at, *back_to))
-            })
-        });
-    excused(is_cut, "the list was long enough")
 }

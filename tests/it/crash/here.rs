@@ -5,17 +5,19 @@ use std::{path::PathBuf, time::Duration};
 
 use crisp_sync::{
     app::Service,
-    ledger::{Ledger, LedgerError, LedgerSettings, OutboxFilter},
-    lifecycle::OutboxState,
-    sandbox::{Fault, Sandbox},
+    ledger::{Ledger, LedgerError, LedgerSettings},
+    sandbox::Sandbox,
     server::{Server, command::Operation},
-    worker::{Step, Worker},
 };
 use jiff::Timestamp;
+use serde_json::Value as Json;
 
 use super::{
-    acts::{Point, Span},
+    acts::{Order, Point, Span},
     app::App,
+    death::busy,
+    definition::CHANGED_AT,
+    orders::operation,
     stage::{Stage, read_lists},
 };
 use crate::{
@@ -23,15 +25,10 @@ use crate::{
     world::{Setup, World},
 };
 
-/// A row that is due within this is worth waiting for before somebody dies.
-const NEAR: Duration = Duration::from_mins(20);
 /// How long what is in doubt may take in fair weather: the quiet, two reads, and a pause of everything for what went before.
 const SETTLES_WITHIN: Duration = Duration::from_hours(6);
 /// Longer than the ledger may be left alone before that is noticed.
 const AWAY: Duration = Duration::from_mins(6);
-
-/// The service says that it is there long before anybody believes that it is not.
-const BETWEEN_BEATS: Duration = Duration::from_mins(4);
 
 /// How long until somebody looks again whether all is decided.
 const A_WHILE: Duration = Duration::from_mins(20);
@@ -40,7 +37,7 @@ pub(super) struct Here {
     pub(super) world: World,
     copy: Option<Copied>,
     /// Another process on the same ledger.
-    second: Option<(Box<Service>, Server)>,
+    pub(super) second: Option<(Box<Service>, Server)>,
 }
 
 /// A copy of the ledger.
@@ -52,7 +49,7 @@ struct Copied {
 }
 
 impl Here {
-    pub(super) async fn begin(change: impl FnOnce(&mut Setup), two: bool) -> Self {
+    pub(super) async fn begin(change: impl FnOnce(&mut Setup), two: bool, sweeps: bool) -> Self {
         let world = World::with(|setup| {
             setup.in_memory = true;
             change(setup);
@@ -60,6 +57,9 @@ impl Here {
         .await;
         let mut world = world;
         world.sql("ALTER TABLE users ADD COLUMN change TEXT").await;
+        for statement in CHANGED_AT {
+            world.sql(statement).await;
+        }
         let second = if two {
             Some(world.replica(|_| {}).await)
         } else {
@@ -80,6 +80,9 @@ impl Here {
             armed.await.expect("armed");
         }
         world.clock.advance(Duration::from_secs(5));
+        if sweeps {
+            world.service.begin_sweeps().await.expect("enqueued");
+        }
         here
     }
 
@@ -95,75 +98,6 @@ impl Here {
     pub(super) fn abandon(self) {
         self.world.abandon();
     }
-
-    /// Both processes take what they get, at once.
-    async fn compete(&self) {
-        let Some((second, _)) = &self.second else {
-            return;
-        };
-        for _ in 0..50 {
-            self.world.hooks_arrive().await;
-            let both =
-                futures_util::future::join(self.world.service.worker.step(), second.worker.step());
-            let (one, other) = both.await;
-            if one.expect("the ledger works") == Step::Idle
-                && other.expect("the ledger works") == Step::Idle
-            {
-                return;
-            }
-        }
-        panic!("two processes do not come to rest");
-    }
-
-    /// What nothing has become of yet.
-    async fn undecided(&self) -> Vec<String> {
-        let filter = OutboxFilter {
-            states: vec![
-                OutboxState::Scheduled,
-                OutboxState::Due,
-                OutboxState::Sending,
-            ],
-            limit: 100,
-            ..OutboxFilter::default()
-        };
-        let rows = self.world.service.ledger.outbox_list(&filter).await;
-        rows.expect("readable")
-            .iter()
-            .map(|row| format!("{row:?}"))
-            .collect()
-    }
-
-    /// Time goes by in a service that is alive, and what falls due is worked at its moment.
-    async fn pass(&mut self, time: Duration) {
-        let until = self.now() + time;
-        for _ in 0..500 {
-            self.compete().await;
-            self.world.settle().await;
-            let due = self.world.service.worker.next_due().await;
-            let due = due.expect("readable").filter(|due| *due < until);
-            self.idle_until(due.unwrap_or(until)).await;
-            if due.is_none() {
-                self.compete().await;
-                self.world.settle().await;
-                return;
-            }
-        }
-        panic!("too much falls due within {time:?}");
-    }
-
-    /// Time goes by, and nothing happens but that the service says that it is there.
-    async fn idle_until(&self, until: Timestamp) {
-        let world = &self.world;
-        while world.now() < until {
-            let left = until.duration_since(world.now()).unsigned_abs();
-            world.clock.advance(left.min(BETWEEN_BEATS));
-            world.service.worker.beat().await;
-        }
-    }
-}
-
-async fn busy(worker: Worker) {
-    while matches!(worker.step().await, Ok(Step::Worked(_))) {}
 }
 
 impl Stage for Here {
@@ -207,49 +141,7 @@ impl Stage for Here {
     }
 
     async fn dies(&mut self, at: Point) -> Timestamp {
-        self.world.hooks_arrive().await;
-        if at.when_due {
-            // What was asked for first, so that what follows from it is there.
-            self.world.settle().await;
-        }
-        let due = self.world.service.worker.next_due().await;
-        let soon = self.now() + NEAR;
-        if let Some(due) = due.expect("readable").filter(|due| *due <= soon) {
-            self.idle_until(due).await;
-        }
-        let world = &mut self.world;
-        let died_at = world.now();
-        let marker = world.sandbox.call_marker();
-        if at.in_flight {
-            world.sandbox.fault(Fault {
-                hold: true,
-                skip: u32::try_from(at.calls - 1).expect("few"),
-                status: (!at.applied).then_some(500),
-                ..Fault::default()
-            });
-        }
-        let mut working = tokio::spawn(busy(world.service.worker.clone()));
-        let ended = {
-            let arrived = world.sandbox.wait_until("some requests", |state| {
-                state.calls().since(marker).len() >= at.calls
-            });
-            tokio::select! {
-                // It had less to do than that.
-                _ended = &mut working => true,
-                waited = arrived => { waited.expect("it works on"); false }
-            }
-        };
-        if !ended {
-            for _ in 0..at.turns {
-                tokio::task::yield_now().await;
-            }
-            working.abort();
-            drop(working.await);
-        }
-        world.sandbox.release();
-        world.sandbox.clear_faults();
-        world.restart(|_| {}).await;
-        died_at
+        self.is_dropped(at).await
     }
 
     async fn copies(&mut self, raw: bool) -> Option<Timestamp> {
@@ -325,6 +217,25 @@ impl Stage for Here {
         let asked = Box::pin(service.perform(Operation::ReconcileEmail { email }));
         let (_answer, ()) = futures_util::future::join(asked, busy(worker)).await;
         self.works().await;
+    }
+
+    async fn performs(&mut self, order: &Order) -> Json {
+        self.world.hooks_arrive().await;
+        let receipts_at = self.world.ledger_path().with_extension("receipts");
+        let operation = operation(order.clone(), &receipts_at);
+        let (service, worker) = (
+            self.world.service.clone(),
+            self.world.service.worker.clone(),
+        );
+        // Whom the ledger forgot is there until the receipts are replayed.
+        let answer = if matches!(order, Order::Replay(_)) {
+            Box::pin(service.perform(operation)).await
+        } else {
+            let asked = Box::pin(service.perform(operation));
+            futures_util::future::join(asked, busy(worker)).await.0
+        };
+        assert!(answer.ok, "{:?}", answer.lines);
+        answer.json
     }
 
     async fn reads_lists(&mut self, app: &App) {

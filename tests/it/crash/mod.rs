@@ -4,12 +4,16 @@
 //! app pushes the same events seconds apart; visitors forge entries; requests are dropped before and after they take effect,
 //! answered by failures, applied late, refused, slow, cut; lists are cached and cut; the process is killed; the ledger is
 //! rolled back to a copy, of which the service is told or not; commands work beside the service, a second process wants the
-//! same file, or has the same ledger on a server. Then the weather clears, everything drains, and the audit counts.
+//! same file, or has the same ledger on a server; contacts are removed in Crisp and made again, people are erased and come
+//! back, the brake holds until somebody decides, and a sweep finds whom nobody brings up. Then the weather clears, everything
+//! drains, and the audit counts.
 //!
 //! What may never be: somebody told twice of one thing, by us or by the app and us; something that happened and is neither
 //! told nor has a row that says why; a state that the schedule did not force, by what it did and when; an older thing told
-//! after a newer; a copy that tells anything; what was not true when it left; an acknowledged webhook that the ledger does
-//! not have; and in the end a new event that does not get through.
+//! after a newer; a copy that tells anything; what was not true when it left, or what something later had made untrue; two of
+//! one event within the gap; more of one than the brake lets go, or any while it holds; a removed contact that we make again;
+//! anything told to, shown of or known about somebody who was erased; an acknowledged webhook that the ledger does not have;
+//! and in the end a new event that does not get through.
 //!
 //! Most schedules are played [here], by a clock that is moved: the process "dies" when its work is dropped in the
 //! middle. A share is played by the [spawned] binary and `kill -9`. `CRISP_SYNC_TEST_ROUNDS` says how many;
@@ -18,15 +22,23 @@
 mod acts;
 mod app;
 mod audit;
+mod beside;
+mod death;
 mod definition;
 mod deliveries;
 mod draw;
 mod evidence;
 mod excuses;
 mod here;
+mod limits;
+mod lists;
+mod orders;
+mod passing;
 mod play;
+mod seen;
 mod spawned;
 mod stage;
+mod subjects;
 mod weather;
 
 use std::{panic::AssertUnwindSafe, path::Path, time::Instant};
@@ -93,7 +105,8 @@ async fn played<S: Stage>(stage: &mut S, rules: Rules, acts: &[Act]) -> Result<C
 async fn played_here(seed: u64) -> Result<Count, String> {
     let two = seed % TWO_PROCESSES == TWO_PROCESSES - 1 && Server::Postgres.url().is_some();
     crate::world::ledgers_on_a_server(two);
-    let mut stage = Here::begin(|setup| definition(setup, seed), two).await;
+    let sweeps = rules_here(seed).sweeps;
+    let mut stage = Here::begin(|setup| definition(setup, seed), two, sweeps).await;
     let result = played(&mut stage, rules_here(seed), &drawn(seed)).await;
     if result.is_ok() {
         stage.ends().await;

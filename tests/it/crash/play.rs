@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Map, json};
 
 use super::{
-    acts::{Act, Change, Push, Span},
+    acts::{Act, Change, Decision, Order, Push, Span},
     app::{App, TEXTS, second},
     stage::{Stage, fault},
     weather::{Rollback, Weather},
@@ -35,6 +35,10 @@ pub(super) struct Rules {
     pub(super) min_gap: std::time::Duration,
     pub(super) grace: std::time::Duration,
     pub(super) match_within: std::time::Duration,
+    /// How many of one event may go within an hour.
+    pub(super) brake: Option<u64>,
+    /// Whether people are found whom nobody brings up.
+    pub(super) sweeps: bool,
 }
 
 impl<'stage, S: Stage> Play<'stage, S> {
@@ -110,6 +114,11 @@ impl<'stage, S: Stage> Play<'stage, S> {
                 let address = self.address(who);
                 self.stage.commands(&address).await;
             }
+            Act::Removes(who) => self.removes(who).await,
+            Act::Returns(who) => self.returns(who).await,
+            Act::Erases(who) => self.erases(who).await,
+            Act::Lifts(who) => self.lifts(who).await,
+            Act::Decides(how) => self.decides(how).await,
         }
     }
 
@@ -136,8 +145,9 @@ impl<'stage, S: Stage> Play<'stage, S> {
         let Some((copied_at, heard)) = self.copied else {
             return;
         };
-        let sandbox = self.stage.sandbox();
-        let (hooks, call) = ((heard, self.heard()), sandbox.call_marker());
+        let receipts = self.receipts().await;
+        let call = self.stage.sandbox().call_marker();
+        let hooks = (heard, self.heard());
         let Some(says_so) = self.stage.restores(in_place).await else {
             return;
         };
@@ -151,6 +161,10 @@ impl<'stage, S: Stage> Play<'stage, S> {
             displaced,
             armed: None,
         });
+        if let Some(receipts) = receipts {
+            // Before anything is worked, as an operator does.
+            self.stage.performs(&Order::Replay(receipts)).await;
+        }
     }
 
     async fn arms(&mut self) {
@@ -181,7 +195,7 @@ impl<'stage, S: Stage> Play<'stage, S> {
         self.stage.sandbox().look(State::hook_marker)
     }
 
-    fn address(&self, who: usize) -> String {
+    pub(super) fn address(&self, who: usize) -> String {
         self.app.people[self.app.who(who)].address().to_owned()
     }
 
@@ -190,12 +204,18 @@ impl<'stage, S: Stage> Play<'stage, S> {
         // Where only we send, the app does not.
         if push != Push::No && self.rules.shared {
             let now = self.stage.now();
+            let last = self.app.happenings.last().map(|one| one.who);
+            if let Some(address) = last.map(|who| self.address(who)) {
+                self.appears(&address);
+            }
             self.app.pushes(self.stage.sandbox(), push, now);
         }
     }
 
-    fn chats(&self, who: usize) {
-        let chat = OpenChat::by(&self.address(who)).proven();
+    fn chats(&mut self, who: usize) {
+        let address = self.address(who);
+        self.appears(&address);
+        let chat = OpenChat::by(&address).proven();
         self.stage.sandbox().open_chat(chat);
     }
 
@@ -216,7 +236,8 @@ impl<'stage, S: Stage> Play<'stage, S> {
     }
 
     /// Something that no app of ours and none of us puts on a timeline.
-    fn entry(&self, address: &str, text: &str, data: Map<String, serde_json::Value>) {
+    fn entry(&mut self, address: &str, text: &str, data: Map<String, serde_json::Value>) {
+        self.appears(address);
         let sandbox = self.stage.sandbox();
         sandbox.create_contact(address, "Kim");
         let event = TimelineEvent {
@@ -242,6 +263,7 @@ impl<'stage, S: Stage> Play<'stage, S> {
         self.arms().await;
         self.everybody_chats().await;
         self.stage.drains().await;
+        self.decides(Decision::ReleaseOverCap).await;
         self.stage.passes(Span::Long).await;
         self.everybody_chats().await;
         self.stage.drains().await;
@@ -250,8 +272,15 @@ impl<'stage, S: Stage> Play<'stage, S> {
         for who in 0..self.app.people.len() {
             self.changes(who, Change::Plan, Push::No).await;
         }
-        self.everybody_chats().await;
+        if self.rules.sweeps {
+            // Nobody has to write.
+            self.stage.passes(Span::Long).await;
+        } else {
+            self.everybody_chats().await;
+        }
         self.stage.passes(Span::Grace).await;
+        self.stage.drains().await;
+        self.decides(Decision::ReleaseOverCap).await;
         self.stage.drains().await;
     }
 

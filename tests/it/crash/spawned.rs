@@ -10,11 +10,13 @@ use crisp_sync::{
     sandbox::{Fault, Sandbox, State, WebhookSettings},
 };
 use jiff::Timestamp;
+use serde_json::Value as Json;
 use sqlx::{ConnectOptions as _, Executor as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use super::{
-    acts::{Point, Span},
+    acts::{Order, Point, Span},
     app::App,
+    orders::arguments,
     stage::{Stage, read_lists},
 };
 use crate::{
@@ -209,6 +211,13 @@ impl Stage for Spawned {
     async fn commands(&mut self, address: &str) {
         // Crisp or the app may be down: it says so, and the service goes on.
         self.site.run(&["reconcile", "--email", address]);
+    }
+
+    async fn performs(&mut self, order: &Order) -> Json {
+        self.hooks_arrive().await;
+        let arguments = arguments(order.clone(), &self.site.path("receipts.json"));
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        self.site.run(&arguments).ended(0).json()
     }
 
     async fn reads_lists(&mut self, app: &App) {

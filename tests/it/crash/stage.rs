@@ -6,9 +6,10 @@ use crisp_sync::sandbox::{
     DEFAULT_TOKEN_IDENTIFIER, DEFAULT_TOKEN_KEY, DEFAULT_WEBSITE, Fault, FaultBody, Reset, Sandbox,
 };
 use jiff::Timestamp;
+use serde_json::Value as Json;
 
 use super::{
-    acts::{Failure, Point, Route, Span},
+    acts::{Failure, Order, Point, Route, Span},
     app::App,
 };
 use crate::{soak::Books, world::World};
@@ -50,6 +51,8 @@ pub(super) trait Stage {
     async fn starts_twice(&mut self);
     /// A command asks for a refresh.
     async fn commands(&mut self, address: &str);
+    /// Something is typed beside the service, while it has something to do: what is answered.
+    async fn performs(&mut self, order: &Order) -> Json;
     /// Somebody else reads everybody's timeline.
     async fn reads_lists(&mut self, app: &App);
     /// Everything that is to be done at some time is done, but what is done once in hours or days.

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use crisp_sync::sandbox::{Call, Sandbox, State};
+use crisp_sync::sandbox::{Call, Sandbox, State, TimelineEvent};
 use jiff::Timestamp;
+
+use super::acts::Decision;
 
 /// How many entries of a timeline are read at the most.
 const READ: usize = 100;
@@ -25,6 +27,37 @@ pub(super) struct Rollback {
     pub(super) armed: Option<(u64, Timestamp)>,
 }
 
+/// A contact was removed, with its timeline.
+#[derive(Debug, Clone)]
+pub(super) struct Removal {
+    pub(super) who: usize,
+    pub(super) address: String,
+    pub(super) at: Timestamp,
+    /// What stood on it.
+    pub(super) events: Vec<TimelineEvent>,
+    /// When somebody else than the service made one again.
+    pub(super) back: Option<Timestamp>,
+    /// Whether there was one already when they did.
+    pub(super) made_before: bool,
+}
+
+/// Somebody was erased.
+#[derive(Debug, Clone)]
+pub(super) struct Erasure {
+    pub(super) who: usize,
+    pub(super) at: Timestamp,
+    pub(super) lifted: Option<Timestamp>,
+}
+
+/// A person decided about what is held.
+#[derive(Debug, Clone)]
+pub(super) struct Decided {
+    pub(super) at: Timestamp,
+    pub(super) how: Decision,
+    /// What the brake held then: which event, and since when.
+    pub(super) braked: Vec<(String, Timestamp)>,
+}
+
 /// Everything that an event may rightly be held up or given up for.
 #[derive(Debug, Default)]
 pub(super) struct Weather {
@@ -32,6 +65,9 @@ pub(super) struct Weather {
     pub(super) deaths: Vec<Timestamp>,
     /// Who got another address.
     pub(super) moves: Vec<(usize, Timestamp)>,
+    pub(super) removals: Vec<Removal>,
+    pub(super) erasures: Vec<Erasure>,
+    pub(super) decisions: Vec<Decided>,
     /// When everybody who wrote was looked at, as far as nothing stood in the way.
     pub(super) looks: Vec<(usize, Timestamp)>,
     /// How many entries Crisp keeps from then on.
@@ -63,6 +99,40 @@ impl Weather {
             .into_iter()
             .filter(|call| call.name == "people_event.add")
             .collect();
+    }
+
+    /// Whether somebody is erased in the end.
+    pub(super) fn is_erased(&self, who: usize) -> bool {
+        self.erasures
+            .iter()
+            .any(|one| one.who == who && one.lifted.is_none())
+    }
+
+    /// Whether the ledger forgot by a moment what it had done for somebody at another: it was rolled back, or they were erased.
+    pub(super) fn was_forgotten(&self, who: usize, done: Timestamp, by: Timestamp) -> bool {
+        (self.rollbacks.iter())
+            .any(|back| back.copied_at <= done && done <= back.at && back.at <= by)
+            || (self.erasures.iter()).any(|one| one.who == who && done <= one.at && one.at <= by)
+    }
+
+    /// Whether the brake held an event at any time between two moments.
+    pub(super) fn was_braked(&self, event: &str, from: Timestamp, to: Timestamp) -> bool {
+        (self.decisions.iter()).any(|one| {
+            let held = |(name, since): &(String, Timestamp)| name == event && *since <= to;
+            one.at >= from && one.braked.iter().any(held)
+        })
+    }
+
+    /// Whether an address had no contact at any time between two moments, because it was removed.
+    pub(super) fn was_without(&self, address: &str, from: Timestamp, to: Timestamp) -> bool {
+        (self.removals.iter()).any(|one| {
+            one.address == address && one.at <= to && one.back.is_none_or(|back| back >= from)
+        })
+    }
+
+    /// Whether the contact of an address was removed between two moments.
+    pub(super) fn was_removed(&self, address: &str, from: Timestamp, to: Timestamp) -> bool {
+        (self.removals.iter()).any(|one| one.address == address && from <= one.at && one.at <= to)
     }
 
     /// The ledger is one that may tell, once somebody says so.
@@ -125,6 +195,15 @@ impl Weather {
                     .is_none_or(|status| status >= 500 || (call.faulted && status < 300));
                 near(at) && unclear
             })
+    }
+
+    /// How many requests to put something on a timeline got no clear answer at such moments.
+    pub(super) fn unclear_within(&self, within: impl Fn(Timestamp) -> bool) -> usize {
+        let unclear = (self.adds.iter()).filter(|call| {
+            let at = Timestamp::from_millisecond(call.at).expect("an instant");
+            within(at) && call.faulted
+        });
+        unclear.count() + self.deaths.iter().filter(|at| within(**at)).count()
     }
 
     /// Requests to put something on a timeline between two calls.
