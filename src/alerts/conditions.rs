@@ -15,49 +15,45 @@ use crate::{
     telemetry::{Metrics, events, metrics::WebhookLabels},
 };
 
-/// Lifecycle events wait for a person.
-const EVENTS_HELD: &str = "events_held";
-/// The brake holds an event until a person decides.
-const BRAKE_LATCHED: &str = "brake_latched";
-/// The ledger is a copy, or was moved, and nobody said that it belongs there.
-const LEDGER_DISPLACED: &str = "ledger_displaced";
-/// Work failed for good.
-const DEAD_LETTERS: &str = "dead_letters";
-/// The day's quota does not last the day.
-const QUOTA_SHORT: &str = "quota_short";
-/// Requests on the webhook route that prove no right to be there.
-const SIGNATURES_REFUSED: &str = "signatures_refused";
-/// A website sends no webhook though its conversations go on.
-const SILENCE: &str = "silence";
-/// Crisp refuses our token, or us for a website.
-const CRISP_PAUSED: &str = "crisp_paused";
-/// Something outside is down.
-const BREAKER_OPEN: &str = "breaker_open";
-/// Nobody listened for a while, or the ledger is a copy.
-const LEDGER_CAUTIOUS: &str = "ledger_cautious";
-/// Somebody was erased, and Crisp still holds what is ours of them.
-const ERASURE_OWED: &str = "erasure_owed";
-/// The sweep has not looked for a long time.
-const SWEEP_BEHIND: &str = "sweep_behind";
-/// The ledger cannot be used.
-pub(super) const LEDGER_FAULT: &str = "ledger_fault";
+macro_rules! kinds {
+    ($($(#[$meaning:meta])* $constant:ident = $name:literal;)*) => {
+        $(
+            $(#[$meaning])*
+            pub(super) const $constant: &str = $name;
+        )*
+        /// Every kind, for the pages that explain them.
+        pub const KINDS: &[&str] = &[$($name),*];
+    };
+}
 
-/// Every kind, for the page that explains them.
-pub const KINDS: [&str; 13] = [
-    BRAKE_LATCHED,
-    LEDGER_DISPLACED,
-    EVENTS_HELD,
-    DEAD_LETTERS,
-    QUOTA_SHORT,
-    SIGNATURES_REFUSED,
-    SILENCE,
-    CRISP_PAUSED,
-    BREAKER_OPEN,
-    SWEEP_BEHIND,
-    ERASURE_OWED,
-    LEDGER_CAUTIOUS,
-    LEDGER_FAULT,
-];
+kinds! {
+    /// The brake holds an event until a person decides.
+    BRAKE_LATCHED = "brake_latched";
+    /// The ledger is a copy, or was moved, and nobody said that it belongs there.
+    LEDGER_DISPLACED = "ledger_displaced";
+    /// Lifecycle events wait for a person.
+    EVENTS_HELD = "events_held";
+    /// Work failed for good.
+    DEAD_LETTERS = "dead_letters";
+    /// The day's quota does not last the day.
+    QUOTA_SHORT = "quota_short";
+    /// Requests on the webhook route that prove no right to be there.
+    SIGNATURES_REFUSED = "signatures_refused";
+    /// A website sends no webhook though its conversations go on.
+    SILENCE = "silence";
+    /// Crisp refuses our token, or us for a website.
+    CRISP_PAUSED = "crisp_paused";
+    /// Something outside is down.
+    BREAKER_OPEN = "breaker_open";
+    /// The sweep has not looked for a long time.
+    SWEEP_BEHIND = "sweep_behind";
+    /// Somebody was erased, and Crisp still holds what is ours of them.
+    ERASURE_OWED = "erasure_owed";
+    /// Nobody listened for a while, or the ledger is a copy.
+    LEDGER_CAUTIOUS = "ledger_cautious";
+    /// The ledger cannot be used.
+    LEDGER_FAULT = "ledger_fault";
+}
 
 /// A pause that ends by itself within this is no news.
 const PAUSE_IS_NEWS: Duration = Duration::from_mins(1);

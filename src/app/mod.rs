@@ -348,7 +348,12 @@ impl Running {
         socket.abort();
         drop(socket.await);
         if let Err(error) = ledger.close().await {
-            tracing::error!(event = events::WORKER_FAULT, %error, "the ledger did not close cleanly; what it acknowledged is safe");
+            tracing::warn!(
+                event = events::LEDGER_UNCLEAN,
+                %error,
+                hint = "leave its file and what lies beside it (`-wal`) where they are: the next start takes them up",
+                "the ledger did not close cleanly; what it acknowledged is safe"
+            );
         }
         stopped
     }

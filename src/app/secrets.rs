@@ -130,7 +130,12 @@ impl SecretWatch {
         loop {
             tokio::time::sleep(EVERY).await;
             if let Err(error) = self.step().await {
-                tracing::error!(event = events::WORKER_FAULT, %error, "a pause could not be ended; its probe will");
+                tracing::warn!(
+                    event = events::CRISP_PAUSE_REMAINS,
+                    %error,
+                    hint = "nothing: the pause's own probe takes the new token and ends it",
+                    "a pause that the old token led to could not be ended"
+                );
             }
         }
     }

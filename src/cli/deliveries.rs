@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{ConfigOption, Ended, reach};
+use super::{ConfigOption, Ended, reach, values};
 use crate::server::command::Operation;
 
 /// Options of `deliveries`.
@@ -22,10 +22,10 @@ enum Command {
         #[arg(long)]
         event: Option<String>,
         /// Only this conversation
-        #[arg(long)]
+        #[arg(long, value_parser = values::SESSION)]
         session: Option<String>,
         /// At most this many rows
-        #[arg(long, default_value_t = 50)]
+        #[arg(long, default_value_t = 50, value_parser = values::limit())]
         limit: u32,
         /// Print JSON
         #[arg(long)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use super::{ConfigOption, Ended, reach};
+use super::{ConfigOption, Ended, reach, values};
 use crate::server::{command::Operation, desk::Whom};
 
 #[expect(
@@ -18,13 +18,13 @@ pub(super) struct Options {
     #[command(flatten)]
     config: ConfigOption,
     /// The person, by an address of theirs
-    #[arg(long)]
+    #[arg(long, value_parser = values::EMAIL)]
     email: Option<String>,
     /// The person, by the app's own key of the user
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", value_parser = values::USER)]
     user: Option<String>,
     /// Only on this website; everywhere without
-    #[arg(long, conflicts_with_all = ["list", "status", "replay", "lift"])]
+    #[arg(long, value_parser = values::WEBSITE, conflicts_with_all = ["list", "status", "replay", "lift"])]
     website: Option<String>,
     /// Delete the contact in Crisp, with what agents wrote on it; without, only what is ours is cleared
     #[arg(long, conflicts_with_all = ["list", "status", "replay", "lift"])]

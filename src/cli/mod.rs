@@ -19,6 +19,7 @@ mod serve;
 mod since;
 mod status;
 mod survey;
+mod values;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 

@@ -6,6 +6,7 @@ use super::{
     ConfigOption, Ended, output,
     reach::{self, Reached},
     survey::{self, Survey},
+    values,
 };
 use crate::server::{
     command::{Answer, Operation},
@@ -19,7 +20,7 @@ pub(super) struct Options {
     #[command(flatten)]
     config: ConfigOption,
     /// The person; with `--all`, somebody to look at first, and it may be given several times
-    #[arg(long)]
+    #[arg(long, value_parser = values::EMAIL)]
     email: Vec<String>,
     /// Everybody whom the ledger knows or `lifecycle.query` finds: counts by event and reason
     #[arg(long)]

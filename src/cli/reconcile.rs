@@ -1,6 +1,6 @@
 //! `reconcile`: refresh a person or a conversation now.
 
-use super::{ConfigOption, Ended, reach};
+use super::{ConfigOption, Ended, reach, values};
 use crate::server::command::Operation;
 
 /// Options of `reconcile`.
@@ -10,13 +10,13 @@ pub(super) struct Options {
     #[command(flatten)]
     config: ConfigOption,
     /// The person: their contact, and their conversations that the ledger knows
-    #[arg(long)]
+    #[arg(long, value_parser = values::EMAIL)]
     email: Option<String>,
     /// The conversation
-    #[arg(long)]
+    #[arg(long, value_parser = values::SESSION)]
     session: Option<String>,
     /// The conversation's website, where several are served
-    #[arg(long, requires = "session", conflicts_with = "email")]
+    #[arg(long, requires = "session", conflicts_with = "email", value_parser = values::WEBSITE)]
     website: Option<String>,
     /// Print JSON
     #[arg(long)]

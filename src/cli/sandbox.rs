@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 
-use super::{Ended, output};
+use super::{Ended, output, values};
 use crate::{
     app::Signals,
     clock::Clock,
@@ -16,7 +16,7 @@ pub(super) struct Options {
     #[arg(long, default_value = "127.0.0.1:8787", value_name = "ADDRESS")]
     listen: String,
     /// Where it sends signed webhooks
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = values::URL)]
     webhook: Option<String>,
     /// The secret it signs them with
     #[arg(
@@ -27,14 +27,15 @@ pub(super) struct Options {
     )]
     secret: String,
     /// A website it stands in for; may be given several times
-    #[arg(long = "website", value_name = "ID")]
+    #[arg(long = "website", value_name = "ID", value_parser = values::WEBSITE)]
     websites: Vec<String>,
     /// The token it takes, as `identifier:key`
     #[arg(
         long,
         env = "CRISP_SANDBOX_TOKEN",
         hide_env_values = true,
-        value_name = "IDENTIFIER:KEY"
+        value_name = "IDENTIFIER:KEY",
+        value_parser = values::TOKEN
     )]
     token: Option<String>,
 }
@@ -52,9 +53,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Ended> {
         settings.websites = options.websites;
     }
     if let Some(token) = options.token {
-        let (identifier, key) = token
-            .split_once(':')
-            .context("the token has no `:`\nhint: write it as identifier:key")?;
+        let (identifier, key) = token.split_once(':').context("the token has no `:`")?;
         settings.tokens = vec![TokenSettings {
             identifier: identifier.to_owned(),
             key: key.to_owned(),

@@ -38,10 +38,13 @@ impl<'a> Document<'a> {
             Err(error) => {
                 let span = error.span().unwrap_or(0..0);
                 // A duplicate key names the key: all other messages are about TOML's own grammar.
-                Err(Fault::new(
-                    Place::Span(span),
-                    format!("this is not TOML: {}", error.message()),
-                ))
+                let said = format!("this is not TOML: {}", error.message());
+                let hint = if error.message().contains("duplicate key") {
+                    "a key stands once in its table: take one of the two away"
+                } else {
+                    "text and lengths of time stand in quotes, as in `mode = \"live\"`; `crisp-sync init` prints a whole file to compare with"
+                };
+                Err(Fault::new(Place::Span(span), said).hint(hint))
             }
         }
     }

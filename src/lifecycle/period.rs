@@ -10,12 +10,11 @@ const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 366 * 10);
 
 /// Reads a length of time; the error says what is wrong with it, in a sentence for the operator.
 pub(super) fn parse(text: &str) -> Result<SignedDuration, String> {
-    let span: Span = text.trim().parse().map_err(|error: jiff::Error| {
-        format!("`{}` is not a length of time: {error}", text.trim())
-    })?;
+    let span: Span = (text.trim().parse())
+        .map_err(|_grammar: jiff::Error| format!("`{}` is not a length of time", text.trim()))?;
     let period = span
         .to_duration(SpanRelativeTo::days_are_24_hours())
-        .map_err(|error| format!("`{}` has no fixed length: {error}", text.trim()))?;
+        .map_err(|_unit| format!("`{}` has no fixed length", text.trim()))?;
     if period.is_negative() {
         return Err(format!("`{}` is negative", text.trim()));
     }

@@ -80,6 +80,8 @@ events! {
     CRISP_PAUSED = "crisp.paused", "WARN", "Crisp refused; calls with this token or for this website wait.",
         ["scope", "website.id", "reason", "until", "hint"];
     CRISP_RESUMED = "crisp.resumed", "INFO", "A probe came through; calls go on.", ["website.id"];
+    CRISP_PAUSE_REMAINS = "crisp.pause_remains", "WARN", "The token was replaced, and a pause that the old one led to could not be ended at once; its probe ends it.",
+        ["error", "hint"];
     BREAKER_OPENED = "breaker.opened", "WARN", "Something outside fails again and again; what needs it waits and spends no attempt.",
         ["breaker", "failures", "until", "error", "hint"];
     BREAKER_PROBED = "breaker.probed", "DEBUG", "A probe failed; the next one may go later.", ["breaker", "until", "error"];
@@ -98,6 +100,7 @@ events! {
         ["reason", "until"];
     LEDGER_DISPLACED = "ledger.displaced", "ERROR", "The ledger is a copy, or was moved: no lifecycle event leaves until `crisp-sync events arm` is typed where it lies now.",
         ["hint"];
+    LEDGER_UNCLEAN = "ledger.unclean", "WARN", "The ledger did not close cleanly at the end; what it acknowledged is safe.", ["error", "hint"];
     LEDGER_ROW_QUARANTINED = "ledger.row_quarantined", "ERROR", "One row of a batch could not be committed and was set aside.", ["webhook.event", "error"];
     MIRROR_NORMALISED = "mirror.normalised", "WARN", "Crisp keeps another form of what we wrote, correction after correction; its form is accepted.",
         ["website.id", "session.id"];

@@ -200,6 +200,8 @@ fn what_is_not_toml_is_drawn_once_and_without_its_secrets() {
       |
     2 | token_key = "*******
       |                     ^
+      |
+      = hint: text and lengths of time stand in quotes, as in `mode = "live"`; `crisp-sync init` prints a whole file to compare with
 
     error: 1 fault in the configuration `crisp-sync.toml`
     "#);
@@ -223,6 +225,8 @@ fn other_ways_of_not_being_toml_are_drawn_too() {
       |
     2 | timeout = 10s
       |           ^^^
+      |
+      = hint: text and lengths of time stand in quotes, as in `mode = "live"`; `crisp-sync init` prints a whole file to compare with
 
     error: 1 fault in the configuration `crisp-sync.toml`
     error: this is not TOML: string values must be quoted, expected literal string
@@ -230,6 +234,8 @@ fn other_ways_of_not_being_toml_are_drawn_too() {
       |
     1 | mode = live
       |        ^^^^
+      |
+      = hint: text and lengths of time stand in quotes, as in `mode = "live"`; `crisp-sync init` prints a whole file to compare with
 
     error: 1 fault in the configuration `crisp-sync.toml`
     error: this is not TOML: duplicate key
@@ -237,6 +243,8 @@ fn other_ways_of_not_being_toml_are_drawn_too() {
       |
     2 | mode = "observe"
       | ^^^^
+      |
+      = hint: a key stands once in its table: take one of the two away
 
     error: 1 fault in the configuration `crisp-sync.toml`
     error: this is not TOML: unclosed table, expected `]`
@@ -244,6 +252,8 @@ fn other_ways_of_not_being_toml_are_drawn_too() {
       |
     1 | [users
       |       ^
+      |
+      = hint: text and lengths of time stand in quotes, as in `mode = "live"`; `crisp-sync init` prints a whole file to compare with
 
     error: 1 fault in the configuration `crisp-sync.toml`
     error: this is not TOML: invalid basic string, expected `"`
@@ -251,6 +261,8 @@ fn other_ways_of_not_being_toml_are_drawn_too() {
       |
     1 | mode = "live
       |             ^
+      |
+      = hint: text and lengths of time stand in quotes, as in `mode = "live"`; `crisp-sync init` prints a whole file to compare with
 
     error: 1 fault in the configuration `crisp-sync.toml`
     "#);
@@ -904,7 +916,7 @@ query = "SELECT at FROM orders WHERE user_id = :id AND at > ':since"
     21 | require = "marketing_opt_in and"
        |                                ^
 
-    error: `soon` is not a length of time: failed to parse input in the "friendly" duration format: expected duration to start with a unit value (a decimal integer) after an optional sign, but no integer was found
+    error: `soon` is not a length of time
       --> crisp-sync.toml:22:10
        |
     22 | grace = "soon"

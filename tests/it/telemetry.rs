@@ -146,25 +146,40 @@ fn logging(source: &str) -> Vec<String> {
         .collect()
 }
 
-/// Who builds an alert on a line or a field may rely on its being written.
-#[test]
-fn every_documented_line_and_field_is_written_somewhere() {
-    let table = source::files("src/telemetry")
+/// The source of the table of lines.
+fn table() -> String {
+    source::files("src/telemetry")
         .into_iter()
         .find(|file| file.path.ends_with("events.rs"))
         .expect("the table is there")
-        .text;
-    let written: Vec<String> = source::files("src")
+        .text
+}
+
+/// What the constant of a line is called.
+fn constant<'table>(table: &'table str, name: &str) -> &'table str {
+    table
+        .lines()
+        .find(|line| line.contains(&format!("= \"{name}\"")))
+        .and_then(|line| line.trim().split(' ').next())
+        .expect("a constant")
+}
+
+/// Every call that logs.
+fn written() -> Vec<String> {
+    source::files("src")
         .iter()
         .filter(|file| !file.path.starts_with("src/telemetry"))
         .flat_map(|file| logging(&file.text))
-        .collect();
+        .collect()
+}
+
+/// Who builds an alert on a line or a field may rely on its being written.
+#[test]
+fn every_documented_line_and_field_is_written_somewhere() {
+    let table = table();
+    let written = written();
     for event in events::ALL {
-        let constant = table
-            .lines()
-            .find(|line| line.contains(&format!("= \"{}\"", event.name)))
-            .and_then(|line| line.trim().split(' ').next())
-            .expect("a constant");
+        let constant = constant(&table, event.name);
         let calls: Vec<_> = written
             .iter()
             .filter(|call| call.contains(&format!("events::{constant},")))
@@ -178,6 +193,25 @@ fn every_documented_line_and_field_is_written_somewhere() {
                     || call.contains(&format!("%{field},"))
             });
             assert!(is_there, "`{}` never has `{field}`", event.name);
+        }
+    }
+}
+
+/// Whoever is called by a line finds in it what to do, wherever the table promises that.
+#[test]
+fn a_line_that_may_say_what_to_do_always_says_it() {
+    let table = table();
+    let written = written();
+    for event in events::ALL
+        .iter()
+        .filter(|event| event.fields.contains(&"hint"))
+    {
+        let constant = constant(&table, event.name);
+        for call in written
+            .iter()
+            .filter(|call| call.contains(&format!("events::{constant},")))
+        {
+            assert!(call.contains("hint"), "`{}`: {call}", event.name);
         }
     }
 }

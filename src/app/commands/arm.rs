@@ -134,14 +134,19 @@ impl Service {
             .collect();
         anyhow::ensure!(
             !chosen.is_empty(),
-            "no lifecycle event of this name is configured\nhint: configured are {}",
-            if names.is_empty() {
-                "none".to_owned()
-            } else {
-                names.join(", ")
-            }
+            "no lifecycle event of this name is configured\nhint: {}",
+            self.configured()
         );
         Ok(chosen)
+    }
+
+    /// What a name could have been.
+    pub(super) fn configured(&self) -> String {
+        let names = self.rule_names();
+        if names.is_empty() {
+            return "configured are none".to_owned();
+        }
+        format!("configured are {}", names.join(", "))
     }
 
     /// The watermark of a rule that is armed now.

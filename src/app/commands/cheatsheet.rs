@@ -36,7 +36,9 @@ struct Placeholder {
 
 impl Service {
     pub(super) async fn cheatsheet(&self, tester: Option<&str>) -> anyhow::Result<Answer> {
-        let tester = tester.map(|tester| self.tester(tester)).transpose()?;
+        let tester = tester
+            .map(|tester| self.tester(tester, "its values are not shown"))
+            .transpose()?;
         self.known_rules(None)?;
         let mut events = Vec::new();
         for rule in self.rules.iter() {
@@ -89,12 +91,12 @@ impl Service {
         })
     }
 
-    /// An address that the configuration lists as a tester's.
-    pub(super) fn tester(&self, address: &str) -> anyhow::Result<Email> {
+    /// An address that the configuration lists as a tester's; `otherwise` is what becomes of one that it does not.
+    pub(super) fn tester(&self, address: &str, otherwise: &str) -> anyhow::Result<Email> {
         let email = Email::parse(address)?;
         anyhow::ensure!(
             self.rules.testers().contains(&email),
-            "this address is no tester's, and gets nothing\nhint: list it in the configuration: `[lifecycle] testers = [\"you@yourcompany.com\"]`"
+            "this address is no tester's: {otherwise}\nhint: list it in the configuration: `[lifecycle] testers = [\"you@yourcompany.com\"]`"
         );
         Ok(email)
     }

@@ -162,8 +162,12 @@ impl Service {
     }
 
     pub(super) async fn replay(&self, from: &Path) -> anyhow::Result<Answer> {
-        let text = std::fs::read_to_string(from)
-            .with_context(|| format!("could not read `{}`", from.display()))?;
+        let text = std::fs::read_to_string(from).with_context(|| {
+            format!(
+                "could not read `{}`\nhint: it takes the file that `crisp-sync erase --list --json` was written to; beside a running service, that has to be allowed to read it",
+                from.display()
+            )
+        })?;
         let receipts = receipts_in(&text).with_context(|| {
             format!(
                 "`{}` holds something that is no receipt\nhint: it takes what `erase --json` and `erase --list --json` print",

@@ -6,6 +6,7 @@ mod deliveries;
 mod desk;
 mod erase;
 mod ledger;
+mod named;
 mod outbox;
 mod receipt;
 mod refresh;
@@ -68,16 +69,42 @@ impl Service {
     }
 }
 
+/// An error with its causes, and behind them what to do: a cause that stood behind a hint would read as a part of it.
 fn chain(error: &anyhow::Error) -> String {
     let mut told = String::new();
+    let mut hints = Vec::new();
     for cause in error.chain() {
         let text = cause.to_string();
-        if !told.contains(&text) {
+        let (own, said): (Vec<&str>, Vec<&str>) =
+            text.lines().partition(|line| line.starts_with("hint: "));
+        hints.extend(own.into_iter().map(str::to_owned));
+        let said = said.join("\n");
+        if !told.contains(&said) {
             if !told.is_empty() {
                 told.push_str(": ");
             }
-            told.push_str(&text);
+            told.push_str(&said);
         }
     }
+    for hint in hints {
+        told.push('\n');
+        told.push_str(&hint);
+    }
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_stands_behind_every_cause() {
+        let error = anyhow::anyhow!("the disk is full")
+            .context("could not write\nhint: make room")
+            .context("could not copy");
+        assert_eq!(
+            chain(&error),
+            "could not copy: could not write: the disk is full\nhint: make room"
+        );
+    }
 }

@@ -53,6 +53,9 @@ impl Service {
             (None, None) => None,
         };
         let rows = self.ledger.outbox_list(&filter).await?;
+        if rows.is_empty() {
+            self.ensure_named(&filter).await?;
+        }
         let cells: Vec<Vec<String>> = rows.iter().map(|row| self.cells(row)).collect();
         let json = cells
             .iter()
@@ -144,6 +147,14 @@ impl Service {
         let found: u64 = totals.iter().map(|total| total.rows).sum();
         let count = found.min(filter.limit.into());
         let said = verdict.participle();
+        if found == 0 {
+            self.ensure_named(&filter).await?;
+            if !dry_run {
+                let states = verdict.movable(filter.state);
+                let line = self.nothing_moved(&filter, said, &states).await?;
+                return Ok(Answer::said(line, json!({ said: 0 })));
+            }
+        }
         if dry_run || (count > 1 && !confirmed) {
             let lines = if dry_run {
                 vec![format!("{count} would be {said}; nothing was done")]

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::super::{Service, mode_name};
 use crate::{
+    ledger::ConditionRow,
     lifecycle::OutboxState,
     server::{
         command::{Answer, instant},
@@ -22,6 +23,17 @@ fn swept(standing: &SweepStanding) -> String {
         instant(standing.since),
         standing.waiting,
         why.map(|error| format!("; {error}")).unwrap_or_default()
+    )
+}
+
+/// A condition that asks for a person. One of the whole service has no subject.
+fn asks(condition: &ConditionRow) -> String {
+    let about = [condition.kind.as_str(), condition.subject.as_str()];
+    format!(
+        "{} since {}: {}",
+        about.join(" ").trim_end(),
+        instant(condition.since),
+        condition.detail
     )
 }
 
@@ -90,13 +102,7 @@ impl Service {
             lines.push(format!("cautious until {}", instant(until)));
         }
         for condition in &status.conditions {
-            lines.push(format!(
-                "{} {} since {}: {}",
-                condition.kind,
-                condition.subject,
-                instant(condition.since),
-                condition.detail
-            ));
+            lines.push(asks(condition));
         }
         let mut json = serde_json::to_value(&status)?;
         json["mode"] = json!(mode_name(self.mode));
@@ -107,5 +113,27 @@ impl Service {
             table: None,
             json,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_without_a_subject_leaves_no_gap() {
+        let at = "2026-03-02T09:00:00Z".parse().expect("an instant");
+        let mut condition = ConditionRow {
+            kind: "events_held".to_owned(),
+            subject: String::new(),
+            detail: "2 held".to_owned(),
+            since: at,
+            seen_at: at,
+            told_at: None,
+        };
+        let since = "since 2026-03-02 09:00:00Z: 2 held";
+        assert_eq!(asks(&condition), format!("events_held {since}"));
+        "a on b".clone_into(&mut condition.subject);
+        assert_eq!(asks(&condition), format!("events_held a on b {since}"));
     }
 }

@@ -24,7 +24,7 @@ impl Service {
         website: Option<&str>,
         shown: Option<Json>,
     ) -> anyhow::Result<Answer> {
-        let email = self.tester(to)?;
+        let email = self.tester(to, "it gets nothing")?;
         self.known_rules(Some(event))?;
         let rule = self.rules.rule(event).context("the rule is known")?;
         let website = self.one_website(website)?;

@@ -4,6 +4,7 @@ use super::super::{
     ConfigOption, Ended, output,
     reach::{self, Reached},
     survey::{self, Survey},
+    values,
 };
 use crate::server::{
     command::{Answer, Operation},
@@ -23,7 +24,7 @@ pub(super) struct Options {
     #[arg(long)]
     dry_run: bool,
     /// With `--dry-run`: look at this person too, first; may be given several times
-    #[arg(long, requires = "dry_run")]
+    #[arg(long, requires = "dry_run", value_parser = values::EMAIL)]
     email: Vec<String>,
     /// Print JSON
     #[arg(long)]

@@ -7,6 +7,7 @@ use super::super::{
     reach::Reached,
     since,
     survey::{self, Survey},
+    values,
 };
 use crate::server::{
     command::{Answer, Operation},
@@ -28,7 +29,7 @@ pub(super) struct Options {
     #[arg(long)]
     yes: bool,
     /// Look at this person too, first; may be given several times
-    #[arg(long)]
+    #[arg(long, value_parser = values::EMAIL)]
     email: Vec<String>,
     /// Print JSON
     #[arg(long)]

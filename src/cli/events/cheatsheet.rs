@@ -1,6 +1,6 @@
 //! `events cheatsheet`: every configured event, for those who write campaigns.
 
-use super::super::{ConfigOption, Ended, output, reach};
+use super::super::{ConfigOption, Ended, output, reach, values};
 use crate::server::command::Operation;
 
 /// Options of `events cheatsheet`.
@@ -11,7 +11,7 @@ pub(super) struct Options {
     config: ConfigOption,
     /// Show the values of this tester, of `lifecycle.testers`. Without it, those of the first one whom the app knows; where
     /// there is none, examples are invented. Nobody else's values are shown
-    #[arg(long, value_name = "EMAIL")]
+    #[arg(long, value_name = "EMAIL", value_parser = values::EMAIL)]
     tester: Option<String>,
     /// Print Markdown, as without any of these
     #[arg(long)]

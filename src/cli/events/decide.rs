@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::super::{ConfigOption, Ended, reach, since};
+use super::super::{ConfigOption, Ended, reach, since, values};
 use crate::server::command::{Chosen, Operation};
 
 /// Rows of the outbox.
@@ -16,13 +16,13 @@ pub(super) struct Options {
     #[command(flatten)]
     config: ConfigOption,
     /// Only this event
-    #[arg(long)]
+    #[arg(long, alias = "name")]
     event: Option<String>,
     /// Only the occurrence with this `ref`, as `events list` shows it
     #[arg(long = "ref", value_name = "REF")]
     reference: Option<String>,
     /// Only this state; `unsure` has to be named
-    #[arg(long)]
+    #[arg(long, value_parser = values::state())]
     state: Option<String>,
     /// Only those that entered their state from here on: `2d` for two days ago, a day, or an instant
     #[arg(long, value_name = "WHEN", value_parser = since::parse)]
@@ -31,10 +31,10 @@ pub(super) struct Options {
     #[arg(long, conflicts_with_all = ["event", "reference", "state", "since"])]
     all: bool,
     /// Only of this website
-    #[arg(long)]
+    #[arg(long, value_parser = values::WEBSITE)]
     website: Option<String>,
     /// At most this many, oldest first
-    #[arg(long)]
+    #[arg(long, value_parser = values::limit())]
     limit: Option<u32>,
     /// Do it, also if it is more than one
     #[arg(long)]

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::super::{ConfigOption, Ended, output, reach, since};
+use super::super::{ConfigOption, Ended, output, reach, since, values};
 use crate::{
     lifecycle::OutboxState,
     server::command::{Listed, Operation},
@@ -28,19 +28,19 @@ pub(super) struct Options {
     #[arg(long)]
     skipped: bool,
     /// Only this state, such as `scheduled` or `no_consent`
-    #[arg(long)]
+    #[arg(long, value_parser = values::state())]
     state: Option<String>,
     /// Only this event
-    #[arg(long, alias = "event", value_name = "EVENT")]
-    name: Option<String>,
+    #[arg(long, alias = "name")]
+    event: Option<String>,
     /// Only of this website
-    #[arg(long)]
+    #[arg(long, value_parser = values::WEBSITE)]
     website: Option<String>,
     /// Only of the person with this key in the app's database
-    #[arg(long, value_name = "KEY", conflicts_with = "email")]
+    #[arg(long, value_name = "KEY", conflicts_with = "email", value_parser = values::USER)]
     user: Option<String>,
     /// Only of the person with this address
-    #[arg(long)]
+    #[arg(long, value_parser = values::EMAIL)]
     email: Option<String>,
     /// Only what entered its state from here on: `2d` for two days ago, a day, or an instant
     #[arg(long, value_name = "WHEN", value_parser = since::parse)]
@@ -49,7 +49,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "WHEN", value_parser = since::parse)]
     until: Option<Timestamp>,
     /// At most this many rows, the newest first
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = values::limit())]
     limit: u32,
     /// Print CSV
     #[arg(long, conflicts_with = "json")]
@@ -81,7 +81,7 @@ pub(super) async fn run(options: Options) -> anyhow::Result<Ended> {
     let form = output::Form::of(options.json, options.csv);
     let listed = Listed {
         states: options.states(),
-        event: options.name,
+        event: options.event,
         website: options.website,
         user: options.user,
         email: options.email,

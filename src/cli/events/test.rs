@@ -1,6 +1,6 @@
 //! `events test`: one event to one tester, shown before it is sent.
 
-use super::super::{ConfigOption, Ended, output, reach::Reached};
+use super::super::{ConfigOption, Ended, output, reach::Reached, values};
 use crate::server::command::{Answer, Operation};
 
 /// Options of `events test`.
@@ -12,10 +12,10 @@ pub(super) struct Options {
     #[arg(long)]
     event: String,
     /// Whom to: an address of `lifecycle.testers`
-    #[arg(long, value_name = "EMAIL")]
+    #[arg(long, value_name = "EMAIL", value_parser = values::EMAIL)]
     to: String,
     /// The website, where several are named
-    #[arg(long)]
+    #[arg(long, value_parser = values::WEBSITE)]
     website: Option<String>,
     /// Show what would be sent, and send nothing
     #[arg(long)]

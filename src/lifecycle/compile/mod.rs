@@ -91,7 +91,7 @@ impl<'a> Compiler<'a> {
         let data = self.data(index, &source.data);
         let max_age = match &source.max_age {
             None => Some(MAX_AGE),
-            Some(text) => self.period(&["event", index, "max_age"], text),
+            Some(text) => self.max_age(index, text),
         };
         let delay = match &source.delay {
             None => Some(SignedDuration::ZERO),
@@ -144,6 +144,22 @@ impl<'a> Compiler<'a> {
         })
     }
 
+    /// How old an occurrence may be when it is sent; none is sent the instant it happens.
+    fn max_age(&mut self, index: &str, text: &str) -> Option<SignedDuration> {
+        let path = ["event", index, "max_age"];
+        let age = self.period(&path, text)?;
+        if age.is_zero() {
+            let message = format!(
+                "`{}` leaves no time: every event expires unsent",
+                text.trim()
+            );
+            self.fault(&path, message).hint =
+                Some("how old it may be when it is sent, such as `3d`".to_owned());
+            return None;
+        }
+        Some(age)
+    }
+
     fn moment(&mut self, index: &str, source: &RuleSource) -> Option<Moment> {
         let at = self.guard(&["event", index, "at"], source.at.as_deref());
         let on_change = self.guard(&["event", index, "on_change"], source.on_change.as_deref());
@@ -158,11 +174,15 @@ impl<'a> Compiler<'a> {
                 return None;
             }
             (Some(_), Some(_)) => {
-                self.fault(
+                let fault = self.fault(
                     &["event", index, "on_change"],
                     "the rule has `at` and `on_change`",
-                )
-                .on_key = true;
+                );
+                fault.on_key = true;
+                fault.hint = Some(
+                    "leave one out: `at` tells when it happened, `on_change` is for a value that has no time of its own"
+                        .to_owned(),
+                );
                 return None;
             }
             (Some(_), None) => {}
@@ -194,7 +214,11 @@ impl<'a> Compiler<'a> {
         let mut taken: BTreeMap<&str, usize> = BTreeMap::new();
         for (index, rule) in rules.iter().enumerate() {
             if let Some(first) = taken.get(rule.name.as_str()) {
-                let message = format!("event {first} has the name `{}` too", rule.name);
+                let message = format!(
+                    "event number {} has the name `{}` too",
+                    first + 1,
+                    rule.name
+                );
                 self.fault(&["event", &index.to_string(), "name"], message)
                     .hint =
                     Some("one rule can have several subjects: use `subject` or `query`".to_owned());

@@ -84,7 +84,7 @@ fn a_fault_says_where_it_is() {
         ),
         (
             "[[event]]\nname = \"a\"\nat = \"x\"\n[[event]]\nname = \"a\"\nat = \"y\"".to_owned(),
-            "event.1.name |  | event 0 has the name `a` too",
+            "event.1.name |  | event number 1 has the name `a` too",
         ),
         (
             "[[event]]\nname = \"a\"\nat = \"x\"\n[[event]]\nname = \"b\"\nat = \"y\"\nrenamed_from = \"a\""
@@ -92,6 +92,10 @@ fn a_fault_says_where_it_is() {
             "event.1.renamed_from |  | `a` is still the name of a rule",
         ),
         ("grace = \"-1m\"".to_owned(), "grace | 0..3 | `-1m` is negative"),
+        (
+            rule("at = \"x\"\nmax_age = \"0s\""),
+            "event.0.max_age |  | `0s` leaves no time: every event expires unsent",
+        ),
     ] {
         let found = faults(&table);
         assert_eq!(found.len(), 1, "{table}\n{found:#?}");

@@ -97,6 +97,12 @@ async fn a_backup_without_a_service_overwrites_nothing() {
         said.contains("nothing of this name may be there yet"),
         "{said}"
     );
+    // What it failed over stands before what to do, not behind it.
+    assert!(
+        said.trim_end()
+            .ends_with("must be able to write in its folder"),
+        "{said}"
+    );
     assert_eq!(fs::read(site.path("copy.db")).expect("the copy"), first);
     let ran = site.run(&["ledger", "backup", "nowhere/copy.db"]).ended(1);
     let said = format!("{}{}", ran.stdout, ran.stderr);

@@ -123,8 +123,13 @@ async fn events_are_armed_once() {
     );
     let listed = site
         .run(&["events", "list", "--state", "nonsense"])
-        .ended(1);
-    assert!(listed.stderr.contains("hint: the states are"), "{listed:?}");
+        .ended(2);
+    assert!(
+        listed
+            .stderr
+            .contains("possible values: scheduled, due, sending"),
+        "{listed:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -135,6 +135,8 @@ async fn a_restore_is_erased_again_from_the_kept_receipts() {
     );
     let none = site.run(&["erase", "--replay", "crisp-sync.toml"]).ended(1);
     assert!(none.stderr.contains("no receipt"), "{}", none.stderr);
+    let gone = site.run(&["erase", "--replay", "gone.json"]).ended(1);
+    assert!(gone.stderr.contains("hint: it takes the file"), "{gone:?}");
 }
 
 #[tokio::test]

@@ -208,7 +208,7 @@ async fn a_backfill_beside_a_service_is_sent_by_it() {
         .await
         .expect("it was sent");
     let sent = [
-        "events", "list", "--sent", "--since", "1h", "--name", EVENT, "--csv",
+        "events", "list", "--sent", "--since", "1h", "--event", EVENT, "--csv",
     ];
     let sent = site.run(&sent).ended(0).stdout;
     let rows: Vec<&str> = sent.lines().collect();

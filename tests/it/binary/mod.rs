@@ -16,4 +16,5 @@ pub(crate) mod process;
 mod secrets;
 mod shutdown;
 pub(crate) mod site;
+mod typed;
 mod watch;

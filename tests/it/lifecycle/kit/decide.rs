@@ -103,27 +103,31 @@ async fn the_outbox_is_listed_by_what_one_knows() {
             },
             1,
         ),
-        (
-            Listed {
-                website: Some("elsewhere".to_owned()),
-                ..all()
-            },
-            0,
-        ),
         (Listed { limit: 2, ..all() }, 2),
     ] {
         let said = format!("{listed:?}");
         assert_eq!(rows(&world, listed).await.len(), expected, "{said}");
     }
-    let stranger = Listed {
-        email: Some("stranger@northwind.example".to_owned()),
-        ..all()
-    };
-    let answer = perform(&world, Operation::EventsList(stranger)).await;
-    assert!(
-        !answer.ok && answer.lines[0].contains("hint:"),
-        "{answer:?}"
-    );
+    for unknown in [
+        Listed {
+            email: Some("stranger@northwind.example".to_owned()),
+            ..all()
+        },
+        Listed {
+            website: Some("elsewhere".to_owned()),
+            ..all()
+        },
+        Listed {
+            event: Some("user:typo".to_owned()),
+            ..all()
+        },
+    ] {
+        let answer = perform(&world, Operation::EventsList(unknown)).await;
+        assert!(
+            !answer.ok && answer.lines[0].contains("hint:"),
+            "{answer:?}"
+        );
+    }
     world.finish().await;
 }
 
