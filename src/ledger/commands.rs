@@ -76,8 +76,8 @@ impl Ledger {
         again!(self.shared.store.extend(claim, lease, now))
     }
 
-    /// Commits that an occurrence of the claimed person is on its way, with all that may not be forgotten of it: when, to
-    /// which address, and the high-water mark of its event. The request may be made on [`Begun::Yes`] alone.
+    /// Commits that an occurrence of the claimed person is on its way, with all that may not be forgotten of it: when, and
+    /// to which address. The request may be made on [`Begun::Yes`] alone.
     pub async fn begin_send(
         &self,
         claim: &Claim,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::{
-    Guards, Known, Memory, Occurrence, OccurrenceAt, OutboxState, Rule, Rules,
+    Found, Guards, Known, Memory, Occurrence, OccurrenceAt, OutboxState, Rule, Rules,
     later_events::LaterEvents, memory::LOOK_AGAIN, period::later, reason,
 };
 
@@ -55,18 +55,18 @@ pub enum Judgement {
 /// true is asked when it is sent.
 pub fn decide(
     rules: &Rules,
-    occurrences: &[Occurrence],
+    found: &Found,
     memory: &Memory<'_>,
     guards: Guards,
     now: Timestamp,
 ) -> Vec<Decision> {
-    let bench = Bench::new(rules, occurrences, memory, guards, now);
+    let bench = Bench::new(rules, found, memory, guards, now);
     let mut decisions: Vec<Decision> = memory
         .known
         .iter()
         .filter_map(|known| bench.move_known(known))
         .collect();
-    let mut new: Vec<&Occurrence> = occurrences.iter().collect();
+    let mut new: Vec<&Occurrence> = found.occurrences.iter().collect();
     new.sort_by_key(|occurrence| occurrence.happened_at());
     let mut seen = BTreeSet::new();
     for occurrence in new {
@@ -92,13 +92,14 @@ pub fn decide(
 /// What is to be said about each occurrence, in the order given: for `plan` and `explain`.
 pub fn judge(
     rules: &Rules,
-    occurrences: &[Occurrence],
+    found: &Found,
     memory: &Memory<'_>,
     guards: Guards,
     now: Timestamp,
 ) -> Vec<Judgement> {
-    let bench = Bench::new(rules, occurrences, memory, guards, now);
-    occurrences
+    let bench = Bench::new(rules, found, memory, guards, now);
+    found
+        .occurrences
         .iter()
         .map(|occurrence| bench.judge(occurrence))
         .collect()
@@ -107,12 +108,13 @@ pub fn judge(
 /// When a user has to be looked at again for what is not true yet: no row waits for it, so nothing else would come back.
 pub fn look_again(
     rules: &Rules,
-    occurrences: &[Occurrence],
+    found: &Found,
     memory: &Memory<'_>,
     now: Timestamp,
 ) -> Option<Timestamp> {
-    let bench = Bench::new(rules, occurrences, memory, Guards::OPEN, now);
-    occurrences
+    let bench = Bench::new(rules, found, memory, Guards::OPEN, now);
+    found
+        .occurrences
         .iter()
         .filter(|occurrence| {
             bench.judge(occurrence) == Judgement::NotYet
@@ -137,7 +139,7 @@ struct Bench<'a> {
 impl<'a> Bench<'a> {
     fn new(
         rules: &'a Rules,
-        occurrences: &'a [Occurrence],
+        found: &'a Found,
         memory: &'a Memory<'a>,
         guards: Guards,
         now: Timestamp,
@@ -152,11 +154,12 @@ impl<'a> Bench<'a> {
                 .iter()
                 .map(|known| (known.key.as_str(), known))
                 .collect(),
-            found: occurrences
+            found: found
+                .occurrences
                 .iter()
                 .map(|occurrence| (occurrence.key(), occurrence))
                 .collect(),
-            later: LaterEvents::new(rules, memory.known, occurrences, now),
+            later: LaterEvents::new(rules, memory.known, found, now),
         }
     }
 

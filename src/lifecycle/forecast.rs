@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Guards, Judgement, Memory, Occurrence, OutboxState, Rules, judge};
+use super::{Found, Guards, Judgement, Memory, Occurrence, OutboxState, Rules, judge};
 
 /// What becomes of one occurrence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,13 +30,14 @@ pub struct Forecast {
 /// Says it of each occurrence, in the order they happened.
 pub fn forecast(
     rules: &Rules,
-    occurrences: &[Occurrence],
+    found: &Found,
     memory: &Memory<'_>,
     guards: Guards,
     now: Timestamp,
 ) -> Vec<Forecast> {
-    let judgements = judge(rules, occurrences, memory, guards, now);
-    let mut judged: Vec<(&Occurrence, Judgement)> = occurrences.iter().zip(judgements).collect();
+    let judgements = judge(rules, found, memory, guards, now);
+    let mut judged: Vec<(&Occurrence, Judgement)> =
+        found.occurrences.iter().zip(judgements).collect();
     judged.sort_by_key(|(occurrence, _)| occurrence.happened_at());
     let mut leaves = BTreeMap::new();
     judged

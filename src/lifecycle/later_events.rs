@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Known, Occurrence, OutboxState, Rule, Rules};
+use super::{Found, Known, OutboxState, Rule, Rules};
 
 /// Everything of a group that has happened to one user, sent or not.
 pub(super) struct LaterEvents(Vec<Happened>);
@@ -16,18 +16,17 @@ struct Happened {
 }
 
 impl LaterEvents {
-    /// Gathers what has happened by `now`. What is scheduled for the future has not; what proved untrue has not either.
-    pub(super) fn new(
-        rules: &Rules,
-        known: &[Known],
-        occurrences: &[Occurrence],
-        now: Timestamp,
-    ) -> Self {
+    /// Gathers what has happened by `now`. What is scheduled for the future has not; what proved untrue has not either, nor
+    /// what was taken back before it was told.
+    pub(super) fn new(rules: &Rules, known: &[Known], found: &Found, now: Timestamp) -> Self {
         let known = known
             .iter()
-            .filter(|known| known.state != OutboxState::Superseded)
+            .filter(|known| {
+                known.state != OutboxState::Superseded && !is_taken_back(rules, known, found)
+            })
             .map(|known| (&known.event, &known.subject, known.happened_at()));
-        let found = occurrences
+        let found = found
+            .occurrences
             .iter()
             .filter(|occurrence| occurrence.holds)
             .map(|occurrence| {
@@ -69,4 +68,21 @@ impl LaterEvents {
                 && !(rule.has_id() && happened.event == rule.name())
         })
     }
+}
+
+/// Whether a row that never left has an instant that the app's database has no more. Where the rule failed nobody knows.
+fn is_taken_back(rules: &Rules, known: &Known, found: &Found) -> bool {
+    let Some(rule) = rules.rule(&known.event) else {
+        return false;
+    };
+    let has_failed = || {
+        let mut failures = found.failures.iter();
+        failures.any(|failure| failure.event() == Some(rule.name()))
+    };
+    let is_found = || {
+        let of_rule = found.occurrences.iter();
+        let mut of_rule = of_rule.filter(|one| one.event == rule.name());
+        of_rule.any(|one| rule.names().any(|name| one.key_as(name) == known.key))
+    };
+    known.state.is_undecided() && rule.is_dated(&known.key) && !has_failed() && !is_found()
 }

@@ -14,7 +14,7 @@ pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 pub struct Memory<'a> {
     /// Every row of the user's outbox.
     pub known: &'a [Known],
-    /// By event and subject, the latest instant that Crisp has or may have. It outlives the rows.
+    /// By event and subject, the latest instant that Crisp has. It outlives the rows.
     pub high_water: &'a BTreeMap<(String, String), Timestamp>,
     /// By event, since when it may be sent. An event that is missing is not armed.
     pub watermarks: &'a BTreeMap<String, Timestamp>,
@@ -139,15 +139,23 @@ impl Memory<'_> {
             .copied()
     }
 
-    /// The latest instant of a rule and subject that Crisp has or may have, under either name.
+    /// The latest instant of a rule and subject that Crisp has or may have, under either name. What may be there is asked of
+    /// the rows: a request that was refused, or is proven not to be there, makes nothing older than sent.
     pub(super) fn high_water(&self, rule: &Rule, subject: &str) -> Option<Timestamp> {
-        rule.names()
-            .filter_map(|name| {
-                self.high_water
-                    .get(&(name.to_owned(), subject.to_owned()))
-                    .copied()
-            })
-            .max()
+        let marks = rule.names().filter_map(|name| {
+            self.high_water
+                .get(&(name.to_owned(), subject.to_owned()))
+                .copied()
+        });
+        // A person may give up what nobody could decide; that does not take it out of Crisp.
+        let is_given_up =
+            |known: &Known| known.state == OutboxState::Expired && known.attempted_at.is_some();
+        let rows = self.known.iter().filter(|known| {
+            (known.state.may_be_in_crisp() || is_given_up(known))
+                && known.subject == subject
+                && rule.names().any(|name| name == known.event)
+        });
+        marks.chain(rows.map(Known::happened_at)).max()
     }
 
     /// Whether another occurrence of the rule went out within its `min_gap`.

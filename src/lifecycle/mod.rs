@@ -14,10 +14,10 @@
 //! 3. where [`Rules::needs_timeline`] says so reads Crisp's timeline past [`timeline::Sought::earliest`], and calls
 //!    [`timeline::clear`]; where a cache answered, and shows nothing, it asks again after [`between_cached_reads`], and a list
 //!    from before [`Rules::proof_from`] lets nothing go;
-//! 4. commits `sending` with `attempted_at`, the address, and the high-water mark of the event
-//!    ([`OutboxState::may_be_in_crisp`]), if nothing of the event went to that address within `min_gap`;
+//! 4. commits `sending` with `attempted_at` and the address, if nothing of the event went to that address within `min_gap`:
+//!    from then on nothing older of the event goes ([`OutboxState::may_be_in_crisp`]);
 //! 5. posts, once;
-//! 6. stores `sent`, or on a clear refusal what follows from it, or leaves `sending` for [`settle_ambiguous`].
+//! 6. stores `sent` with the high-water mark of the event, or on a clear refusal what follows from it, or leaves `sending` for [`settle_ambiguous`].
 //!
 //! A row found in `sending` by a later claim is an attempt without an answer, whatever ended it. `sent` has one way in:
 //! Crisp's answer or Crisp's timeline.

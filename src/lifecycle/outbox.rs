@@ -172,7 +172,7 @@ impl OutboxState {
         )
     }
 
-    /// Whether Crisp has the occurrence, or may have it. Such a one raises the high-water mark of its event.
+    /// Whether Crisp has the occurrence, or may have it: then nothing older of its event is sent.
     pub const fn may_be_in_crisp(self) -> bool {
         matches!(
             self,

@@ -262,6 +262,13 @@ enum Which<'key> {
     Id(&'key str),
 }
 
+impl Rule {
+    /// Whether the app's database dates the occurrence of a key, and tells it as long as it is true.
+    pub(super) fn is_dated(&self, key: &str) -> bool {
+        matches!(self.moment, super::rule::Moment::At { .. }) && which(key, self).is_none()
+    }
+}
+
 fn which<'key>(key: &'key str, rule: &Rule) -> Option<Which<'key>> {
     let last = key.rsplit('/').next()?;
     match last.split_once('=')? {

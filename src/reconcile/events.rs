@@ -95,13 +95,7 @@ impl Reconciler {
             Err(error) => return EventsDone::owing(error, news),
         };
         let known = outbox.known();
-        let decisions = decide(
-            &self.rules,
-            &found.occurrences,
-            &outbox.memory(&known),
-            guards,
-            run.now,
-        );
+        let decisions = decide(&self.rules, &found, &outbox.memory(&known), guards, run.now);
         let mut writes = Vec::new();
         for decision in decisions {
             if let Some(row) = self.row(run, website, mirror, user, &outbox, decision) {
@@ -126,12 +120,7 @@ impl Reconciler {
             return Ok(EventsDone::default());
         }
         let known = outbox.known();
-        let look_again = look_again(
-            &self.rules,
-            &found.occurrences,
-            &outbox.memory(&known),
-            run.now,
-        );
+        let look_again = look_again(&self.rules, &found, &outbox.memory(&known), run.now);
         // With the rows that came of them, and not before: a change that was noted without its event is never told.
         if let Ok(edges) = serde_json::to_value(&found.edges) {
             mirror.edges = edges;

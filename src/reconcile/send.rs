@@ -2,10 +2,9 @@
 //!
 //! Before each POST everything is read again: the ledger, because a command or another person on the same address may
 //! have changed it a moment ago; the app's database, because the user may have come back; Crisp's timeline, where
-//! somebody may have told Crisp already. Then `sending` is committed, with the high-water mark, and only then the request
-//! leaves. After it, the answer is committed before anything else happens. An answer that never came leaves the row in
-//! `sending`: only the timeline can settle it ([`super::attempt`]), and until it does nothing of this person is sent out
-//! of order.
+//! somebody may have told Crisp already. Then `sending` is committed, and only then the request leaves. After it, the
+//! answer is committed before anything else happens. An answer that never came leaves the row in `sending`: only the
+//! timeline can settle it ([`super::attempt`]), and until it does nothing of this person is sent out of order.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -197,7 +196,8 @@ impl Sending<'_> {
 }
 
 impl Reconciler {
-    /// Commits a row as it is. One that Crisp has, or may have, raises the high-water mark in the same transaction.
+    /// Commits a row as it is. One that Crisp has raises the high-water mark in the same transaction; for one that it may have
+    /// the row itself stands.
     pub(super) async fn keep(
         &self,
         run: &Run,
@@ -209,7 +209,8 @@ impl Reconciler {
             ..row
         };
         let mut writes = Vec::new();
-        if let Some(instant) = row.instant.filter(|_| row.state.may_be_in_crisp()) {
+        let is_there = matches!(row.state, OutboxState::Sent | OutboxState::AlreadyInCrisp);
+        if let Some(instant) = row.instant.filter(|_| is_there) {
             writes.push(Write::HighWater {
                 website: row.website.clone(),
                 user_key: row.user_key.clone(),

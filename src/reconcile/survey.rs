@@ -154,7 +154,7 @@ impl Reconciler {
         }
         let known = outbox.known();
         let memory = outbox.memory(&known);
-        surveyed.events = forecast(&self.rules, &found.occurrences, &memory, guards, now);
+        surveyed.events = forecast(&self.rules, &found, &memory, guards, now);
         Ok(())
     }
 

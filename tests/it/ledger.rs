@@ -1388,7 +1388,7 @@ async fn an_event_is_on_its_way_only_under_a_lease_and_only_once(home: Home) {
     assert_eq!(over, Begun::LeaseLost, "the lease is over");
     assert!(marks(&home).await.is_empty());
     assert_eq!(begin(claim.clone(), secs(1)).await, Begun::Yes);
-    assert_eq!(marks(&home).await, [at(0)], "in the same commit");
+    assert!(marks(&home).await.is_empty(), "it may yet be refused");
     let sending = outbox(&home, "one").await;
     assert_eq!(sending.state, OutboxState::Sending);
     assert_eq!((sending.attempts, sending.attempted_at), (1, Some(secs(1))));

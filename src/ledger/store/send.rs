@@ -17,7 +17,7 @@ use super::{
     LedgerError, Store, begin, brake,
     cells::{failed, json, list, ms},
     engine::{Connection, Transaction, query, query_for},
-    erasure, mirror, outbox,
+    erasure, mirror,
     postgres::timeline,
     upkeep,
 };
@@ -60,16 +60,6 @@ impl Store {
             Begun::Yes
         };
         if begun == Begun::Yes {
-            let instant = row.instant.unwrap_or(row.due_at);
-            outbox::raise(
-                &mut tx,
-                &row.website,
-                &row.user_key,
-                &row.event,
-                &row.subject,
-                instant,
-            )
-            .await?;
             tx.commit().await.map_err(failed(WHAT))?;
         } else {
             tx.rollback().await.map_err(failed(WHAT))?;

@@ -17,6 +17,7 @@ fn an_instant_is_an_occurrence_and_null_is_none() {
         (text(""), None),
     ] {
         let keys: Vec<String> = found_in(&rules, &user([("x", value.clone())]), 5)
+            .occurrences
             .iter()
             .map(Occurrence::key)
             .collect();
@@ -30,7 +31,7 @@ fn it_is_due_after_the_grace_where_the_app_sends_too() {
         let rules = rules(&format!(
             "sender = \"{sender}\"\n[[event]]\nname = \"a\"\nat = \"x\""
         ));
-        let found = found_in(&rules, &user([("x", at(0))]), 5);
+        let found = found_in(&rules, &user([("x", at(0))]), 5).occurrences;
         assert_eq!(found[0].due, minute(due), "{sender}");
     }
 }
@@ -52,7 +53,7 @@ fn data_leaves_out_what_is_null_and_cuts_what_is_long() {
         ("long", text(&"x".repeat(300))),
         ("seats", Value::Int(3)),
     ]);
-    let data = found_in(&rules, &user, 0).remove(0).data;
+    let data = found_in(&rules, &user, 0).occurrences.remove(0).data;
     assert_eq!(data.keys().collect::<Vec<_>>(), ["long", "plan", "seats"]);
     assert_eq!(data["seats"], DataValue::from(3));
     assert_eq!(

@@ -99,7 +99,7 @@ fn a_longer_delay_makes_no_second_occurrence() {
     let key_of = |table: &str| {
         let rules = rules(table);
         let found = found_in(&rules, &left(&[]), 1);
-        found.last().map(Occurrence::key)
+        found.occurrences.last().map(Occurrence::key)
     };
     assert_eq!(key_of(TABLE), key_of(&TABLE.replace("10d", "20d")));
     // A row that was planned by the shorter one waits for the longer one.
@@ -296,7 +296,7 @@ fn a_hundred_thousand_who_were_there_make_no_row() {
         assert_eq!(found.occurrences.len(), 3);
         let decided = decide(
             &rules,
-            &found.occurrences,
+            &found,
             &remembered.memory(),
             Guards::OPEN,
             minute(number % 20_000),

@@ -7,6 +7,7 @@ mod guarded;
 mod model;
 mod recheck;
 mod search;
+mod taken_back;
 mod told;
 
 use std::collections::BTreeMap;
@@ -113,7 +114,7 @@ fn known(event: &str, at: i64, state: OutboxState) -> Known {
 }
 
 /// What is found in the user's own row at a minute, with nothing remembered.
-fn found_in(rules: &Rules, user: &User, now: i64) -> Vec<Occurrence> {
+fn found_in(rules: &Rules, user: &User, now: i64) -> Found {
     let found = occurrences(
         rules,
         user,
@@ -123,5 +124,5 @@ fn found_in(rules: &Rules, user: &User, now: i64) -> Vec<Occurrence> {
         minute(now),
     );
     assert_eq!(found.failures, []);
-    found.occurrences
+    found
 }

@@ -263,7 +263,37 @@ async fn nobody_is_told_before_the_moment_that_the_operator_named() {
     world.finish().await;
 }
 
+/// The cancellation waits for consent while the end is planned, put off, or taken back; then its moment passes.
+#[tokio::test]
+async fn an_end_that_was_taken_back_leaves_the_cancellation_to_be_told() {
+    for taken_back in ["NULL", "datetime(ends_at, '+2 days')"] {
+        let mut world = world(|_| {}).await;
+        let ends_at = world.now() + Duration::from_mins(30);
+        let ends_at = ends_at.strftime("%Y-%m-%d %H:%M:%S");
+        world
+            .change_user(
+                "u1",
+                &format!("status = 'ended', ends_at = '{ends_at}', marketing_opt_in = 0"),
+            )
+            .await;
+        happens(&mut world, "canceled_at").await;
+        refresh(&mut world).await;
+        assert_stands(&world, CHURNED, OutboxState::Scheduled, "not_due").await;
+        assert_stands(&world, CANCELED, OutboxState::NoConsent, "require").await;
+        minutes(&mut world, 10).await;
+        world
+            .change_user("u1", &format!("ends_at = {taken_back}"))
+            .await;
+        minutes(&mut world, 25).await;
+        world.change_user("u1", "marketing_opt_in = 1").await;
+        refresh(&mut world).await;
+        assert_eq!(world.timeline(ADA), [CANCELED], "{taken_back}");
+        world.finish().await;
+    }
+}
+
 crate::world::also_on_postgres! {
+    an_end_that_was_taken_back_leaves_the_cancellation_to_be_told,
     a_cancellation_never_follows_the_end,
     once_the_end_was_told_no_cancellation_of_before_is,
     who_came_back_before_it_was_told_did_not_cancel,

@@ -2,7 +2,7 @@
 
 use crisp_sync::{lifecycle::OutboxState, sandbox::Fault};
 
-use super::{ADA, assert_stands, happens, minutes, posts, refresh, world};
+use super::{ADA, assert_stands, happens, minutes, posts, refresh, sql_now, world};
 
 const ADD: &str = "people_event.add";
 
@@ -93,7 +93,36 @@ async fn a_change_that_nobody_could_decide_on_is_told_later() {
     world.finish().await;
 }
 
+/// What Crisp refused is not there. When the app corrects the moment to an earlier one, that is told.
+#[tokio::test]
+async fn what_was_refused_makes_nothing_older_than_sent() {
+    const CANCELED: &str = "user:subscription:canceled";
+    let mut world = world(|_| {}).await;
+    minutes(&mut world, 5).await;
+    let earlier = sql_now(&world);
+    minutes(&mut world, 5).await;
+    world.change_user("u1", "status = 'canceled'").await;
+    happens(&mut world, "canceled_at").await;
+    world.sandbox.fault(Fault::status(ADD, 429));
+    refresh(&mut world).await;
+    assert_stands(&world, CANCELED, OutboxState::Due, "refused_for_now").await;
+    world
+        .change_user("u1", &format!("canceled_at = '{earlier}'"))
+        .await;
+    refresh(&mut world).await;
+    minutes(&mut world, 20).await;
+    assert_eq!(world.timeline(ADA), [CANCELED]);
+    // Told now, it is the mark, and nothing older follows.
+    let past = "canceled_at = datetime(canceled_at, '-1 minute')";
+    world.change_user("u1", past).await;
+    refresh(&mut world).await;
+    minutes(&mut world, 20).await;
+    assert_eq!(posts(&world), 2);
+    world.finish().await;
+}
+
 crate::world::also_on_postgres! {
+    what_was_refused_makes_nothing_older_than_sent,
     a_pause_keeps_the_event_due,
     what_crisp_does_not_take_is_held_and_the_others_go_on,
     a_rule_that_fails_holds_up_no_other,

@@ -66,6 +66,8 @@ pub(super) struct Request {
     pub(super) left_at: i64,
     /// Whether Crisp gets it, sooner or later.
     pub(super) arrives: bool,
+    /// Whether Crisp refused it, or its list proved that it is not there.
+    pub(super) is_absent: bool,
 }
 
 impl Request {
@@ -101,8 +103,10 @@ pub(super) struct Book {
     pub(super) changes: Vec<(i64, u8)>,
     pub(super) subscription: u8,
     pub(super) imports: Vec<Import>,
-    /// What the group of the subscription owes to whom: the column that was touched last.
-    pub(super) touched_last: &'static str,
+    /// The moments of the subscription that had come when somebody looked, and stood then.
+    pub(super) seen: Vec<(&'static str, i64)>,
+    /// What others told Crisp, or of which nobody can prove that Crisp does not have it.
+    pub(super) maybe_told: Vec<(String, i64)>,
     /// Every request, also one that died before it left.
     pub(super) requests: Vec<Request>,
     /// Whether the brake has latched.
@@ -125,7 +129,8 @@ impl Book {
             changes: Vec::new(),
             subscription: 0,
             imports: Vec::new(),
-            touched_last: "",
+            seen: Vec::new(),
+            maybe_told: Vec::new(),
             requests: Vec::new(),
             is_latched: false,
         }
@@ -147,7 +152,6 @@ impl Book {
             Step::Plan(plan) => {
                 if plan != self.plan {
                     *self.begun.entry(plan).or_default() += 1;
-                    self.touched_last = "plan";
                 }
                 self.plan = plan;
             }
@@ -164,6 +168,12 @@ impl Book {
                 }
             }
             Step::Release => self.is_latched = false,
+            Step::Refresh { .. } | Step::Send { .. } => {
+                for (event, column) in [("canceled", "canceled_at"), ("churned", "ends_at")] {
+                    let come = self.date(column).filter(|at| *at <= now);
+                    self.seen.extend(come.map(|at| (event, at)));
+                }
+            }
             _ => {}
         }
     }
@@ -171,9 +181,6 @@ impl Book {
     fn dates_to(&mut self, name: &'static str, at: Option<i64>) {
         self.dates.insert(name, at);
         self.moments.entry(name).or_default().extend(at);
-        if ["canceled_at", "ends_at"].contains(&name) {
-            self.touched_last = name;
-        }
     }
 
     /// A look at the user was stored, at a moment by our clock.
@@ -208,13 +215,11 @@ impl Book {
         (plan == self.plan && self.plan_seen == Some(plan)).then_some(at)
     }
 
-    /// Whether no date of the subscription ever was a later one.
-    pub(super) fn is_last(&self, at: i64) -> bool {
-        ["canceled_at", "ends_at"]
-            .iter()
-            .filter_map(|column| self.moments.get(column))
-            .flatten()
-            .all(|moment| *moment <= at)
+    /// Whether no date of the subscription that anybody saw come was a later one.
+    pub(super) fn is_last(&self, event: &str, at: i64) -> bool {
+        let place = |event| law(event).group.map(|(_, place)| place);
+        let mut seen = self.seen.iter();
+        seen.all(|(other, moment)| (*moment, place(other)) <= (at, place(event)))
     }
 
     /// What of the group has happened by now that is true now: the moments of each event.
@@ -226,7 +231,7 @@ impl Book {
         happened.extend(self.date("ends_at").map(|at| ("churned", at)));
         let change = self.change().filter(|at| *at >= self.armed);
         // What was superseded by something that was taken back stays superseded.
-        let stands = change.filter(|at| self.is_last(*at));
+        let stands = change.filter(|at| self.is_last("started", *at));
         happened.extend(stands.map(|at| ("started", at)));
         for import in self.of_tenant(tenant) {
             happened.push(("imported", import.done_at));

@@ -198,7 +198,7 @@ impl Caller {
         assert_eq!(found.failures, []);
         let decisions = decide(
             &self.rules,
-            &found.occurrences,
+            &found,
             &self.store.remembered.memory(),
             self.rules.guards(&self.user, now).expect("guards"),
             now,
@@ -249,6 +249,19 @@ impl Caller {
             known.state
         );
         known.state = state;
+        if matches!(state, OutboxState::AlreadyInCrisp | OutboxState::Unsure) {
+            let told = (known.event.clone(), minutes(known.happened_at()));
+            self.book.maybe_told.push(told);
+        }
+    }
+
+    /// The last request of a row did not arrive, and never will.
+    fn is_absent(&mut self, row: usize) {
+        let reference = &self.store.remembered.known[row].reference;
+        let mut requests = self.book.requests.iter_mut();
+        if let Some(last) = requests.rfind(|request| request.told("ref") == reference) {
+            last.is_absent = true;
+        }
     }
 
     /// The row stands where it stands for a reason, which has to be so.
@@ -350,20 +363,14 @@ impl Caller {
         brake.holds(sent, self.store.latched.contains(&row.event), 1, release)
     }
 
-    /// Commits `sending` and the high-water mark, and lets the request go.
+    /// Commits `sending`, and lets the request go.
     fn post(&mut self, row: usize, text: &str, data: &crate::data::DataMap, fate: Fate) {
         let now = minute(self.ours());
         self.enter(row, OutboxState::Sending);
-        let stored = &mut self.store.remembered;
-        let known = &mut stored.known[row];
+        let known = &mut self.store.remembered.known[row];
         known.attempted_at = Some(now);
         known.absent_reads = 0;
         known.first_absent_at = None;
-        let mark = stored
-            .high_water
-            .entry((known.event.clone(), known.subject.clone()))
-            .or_insert(known.happened_at());
-        *mark = known.happened_at().max(*mark);
         let data: serde_json::Map<_, _> = data
             .iter()
             .map(|(key, value)| (key.clone(), value.to_json()))
@@ -378,6 +385,7 @@ impl Caller {
             at: minutes(occurred_at),
             left_at: self.ours(),
             arrives: matches!(fate, Fate::Answered | Fate::Late(_)),
+            is_absent: matches!(fate, Fate::Refused),
         };
         if !matches!(fate, Fate::DiesBefore) {
             let told = self.crisp.told_by_others(text);
@@ -444,7 +452,10 @@ impl Caller {
         );
         match verdict {
             Ambiguity::Sent => self.enter(row, OutboxState::Sent),
-            Ambiguity::Absent => self.enter(row, self.rules.after_ambiguous().state()),
+            Ambiguity::Absent => {
+                self.is_absent(row);
+                self.enter(row, self.rules.after_ambiguous().state());
+            }
             Ambiguity::Unsure => self.enter(row, OutboxState::Unsure),
             Ambiguity::ReadAgain {
                 absent_reads,

@@ -109,10 +109,10 @@ impl Book {
     /// How many there may be.
     fn judge_number(&self, request: &Request) {
         let event = request.event.as_str();
-        let same = self
-            .requests
-            .iter()
-            .filter(|other| other.event == event && other.told("tenant") == request.told("tenant"));
+        let same = self.requests.iter().filter(|other| {
+            let is_of = other.event == event && other.told("tenant") == request.told("tenant");
+            is_of && !other.is_absent
+        });
         for other in same.clone() {
             assert!(
                 other.at <= request.at,
@@ -170,27 +170,28 @@ impl Book {
             _ if !self.is_tame => true,
             reason::MIN_GAP => sent(DAY) > 0,
             reason::BRAKE => self.is_latched || sent(HOUR) >= 3,
-            reason::OLDER_THAN_SENT => self
-                .requests
-                .iter()
-                .any(|other| other.event == event && other.at >= at),
+            reason::OLDER_THAN_SENT => {
+                let requests = self.requests.iter().filter(|other| !other.is_absent);
+                let sent = requests.map(|other| (&other.event, other.at));
+                let told = self.maybe_told.iter().map(|(event, at)| (event, *at));
+                sent.chain(told)
+                    .any(|(other, told_at)| other == event && told_at >= at)
+            }
             reason::LATER_EVENT => self.has_later(refusal, ours),
             _ => true,
         };
         assert!(is_just, "{refusal:?} at {ours}: it is not so");
     }
 
-    /// Whether anything of the group ever happened later.
+    /// Whether anything of the group happened later, and was seen.
     fn has_later(&self, refusal: &Refusal<'_>, ours: i64) -> bool {
         let Some((group, rank)) = law(refusal.event).group else {
             return false;
         };
         let mut happened = Vec::new();
         if group == "subscription" {
-            for (event, column) in [("canceled", "canceled_at"), ("churned", "ends_at")] {
-                let moments = self.moments.get(column).into_iter().flatten();
-                happened.extend(moments.map(|at| (*at, law(event).group)));
-            }
+            let seen = self.seen.iter();
+            happened.extend(seen.map(|(event, at)| (*at, law(event).group)));
             let changes = self.changes.iter();
             happened.extend(changes.map(|(at, _)| (*at, law("started").group)));
             if self.plan_seen.is_some_and(|seen| seen != self.plan) {

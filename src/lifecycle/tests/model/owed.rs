@@ -56,11 +56,11 @@ impl Book {
         for event in ["canceled", "churned", "started"] {
             let at = match law(event).column {
                 Some(column) => self.dated(column),
-                None => self
-                    .change()
-                    .filter(|at| self.touched_last == "plan" && self.is_last(*at)),
+                None => self.change(),
             };
-            let Some(at) = at else { continue };
+            let Some(at) = at.filter(|at| self.is_last(event, *at)) else {
+                continue;
+            };
             let is_late = self.happened("").iter().any(|(later, other)| {
                 let place = |event| law(event).group.map_or(0, |(_, place)| place);
                 *other <= now && (*other, place(later)) > (at, place(event))
@@ -87,17 +87,12 @@ impl Book {
         }
     }
 
-    /// The moment of a column, if nothing of the group came after it was set, and it is the latest that it ever was: what was
-    /// taken back, or is older than what was told, is told no more.
+    /// The moment of a column, if no change was seen since, and it was never another's meanwhile: what was taken back is told
+    /// no more.
     fn dated(&self, column: &'static str) -> Option<i64> {
         let at = self.date(column)?;
-        let others = self.moments[column].iter().filter(|other| **other >= at);
+        let times = self.moments[column].iter().filter(|other| **other == at);
         let is_unchanged = self.changes.iter().all(|(seen, _)| *seen < at);
-        // One that was taken back before its moment came counts as a later one until somebody looks at it.
-        let is_overtaken = (self.moments.iter())
-            .filter(|(name, _)| **name != column && ["canceled_at", "ends_at"].contains(*name))
-            .any(|(_, moments)| moments.iter().any(|moment| *moment >= at));
-        let is_alone = others.count() == 1 && is_unchanged && self.is_last(at) && !is_overtaken;
-        (self.touched_last == column && is_alone).then_some(at)
+        (times.count() == 1 && is_unchanged).then_some(at)
     }
 }
