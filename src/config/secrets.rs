@@ -90,8 +90,8 @@ fn without_user(url: &str) -> Place<'_> {
     let options = || options.split('&').filter(|option| !option.is_empty());
     // The last one wins, as with the drivers.
     let option = |name: &str| {
-        let values = options().filter_map(|option| option.split_once('='));
-        values.filter(|(key, _)| *key == name).last()
+        let mut values = options().filter_map(|option| option.split_once('='));
+        values.rfind(|(key, _)| *key == name)
     };
     let is_named = !path.trim_matches('/').is_empty()
         || option("dbname").is_some_and(|(_, name)| !name.is_empty());
