@@ -7,7 +7,8 @@
 //! After a [`Gap`] the ledger may have forgotten changes that it told Crisp. The first look after it gives a change the
 //! number that it had, so that its `ref` is found in the timeline; the next change gets a number that no forgotten one had.
 //!
-//! When a value was seen last is remembered, too: nobody told Crisp of a change before the last look that did not show it.
+//! When a value was seen last is remembered, too: nobody told Crisp of a change long before the last look that did not show
+//! it. How long, [`Rules::sought`](super::Rules::sought) says: what a look shows may be older than the look.
 //!
 //! The caller stores the new edges in the transaction that stores what was decided on them. Until then the old ones stand,
 //! and the next look finds the same change again, under the same number.
@@ -44,7 +45,7 @@ pub struct Edge {
     /// When the value was seen last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_at: Option<Timestamp>,
-    /// When the value before the last change was seen last: nobody told Crisp of that change earlier.
+    /// When the value before the last change was seen last: nobody told Crisp of that change much earlier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unchanged_at: Option<Timestamp>,
 }

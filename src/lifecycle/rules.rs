@@ -193,8 +193,11 @@ impl Rules {
         gap.filter(|gap| known.happened_at() <= gap.until || self.may_be_forgotten(known, *gap))
     }
 
-    /// What to look for in the timeline. All rows of the user belong in one search. Nobody tells Crisp of a change before it
-    /// is made: where `edges` remember until when the value was another, older entries are about something else.
+    /// What to look for in the timeline. All rows of the user belong in one search.
+    ///
+    /// Nobody tells Crisp of a change before it is made: where `edges` remember until when the value was another, older entries
+    /// are about something else. But a look shows what a replica had by then, and what was committed: the app may have told
+    /// of the change before it, by as much as the sweep's overlap allows for.
     pub fn sought(&self, known: &Known, edges: &Edges, gap: Option<Gap>) -> Sought {
         let rule = self.rule(&known.event);
         let mut texts = vec![known.event.clone()];
@@ -210,27 +213,28 @@ impl Rules {
             known.happened_at(),
             self.match_within,
         );
+        if self.sender == Sender::Shared {
+            sought = sought.within(self.grace);
+        }
         if let Some(rule) = rule {
             sought = sought.delayed(rule.delay);
-        }
-        if let Some(rule) = rule
-            && let Some(which) = which(&known.key, rule)
-        {
-            let edge = edges.of(rule, &known.subject).filter(|edge| match which {
-                Which::Change(number) => edge.count == number,
-                Which::Id(id) => key_part(&edge.value) == id,
-            });
-            let unseen = edge.and_then(|edge| edge.unchanged_at).map(|at| {
-                let unseen = known.happened_at().duration_since(at);
-                // The look may have been at an answer that was kept, and is as old as that.
-                unseen
-                    .max(SignedDuration::ZERO)
-                    .saturating_add(self.answers_kept_for)
-                    .min(rule.max_age)
-            });
-            // The app does not wait for our delay.
-            let before = unseen.unwrap_or(rule.max_age);
-            sought = sought.since(before.saturating_add(rule.delay));
+            if let Some(which) = which(&known.key, rule) {
+                let edge = edges.of(rule, &known.subject).filter(|edge| match which {
+                    Which::Change(number) => edge.count == number,
+                    Which::Id(id) => key_part(&edge.value) == id,
+                });
+                let unchanged_at = edge.and_then(|edge| edge.unchanged_at);
+                let unseen = unchanged_at.map(|at| {
+                    let unseen = known.happened_at().duration_since(at);
+                    unseen
+                        .max(SignedDuration::ZERO)
+                        .saturating_add(self.sight_age())
+                });
+                sought = sought.since(unseen.unwrap_or(rule.max_age));
+            } else if self.sender == Sender::Sole {
+                // Only we tell of it, and not before the delay is over.
+                sought.earliest = later(sought.earliest, rule.delay);
+            }
         }
         if let Some(gap) = gap
             && self.may_be_forgotten(known, gap)
@@ -241,6 +245,12 @@ impl Rules {
                 .is_some_and(|which| matches!(which, Which::Change(_)));
         }
         sought
+    }
+
+    /// How much older than the look may be what it shows: an answer was kept, a replica lags, a transaction commits late.
+    fn sight_age(&self) -> SignedDuration {
+        let overlap = SignedDuration::try_from(self.sweep.overlap).unwrap_or(SignedDuration::MAX);
+        overlap.saturating_add(self.answers_kept_for)
     }
 
     /// Whether the row may be an occurrence that was sent in the gap, and is only dated later because it was seen again.

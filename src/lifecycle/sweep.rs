@@ -18,7 +18,7 @@ const SHORTEST: SignedDuration = SignedDuration::from_secs(10);
 pub struct SweepSource {
     /// How often `lifecycle.query` is asked for what is new.
     pub every: String,
-    /// How far each look goes back before the one before: for transactions that commit late, and for clocks that differ.
+    /// How far each look goes back before the one before: for transactions that commit late, and for clocks that differ. So old may be what any look shows, as from a replica.
     pub overlap: String,
     /// How often all that happened within the longest `max_age` is looked at once more.
     pub rescan: String,
@@ -53,7 +53,7 @@ impl Default for SweepSource {
 pub struct Sweep {
     /// How often it looks for what is new.
     pub every: Duration,
-    /// How far each look goes back before the one before.
+    /// How far each look goes back before the one before, and how old may be what one shows.
     pub overlap: Duration,
     /// How often it looks at all that can still be sent.
     pub rescan: Duration,

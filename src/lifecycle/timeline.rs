@@ -25,6 +25,9 @@ const SHORTEST_CUT_LIST: usize = 20;
 /// How far Crisp's clock and ours may lie apart.
 const CLOCK_MARGIN: SignedDuration = SignedDuration::from_mins(2);
 
+/// How far the clocks of two time zones lie apart at most: an `occurred_at` without its zone is off by so much.
+const TIME_ZONES: SignedDuration = SignedDuration::from_hours(14);
+
 /// One entry of a contact's timeline.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
@@ -50,7 +53,9 @@ pub struct Sought {
     pub happened_at: Timestamp,
     /// The earliest moment at which another sender may have told Crisp.
     pub earliest: Timestamp,
-    /// The latest such moment.
+    /// The latest such moment for a sender that does not wait for the rule's delay.
+    pub at_once: Timestamp,
+    /// The latest such moment for any.
     pub latest: Timestamp,
     /// Whether the ledger may have told Crisp and forgotten under which number: then an entry with a `ref` that nobody knows
     /// may be of it.
@@ -72,15 +77,23 @@ impl Sought {
             reference,
             happened_at,
             earliest: earlier(happened_at, tolerance),
+            at_once: later(happened_at, tolerance),
             latest: later(happened_at, tolerance),
             is_renumbered: false,
         }
     }
 
-    /// Moves the search to where the event is told: so much later than it happened.
+    /// Widens the search forwards: others have so long to tell Crisp.
+    #[must_use]
+    pub fn within(mut self, period: SignedDuration) -> Self {
+        self.at_once = self.at_once.max(later(self.happened_at, period));
+        self.latest = self.latest.max(self.at_once);
+        self
+    }
+
+    /// Widens the search forwards: we tell Crisp so much later than it happened. Others may wait as long, or not at all.
     #[must_use]
     pub fn delayed(mut self, delay: SignedDuration) -> Self {
-        self.earliest = later(self.earliest, delay);
         self.latest = later(self.latest, delay);
         self
     }
@@ -91,6 +104,18 @@ impl Sought {
     pub fn since(mut self, period: SignedDuration) -> Self {
         self.earliest = earlier(self.earliest, period);
         self
+    }
+
+    /// Whether an entry tells of it, as far as text and time say.
+    fn may_be_told_by(&self, entry: &Entry, end: End) -> bool {
+        let is_of_older = || {
+            occurred_at(entry).is_some_and(|at| at < earlier(self.earliest, TIME_ZONES))
+                && entry.timestamp > self.at_once
+        };
+        (self.is_renumbered || !entry.data.contains_key(REF))
+            && self.texts.contains(&entry.text)
+            && (self.earliest..=end(self)).contains(&entry.timestamp)
+            && !is_of_older()
     }
 }
 
@@ -127,9 +152,11 @@ pub struct Match {
 /// Finds the occurrences that Crisp has, each with an entry of its own.
 ///
 /// Our `ref` comes first; then the same text with an equal `occurred_at`; then the same text with a Crisp time between
-/// `earliest` and `latest`, in the pairing that finds an entry for as many occurrences as possible. An entry that carries
-/// any `ref` and another `occurred_at` is a different occurrence of ours, or of a second installation, and is not paired
-/// by time, unless the ledger may have forgotten that very `ref`. What was sent to a tester on trial is nobody's.
+/// `earliest` and `at_once`; then with one between `earliest` and `latest`, in a pairing that finds an entry for as many
+/// occurrences as possible and leaves none without one that had it. An entry that carries any `ref` and another
+/// `occurred_at` is a different occurrence of ours, or of a second installation, and is not paired by time, unless the
+/// ledger may have forgotten that very `ref`. After `at_once`, an `occurred_at` from before the occurrence is of another
+/// one, too. What was sent to a tester on trial is nobody's.
 pub fn match_timeline(sought: &[Sought], entries: &[Entry]) -> Vec<Match> {
     let mut pairing = Pairing {
         sought,
@@ -206,6 +233,9 @@ pub fn clear(
     }
 }
 
+/// Until when an entry may be of an occurrence.
+type End = fn(&Sought) -> Timestamp;
+
 struct Pairing<'a> {
     sought: &'a [Sought],
     entries: &'a [Entry],
@@ -249,28 +279,44 @@ impl Pairing<'_> {
         }
     }
 
-    /// The entries in the order of time, each to the occurrence that has the least time left: no other pairing has more
-    /// pairs (Glover's rule for intervals).
+    /// The entries in the order of time, each to the occurrence that has the least time left: where nothing waits, no other
+    /// pairing has more pairs (Glover's rule for intervals). Whoever tells at once tells of what has just happened, so that
+    /// comes before what may have been told since.
     fn by_time(&mut self) {
         let mut order: Vec<usize> = (0..self.entries.len()).collect();
         order.sort_by_key(|index| self.entries[*index].timestamp);
-        for index in order {
-            let entry = &self.entries[index];
-            if self.taken[index] || is_trial(&entry.data) {
+        let fixed: Vec<bool> = self.found.iter().map(Option::is_some).collect();
+        let ends: [End; 2] = [|sought| sought.at_once, |sought| sought.latest];
+        for end in ends {
+            for &entry in &order {
+                if !self.taken[entry] && !is_trial(&self.entries[entry].data) {
+                    self.place(entry, end, &mut fixed.clone());
+                }
+            }
+        }
+    }
+
+    /// Pairs an entry with an occurrence that has none, or with one whose entry can go to another one instead. `asked` are
+    /// the occurrences that need not be asked (again).
+    fn place(&mut self, entry: usize, end: End, asked: &mut [bool]) -> bool {
+        let mut owners: Vec<usize> = (0..self.sought.len())
+            .filter(|owner| self.sought[*owner].may_be_told_by(&self.entries[entry], end))
+            .collect();
+        owners.sort_by_key(|owner| (self.found[*owner].is_some(), end(&self.sought[*owner])));
+        for owner in owners {
+            if std::mem::replace(&mut asked[owner], true) {
                 continue;
             }
-            let is_ours = entry.data.contains_key(REF);
-            let owner = (0..self.sought.len())
-                .filter(|owner| {
-                    let sought = &self.sought[*owner];
-                    self.found[*owner].is_none()
-                        && (sought.is_renumbered || !is_ours)
-                        && sought.texts.contains(&entry.text)
-                        && (sought.earliest..=sought.latest).contains(&entry.timestamp)
-                })
-                .min_by_key(|owner| self.sought[*owner].latest);
-            self.pair(owner, index);
+            let is_free = match self.found[owner] {
+                None => true,
+                Some((other, _)) => self.place(other, end, asked),
+            };
+            if is_free {
+                self.pair(Some(owner), entry);
+                return true;
+            }
         }
+        false
     }
 
     fn pair(&mut self, owner: Option<usize>, entry: usize) {

@@ -1,6 +1,9 @@
-//! When the timeline has to be read, and how far back.
+//! When the timeline has to be read, how far back, and whose entry is whose.
+
+use serde_json::json;
 
 use super::*;
+use crate::lifecycle::timeline::{Entry, match_timeline};
 
 const TABLE: &str = r#"
     match_within = "10m"
@@ -104,17 +107,19 @@ fn both_names_of_a_rule_are_searched() {
 fn a_change_is_sought_since_the_last_look_that_did_not_show_it() {
     let edge = |count: u64, unchanged_at: i64| -> Edges {
         let unchanged_at = minute(unchanged_at).to_string();
-        let edge = serde_json::json!({
+        let edge = json!({
             "value": "pro", "count": count, "of": "plan", "unchanged_at": unchanged_at,
         });
-        serde_json::from_value(serde_json::json!({ "changed": edge })).expect("edges")
+        serde_json::from_value(json!({ "changed": edge })).expect("edges")
     };
     let table = rules(TABLE);
     for (edges, earliest) in [
-        (edge(3, -60), -70),
-        (edge(3, -5 * DAY), -3 * DAY - 10),
+        // The look may have shown what was true half an hour before: a replica, a transaction that commits late.
+        (edge(3, -60), -100),
+        // Nobody looked for longer than `max_age`, and the app told it when it happened.
+        (edge(3, -5 * DAY), -5 * DAY - 40),
         // The clock was set back meanwhile.
-        (edge(3, 60), -10),
+        (edge(3, 60), -40),
         // What is remembered is about another change.
         (edge(4, -60), -3 * DAY - 10),
         (Edges::default(), -3 * DAY - 10),
@@ -132,7 +137,7 @@ fn a_change_is_sought_since_the_last_answer_that_did_not_show_it() {
     });
     let edges = serde_json::from_value(serde_json::json!({ "changed": edge })).expect("edges");
     let change = row("changed", "edge=3", 0);
-    for (kept, earliest) in [(0, -70), (30, -100), (30 * DAY, -3 * DAY - 10)] {
+    for (kept, earliest) in [(0, -100), (30, -130), (30 * DAY, -30 * DAY - 100)] {
         let kept = std::time::Duration::from_secs(u64::try_from(kept * 60).expect("a length"));
         let table = rules(TABLE).with_answers_kept_for(kept);
         let sought = table.sought(&change, &edges, None);
@@ -145,17 +150,156 @@ fn a_change_is_sought_since_the_last_answer_that_did_not_show_it() {
 
 #[test]
 fn a_delayed_change_is_sought_where_the_app_told_it_at_once() {
-    let edge = serde_json::json!({
+    let edge = json!({
         "value": "soon", "count": 3, "of": "ends_at", "unchanged_at": minute(-12).to_string(),
     });
-    let edges = serde_json::from_value(serde_json::json!({ "left": edge })).expect("edges");
+    let edges = serde_json::from_value(json!({ "left": edge })).expect("edges");
     let table = rules(TABLE);
     let change = row("left", "edge=3", 0);
-    for (edges, earliest) in [(edges, -22), (Edges::default(), -3 * DAY - 10)] {
+    for (edges, earliest) in [(edges, -52), (Edges::default(), -3 * DAY - 10)] {
         let sought = table.sought(&change, &edges, None);
         assert_eq!(
             (sought.earliest, sought.latest),
             (minute(earliest), minute(HOUR + 10))
+        );
+    }
+}
+
+#[test]
+fn how_late_the_database_may_be_is_the_overlap_of_the_sweep() {
+    let edge = json!({
+        "value": "pro", "count": 3, "of": "plan", "unchanged_at": minute(-60).to_string(),
+    });
+    let edges = serde_json::from_value(json!({ "changed": edge })).expect("edges");
+    for (overlap, earliest) in [("0s", -70), ("2h", -190)] {
+        let table = rules(&format!("{TABLE}\n[sweep]\noverlap = \"{overlap}\""));
+        let sought = table.sought(&row("changed", "edge=3", 0), &edges, None);
+        assert_eq!(sought.earliest, minute(earliest), "{overlap}");
+    }
+}
+
+/// What the app tells ten days before we would, and after.
+const WIN_BACK: &str = r#"
+    match_within = "10m"
+    [[event]]
+    name = "win_back"
+    at = "canceled_at"
+    delay = "10d"
+"#;
+
+#[test]
+fn a_delayed_event_is_sought_since_it_happened_where_the_app_tells_it_too() {
+    for (sender, earliest) in [("shared", -10), ("sole", 10 * DAY - 10)] {
+        let table = rules(&format!("sender = \"{sender}\"\n{WIN_BACK}"));
+        let sought = table.sought(&row("win_back", "at=…", 0), &Edges::default(), None);
+        assert_eq!(
+            (sought.earliest, sought.latest),
+            (minute(earliest), minute(10 * DAY + 10)),
+            "{sender}"
+        );
+    }
+}
+
+/// The instants of the win-backs that were told, of those of somebody who left at these minutes.
+fn told(left_at: &[i64], entries: &[(i64, serde_json::Value)]) -> Vec<i64> {
+    let table = rules(WIN_BACK);
+    let sought: Vec<_> = left_at
+        .iter()
+        .map(|at| {
+            table.sought(
+                &row("win_back", &at.to_string(), *at),
+                &Edges::default(),
+                None,
+            )
+        })
+        .collect();
+    let entries: Vec<_> = entries
+        .iter()
+        .map(|(at, data)| Entry {
+            text: "win_back".to_owned(),
+            data: data.as_object().expect("flat data").clone(),
+            timestamp: minute(*at),
+        })
+        .collect();
+    match_timeline(&sought, &entries)
+        .into_iter()
+        .map(|found| found.key.rsplit('/').next().expect("a key").parse())
+        .collect::<Result<_, _>>()
+        .expect("minutes")
+}
+
+#[test]
+fn of_two_that_wait_an_entry_is_of_the_one_that_has_just_happened() {
+    const TWO: [i64; 2] = [0, 8 * DAY];
+    let none = || json!({});
+    for (at, owner) in [
+        (0, 0),
+        // It came to nothing, and the app told of the second one alone.
+        (8 * DAY, 8 * DAY),
+        // The app waits as long as we do.
+        (10 * DAY, 0),
+        (18 * DAY, 8 * DAY),
+        // It waits less.
+        (2 * DAY, 0),
+        (11 * DAY, 8 * DAY),
+    ] {
+        assert_eq!(told(&TWO, &[(at, none())]), [owner], "{at}");
+    }
+    for at in [-11, 18 * DAY + 11] {
+        assert!(told(&TWO, &[(at, none())]).is_empty(), "{at}");
+    }
+    for others in [[0, 8 * DAY], [8 * DAY, 9 * DAY], [10 * DAY, 18 * DAY]] {
+        assert_eq!(
+            told(&TWO, &others.map(|at| (at, none()))),
+            TWO,
+            "{others:?}"
+        );
+    }
+}
+
+/// An app that waits for seven days tells of the first just when the second happens: where there is an entry for each, each
+/// has one.
+#[test]
+fn as_many_as_possible_that_wait_find_an_entry() {
+    let entries = [7 * DAY, 14 * DAY].map(|at| (at, json!({})));
+    assert_eq!(told(&[0, 7 * DAY], &entries), [0, 7 * DAY]);
+    // What says which one it means stays where it is.
+    let second = (
+        14 * DAY,
+        json!({"occurred_at": minute(7 * DAY).to_string()}),
+    );
+    assert_eq!(
+        told(&[0, 7 * DAY], &[second, (15 * DAY, json!({}))]),
+        [7 * DAY]
+    );
+}
+
+#[test]
+fn what_the_app_says_of_an_older_one_is_not_taken_for_the_one_that_waits() {
+    for (at, occurred_at, is_told) in [
+        (2 * DAY, -5 * DAY, false),
+        (10 * DAY, -5 * DAY, false),
+        // Its own moment, or its clock of another time zone.
+        (2 * DAY, 2 * DAY, true),
+        (2 * DAY, -12 * HOUR, true),
+        // At once, it is a sloppy clock.
+        (5, -5 * DAY, true),
+    ] {
+        let data = json!({"occurred_at": minute(occurred_at).to_string()});
+        let found = told(&[0], &[(at, data)]);
+        assert_eq!(found.len(), usize::from(is_told), "{at} {occurred_at}");
+    }
+}
+
+#[test]
+fn the_app_has_its_whole_grace_to_tell() {
+    for (grace, latest) in [("5m", 10), ("30m", 30)] {
+        let table = rules(&format!("grace = \"{grace}\"\n{TABLE}"));
+        let sought = table.sought(&row("dated", "at=…", 0), &Edges::default(), None);
+        assert_eq!(
+            (sought.earliest, sought.latest),
+            (minute(-10), minute(latest)),
+            "{grace}"
         );
     }
 }

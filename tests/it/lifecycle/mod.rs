@@ -3,6 +3,7 @@
 mod brake;
 mod contacts;
 mod crashes;
+mod early;
 mod guards;
 pub(crate) mod kit;
 mod moved;

@@ -18,7 +18,7 @@ async fn shared_changes() -> World {
 
 /// Half an hour after a look the plan changes, which the app does not tell.
 async fn a_change_is_sent(world: &mut World) {
-    minutes(world, 30).await;
+    minutes(world, 60).await;
     refresh(world).await;
     minutes(world, 30).await;
     world.change_user("u1", "plan = 'team'").await;

@@ -29,16 +29,30 @@ impl Book {
         assert!(ours - at <= law.delay + law.max_age, "`{event}` is too old");
         self.judge_truth(request);
         self.judge_order(request);
-        if let Some(column) = law.column.filter(|_| self.shared && law.delay == 0) {
-            // Two that lie close may be mistaken for each other, which costs one of them, and repeats none.
+        if let Some(column) = law.column.filter(|_| self.shared) {
+            // Two that lie close may be mistaken for each other, which costs one of them, and repeats none. Whoever does not wait
+            // as long as we do may tell it from the moment it happens.
             let mut close = self.moments[column].clone();
-            close.retain(|other| (other - at).abs() <= 25);
+            close.retain(|other| (other - at).abs() <= 25 + law.delay);
             close.sort_unstable();
             close.dedup();
             if close.len() == 1 {
-                let near = told.iter().find(|told| (**told - at).abs() <= 8);
+                let told = told.iter().map(|told| told - at);
+                let near = told
+                    .clone()
+                    .find(|after| (-8..=law.delay + 8).contains(after));
                 assert_eq!(near, None, "the app told Crisp of `{event}` already");
             }
+            // At once, it is of none that happened long before.
+            let lone = self.moments[column].iter();
+            let is_lone = lone
+                .clone()
+                .all(|other| *other == at || (other - at).abs() > 25);
+            let at_once = told.iter().find(|told| (**told - at).abs() <= 8);
+            assert!(
+                !is_lone || at_once.is_none(),
+                "the app told Crisp of `{event}` at once"
+            );
         }
         if self.is_tame {
             self.judge_number(request);

@@ -125,7 +125,7 @@ fn rough() -> BoxedStrategy<Step> {
         3 => (0..QUIET).prop_map(Fate::Late),
         1 => Just(Fate::DiesBefore),
     ];
-    let told = vec!["canceled", "churned", "greeted"];
+    let told = vec!["canceled", "churned", "greeted", "winback"];
     prop_oneof![
         2 => (0..3000_i64).prop_map(Step::Wait),
         4 => (prop::sample::select(told), prop::bool::weighted(0.8))
