@@ -940,7 +940,7 @@ query = "SELECT at FROM orders WHERE user_id = :id AND at > ':since"
        |
        = hint: define `[maps.plans]`
 
-    error: event 0 has the name `a:b` too
+    error: event number 1 has the name `a:b` too
       --> crisp-sync.toml:32:8
        |
     32 | name = "a:b"
