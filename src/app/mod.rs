@@ -260,7 +260,7 @@ impl Service {
         let stop = CancellationToken::new();
         let worker = {
             let (worker, stop) = (self.worker.clone(), stop.clone());
-            tokio::spawn(async move { worker.run(stop).await })
+            tokio::spawn(async move { Box::pin(worker.run(stop)).await })
         };
         let watch = {
             let (watch, stop) = (self.watch.clone(), stop.clone());

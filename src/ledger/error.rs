@@ -155,6 +155,17 @@ pub enum LedgerError {
         #[source]
         source: Source,
     },
+    /// The server does not answer. Whether a commit that was under way is kept, nobody knows.
+    #[error(
+        "could not {what}: the ledger's server does not answer\nhint: is its host up, and the network to it? The connection was given up, and the next try takes another one; what Crisp was not told is kept, it delivers again"
+    )]
+    NoAnswer {
+        /// What was tried.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: Source,
+    },
     /// The server ended the transaction before it was committed: nothing of it is kept.
     #[error("could not {what}: the ledger's server ended the transaction")]
     Interrupted {
@@ -276,6 +287,7 @@ impl LedgerError {
                 | Self::ReadOnly { .. }
                 | Self::Unreachable { .. }
                 | Self::Busy { .. }
+                | Self::NoAnswer { .. }
                 | Self::Storage { .. }
                 | Self::Interrupted { .. }
                 | Self::Saturated

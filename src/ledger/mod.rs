@@ -71,6 +71,9 @@ pub struct LedgerSettings {
     pub busy_timeout: Duration,
     /// Connections of this process to the server.
     pub connections: u32,
+    /// How long the server may take for an answer. Longer than the half minute after which it ends a statement itself, and
+    /// shorter than a lease.
+    pub answer_timeout: Duration,
     /// Acceptances that may wait for the disk; beyond, callers are refused at once.
     pub waiting_limit: usize,
     /// Acceptances in one commit.
@@ -107,6 +110,7 @@ impl LedgerSettings {
             readers: 4,
             busy_timeout: Duration::from_secs(5),
             connections: 8,
+            answer_timeout: Duration::from_secs(35),
             waiting_limit: 8192,
             batch_limit: 1000,
             longest_lease: Duration::from_mins(15),

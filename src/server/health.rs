@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
 use jiff::Timestamp;
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::timeout};
 
 use super::Draining;
 use crate::{clock::Clock, ledger::Ledger};
 
 /// How long an answer of the ledger counts.
 const FRESH_FOR: Duration = Duration::from_secs(1);
+
+/// How long it may take: a little longer than the wait for a connection to a server. Who asks does not wait for ever.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the two routes look at.
 #[derive(Debug)]
@@ -41,7 +44,8 @@ impl Health {
         match *seen {
             Some((at, answers)) if now.duration_since(at).unsigned_abs() < FRESH_FOR => answers,
             _ => {
-                let answers = self.ledger.pauses().await.is_ok();
+                let read = timeout(PATIENCE, self.ledger.pauses()).await;
+                let answers = matches!(read, Ok(Ok(_)));
                 *seen = Some((now, answers));
                 answers
             }

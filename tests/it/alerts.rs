@@ -25,6 +25,10 @@ use tokio::{
 };
 
 use crate::{
+    engines::{
+        Database,
+        silence::{Trigger, Way},
+    },
     telemetry::lines,
     world::{SIGNING_SECRET, Setup, World},
 };
@@ -670,6 +674,30 @@ async fn a_server_that_cannot_be_asked_is_told_by_each_process_and_its_end_once(
     other.ledger.close().await.expect("closed");
     world.pass(MINUTE).await;
     world.finish().await;
+}
+
+/// What was asked of it never fails, and whoever looks must not wait for ever with it.
+#[tokio::test]
+async fn a_server_that_falls_silent_is_told_and_so_is_its_end() {
+    let Some(database) = Database::create().await else {
+        return;
+    };
+    let way = Way::to(&database.url).await;
+    let (mut world, receiver) = world(|setup| {
+        setup.set("CRISP_SYNC_LEDGER", &way.url);
+        setup.answer_timeout = Some(Duration::from_secs(2));
+    })
+    .await;
+    way.goes_away_at(Trigger::Text("FROM conditions"));
+    let look = tokio::time::timeout(MINUTE, world.service.watch.look()).await;
+    look.expect("an end in time");
+    way.fell_silent().await;
+    assert_eq!(told(&receiver), ["ledger fault"]);
+    way.comes_back();
+    let seen = looks(&mut world, &receiver, 8 * MINUTE).await;
+    assert_eq!(seen, ["-ledger fault"]);
+    world.finish().await;
+    database.drop().await;
 }
 
 #[tokio::test]

@@ -169,6 +169,8 @@ pub(crate) struct Setup {
     pub(crate) in_memory: bool,
     /// The room there is for the ledger, in bytes.
     pub(crate) ledger_limit: Option<u64>,
+    /// How long the ledger's server may take for an answer.
+    pub(crate) answer_timeout: Option<Duration>,
     /// Whether the story is about the ledger's file.
     pub(crate) needs_file: bool,
     /// Whether [`SECOND_WEBSITE`] installed the plugin too.
@@ -230,6 +232,7 @@ impl World {
             behaviour: Behaviour::default(),
             in_memory: false,
             ledger_limit: None,
+            answer_timeout: None,
             needs_file: false,
             second_website: false,
         };
@@ -307,6 +310,7 @@ impl World {
             behaviour: self.setup.behaviour.clone(),
             in_memory: false,
             ledger_limit: None,
+            answer_timeout: self.setup.answer_timeout,
             needs_file: false,
             second_website: false,
         };
@@ -750,6 +754,9 @@ async fn build(setup: &Setup, folder: &TempDir, sandbox: &Sandbox, clock: Clock)
     let mut config = Config::from_text("story.toml", &setup.definition, &environment)
         .unwrap_or_else(|faults| panic!("the story's configuration has faults:\n{faults}"));
     config.ledger.size_limit = setup.ledger_limit;
+    if let Some(timeout) = setup.answer_timeout {
+        config.ledger.answer_timeout = timeout;
+    }
     // Each connection is told each statement once, and a story is short.
     config.ledger.connections = 2;
     let service = Service::build(config, clock).await;

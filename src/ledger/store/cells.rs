@@ -9,6 +9,7 @@ use crate::clock::millis;
 use super::{
     super::error::{LedgerError, Source},
     engine::{AllReading, Row, is_cut},
+    postgres::is_silence,
 };
 
 /// Reads the cells of one row.
@@ -125,6 +126,7 @@ pub(super) fn failed(what: &'static str) -> impl FnOnce(sqlx::Error) -> LedgerEr
             sqlx::Error::PoolClosed => return LedgerError::Closed,
             sqlx::Error::PoolTimedOut => Kind::Unreachable,
             error if AllReading::is(error) => Kind::Busy,
+            error if is_silence(error) => Kind::NoAnswer,
             error if is_cut(error) => Kind::Interrupted,
             sqlx::Error::Database(database) => {
                 if let Some(error) = database.try_downcast_ref::<PgDatabaseError>() {
@@ -139,6 +141,7 @@ pub(super) fn failed(what: &'static str) -> impl FnOnce(sqlx::Error) -> LedgerEr
         match kind {
             Kind::Unreachable => LedgerError::Unreachable { what, source },
             Kind::Busy => LedgerError::Busy { what, source },
+            Kind::NoAnswer => LedgerError::NoAnswer { what, source },
             Kind::ReadOnly => LedgerError::ReadOnly { what, source },
             Kind::Corrupt => LedgerError::Corrupt { what, source },
             Kind::Full => LedgerError::Full { what, source },
@@ -163,6 +166,7 @@ pub(super) fn unreachable(error: sqlx::Error) -> LedgerError {
 enum Kind {
     Unreachable,
     Busy,
+    NoAnswer,
     ReadOnly,
     Corrupt,
     Full,

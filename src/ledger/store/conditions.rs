@@ -102,7 +102,9 @@ impl Store {
     pub(in super::super) async fn teller_of_fault(&self) -> Teller {
         match &self.writers {
             Writers::Only { .. } => Teller::This,
-            Writers::Pool { pool, telling, .. } => telling.teller(pool).await,
+            Writers::Pool {
+                server, telling, ..
+            } => telling.teller(server).await,
         }
     }
 

@@ -40,7 +40,7 @@ use std::{
 
 use jiff::Timestamp;
 use secrecy::{SecretSlice, SecretString};
-use sqlx::{Connection as _, PgPool};
+use sqlx::Connection as _;
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::{LedgerError, LedgerSettings, Location, Source, WorkKind};
@@ -95,7 +95,7 @@ enum Writers {
     },
     /// As many as the pool has.
     Pool {
-        pool: PgPool,
+        server: postgres::Server,
         bell: postgres::Bell,
         telling: postgres::Telling,
     },
@@ -126,11 +126,11 @@ impl Store {
                 moving::refuse_arriving(&mut opening.connection, server).await?;
                 let secret = upkeep::secret(&mut opening.connection).await?;
                 upkeep::join(&mut opening.connection, &opening.place, ms(now)).await?;
-                let pool = opening.done().await?;
-                let bell = postgres::Bell::hang(&pool);
-                let readers = Readers::Postgres(pool.clone());
+                let pooled = opening.done().await?;
+                let bell = postgres::Bell::hang(&pooled);
+                let readers = Readers::Postgres(pooled.clone());
                 let writers = Writers::Pool {
-                    pool,
+                    server: pooled,
                     bell,
                     telling: postgres::Telling::default(),
                 };
@@ -151,9 +151,9 @@ impl Store {
 
     /// Opens connections to the server with this URL from now on. Those that are open stay.
     pub(super) fn renew(&self, url: &SecretString) -> Result<(), LedgerError> {
-        if let Writers::Pool { pool, .. } = &self.writers {
-            let server = self.settings.location.to_string();
-            pool.set_connect_options(postgres::options(url, &server)?);
+        if let Writers::Pool { server, .. } = &self.writers {
+            let name = self.settings.location.to_string();
+            server.renew(postgres::options(url, &name)?);
         }
         Ok(())
     }
@@ -207,8 +207,8 @@ impl Store {
                     .map(Writing::Only)
                     .map_err(|_closed| LedgerError::Closed)
             }
-            Writers::Pool { pool, .. } => {
-                let connection = pool.acquire().await.map_err(unreachable)?;
+            Writers::Pool { server, .. } => {
+                let connection = server.lend().await.map_err(unreachable)?;
                 Ok(Writing::Own(Connection::Postgres(connection)))
             }
         }
@@ -223,7 +223,7 @@ impl Store {
         self.fault_is_over().await;
         match &self.readers {
             Readers::Sqlite(pool) => pool.close().await,
-            Readers::Postgres(pool) => pool.close().await,
+            Readers::Postgres(server) => server.close().await,
         }
         let Writers::Only {
             writer,

@@ -17,9 +17,7 @@ use super::{
     LedgerError, Store, begin, brake,
     cells::{failed, json, list, ms},
     engine::{Connection, Transaction, query, query_for},
-    erasure, mirror,
-    postgres::timeline,
-    upkeep,
+    erasure, mirror, upkeep,
 };
 
 const WHAT: &str = "note that an event is on its way";
@@ -37,7 +35,9 @@ impl Store {
         // transaction, which a server that does not tell would end.
         let timeline = match &mut *writer {
             Connection::Sqlite(_) => None,
-            Connection::Postgres(connection) => timeline(connection).await,
+            Connection::Postgres(connection) => {
+                connection.timeline().await.map_err(failed(WHAT))?
+            }
         };
         let mut tx = begin(&mut writer, WHAT).await?;
         if upkeep::note_timeline(&mut tx, timeline, ms(now)).await? {

@@ -13,7 +13,7 @@ use super::{
     LedgerError, Store, TOLERANCE, begin,
     cells::{failed, json, ms, span},
     engine::{Connection, Through, Transaction, query, query_for},
-    postgres::{Place, timeline},
+    postgres::Place,
 };
 
 pub(super) async fn fact(
@@ -126,7 +126,7 @@ pub(super) async fn join(
 ) -> Result<(), LedgerError> {
     const WHAT: &str = "join the ledger";
     let tx = connection.begin().await.map_err(failed(WHAT))?;
-    let mut tx = Transaction::Postgres(tx);
+    let mut tx = Transaction::Postgres(tx, None);
     note_home(&mut tx, &place.name, now).await?;
     note_timeline(&mut tx, place.timeline, now).await?;
     tx.commit().await.map_err(failed(WHAT))
@@ -303,7 +303,9 @@ impl Store {
         // Outside of the transaction, which a server that does not tell would end.
         let timeline = match &mut *writer {
             Connection::Sqlite(_) => None,
-            Connection::Postgres(connection) => timeline(connection).await,
+            Connection::Postgres(connection) => {
+                connection.timeline().await.map_err(failed(WHAT))?
+            }
         };
         let mut tx = begin(&mut writer, WHAT).await?;
         let has_other_history = note_timeline(&mut tx, timeline, at).await?;

@@ -159,7 +159,7 @@ async fn explore(share: u64) {
     let began = Instant::now();
     let (mut count, mut all, mut failed) = (0, Count::default(), Vec::new());
     for seed in seeds(1).filter(|seed| seed % SHARES == share) {
-        match played_here(seed).await {
+        match Box::pin(played_here(seed)).await {
             Ok(counted) => all.add(counted),
             Err(why) => {
                 let first = why.lines().next().unwrap_or_default();

@@ -3,6 +3,7 @@
 mod database;
 mod fixture;
 pub(crate) mod servers;
+pub(crate) mod silence;
 mod story;
 mod sweeps;
 

@@ -11,6 +11,7 @@ mod database;
 mod ledger;
 mod secrets;
 mod server;
+mod silence;
 
 use std::time::Duration;
 

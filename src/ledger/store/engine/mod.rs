@@ -10,10 +10,12 @@ mod rows;
 use std::ops::{Deref, DerefMut};
 
 use sqlx::{
-    Connection as _, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool,
-    pool::PoolConnection, postgres::PgDatabaseError,
+    Connection as _, PgConnection, Postgres, Sqlite, SqliteConnection, SqlitePool,
+    postgres::PgDatabaseError,
 };
 use tokio::sync::MappedMutexGuard;
+
+use super::postgres::{Lent, Server, Wire};
 
 pub(super) use query::{Value, query, query_for};
 pub(super) use row::Row;
@@ -23,15 +25,14 @@ pub(super) use rows::{Column, RowsStatement};
 #[derive(Debug)]
 pub(super) enum Connection {
     Sqlite(SqliteConnection),
-    /// One of a pool, which replaces those that were cut.
-    Postgres(PoolConnection<Postgres>),
+    Postgres(Lent),
 }
 
 /// Connections that only read.
 #[derive(Debug)]
 pub(super) enum Readers {
     Sqlite(SqlitePool),
-    Postgres(PgPool),
+    Postgres(Server),
 }
 
 /// Whether the connection ended in the middle, and with it whatever had not been committed.
@@ -71,22 +72,26 @@ impl AllReading {
 pub(super) enum Through<'a> {
     Sqlite(&'a mut SqliteConnection),
     SqlitePool(&'a SqlitePool),
-    Postgres(&'a mut PgConnection),
-    PgPool(&'a PgPool),
+    /// Without a wire, it takes as long as it takes.
+    Postgres(&'a mut PgConnection, Option<&'a Wire>),
+    Server(&'a Server),
 }
 
 impl<'a> From<&'a mut Connection> for Through<'a> {
     fn from(connection: &'a mut Connection) -> Self {
         match connection {
             Connection::Sqlite(connection) => Self::Sqlite(connection),
-            Connection::Postgres(connection) => Self::Postgres(connection),
+            Connection::Postgres(lent) => {
+                let (connection, wire) = lent.parts();
+                Self::Postgres(connection, Some(wire))
+            }
         }
     }
 }
 
 impl<'a> From<&'a mut PgConnection> for Through<'a> {
     fn from(connection: &'a mut PgConnection) -> Self {
-        Self::Postgres(connection)
+        Self::Postgres(connection, None)
     }
 }
 
@@ -94,7 +99,7 @@ impl<'a> From<&'a mut Transaction<'_>> for Through<'a> {
     fn from(tx: &'a mut Transaction<'_>) -> Self {
         match tx {
             Transaction::Sqlite(tx) => Self::Sqlite(tx),
-            Transaction::Postgres(tx) => Self::Postgres(tx),
+            Transaction::Postgres(tx, wire) => Self::Postgres(tx, *wire),
         }
     }
 }
@@ -103,8 +108,19 @@ impl<'a> From<&'a Readers> for Through<'a> {
     fn from(readers: &'a Readers) -> Self {
         match readers {
             Readers::Sqlite(pool) => Self::SqlitePool(pool),
-            Readers::Postgres(pool) => Self::PgPool(pool),
+            Readers::Postgres(server) => Self::Server(server),
         }
+    }
+}
+
+/// Waits for an answer, for as long as the wire does.
+async fn answered<T>(
+    wire: Option<&Wire>,
+    asked: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    match wire {
+        Some(wire) => wire.answer(asked).await,
+        None => asked.await,
     }
 }
 
@@ -141,13 +157,16 @@ impl DerefMut for Writing<'_> {
 #[derive(Debug)]
 pub(super) enum Transaction<'connection> {
     Sqlite(sqlx::Transaction<'connection, Sqlite>),
-    Postgres(sqlx::Transaction<'connection, Postgres>),
+    Postgres(
+        sqlx::Transaction<'connection, Postgres>,
+        Option<&'connection Wire>,
+    ),
 }
 
 impl<'connection> Transaction<'connection> {
     /// Whether other processes write the same rows at the same time.
     pub(super) fn is_shared(&self) -> bool {
-        matches!(self, Self::Postgres(_))
+        matches!(self, Self::Postgres(..))
     }
 
     pub(super) async fn begin(
@@ -157,15 +176,18 @@ impl<'connection> Transaction<'connection> {
             Connection::Sqlite(connection) => {
                 Self::Sqlite(connection.begin_with("BEGIN IMMEDIATE").await?)
             }
-            Connection::Postgres(connection) => Self::Postgres(connection.begin().await?),
+            Connection::Postgres(lent) => {
+                let (connection, wire) = lent.parts();
+                Self::Postgres(wire.answer(Box::pin(connection.begin())).await?, Some(wire))
+            }
         })
     }
 
     pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
         match self {
             Self::Sqlite(tx) => tx.commit().await,
-            // A connection that is cut now leaves it open whether all of it is kept or none.
-            Self::Postgres(tx) => match tx.commit().await {
+            // A connection that is cut now, or a server that is silent, leaves it open whether all of it is kept or none.
+            Self::Postgres(tx, wire) => match answered(wire, Box::pin(tx.commit())).await {
                 Err(error) if is_cut(&error) => Err(sqlx::Error::AnyDriverError(error.into())),
                 result => result,
             },
@@ -175,7 +197,7 @@ impl<'connection> Transaction<'connection> {
     pub(super) async fn rollback(self) -> Result<(), sqlx::Error> {
         match self {
             Self::Sqlite(tx) => tx.rollback().await,
-            Self::Postgres(tx) => tx.rollback().await,
+            Self::Postgres(tx, wire) => answered(wire, Box::pin(tx.rollback())).await,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use sqlx::{Arguments as _, Postgres, Sqlite, postgres::PgArguments, sqlite::SqliteArguments};
 
-use super::{AllReading, Row, Through, is_cut};
+use super::{AllReading, Row, Through, answered, is_cut};
 
 /// A parameter: all that the ledger keeps is whole numbers and text.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -92,17 +92,32 @@ macro_rules! dispatch {
                 let done = $query.for_sqlite()?.$method(pool).await;
                 Either::Sqlite(done.map_err(AllReading::told)?)
             }
-            Through::Postgres(connection) => {
-                Either::Postgres($query.for_postgres()?.$method(connection).await?)
+            Through::Postgres(connection, wire) => {
+                let asked = Box::pin($query.for_postgres()?.$method(connection));
+                Either::Postgres(answered(wire, asked).await?)
             }
-            Through::PgPool(pool) => {
-                // Only reads go to the pool as such: one that met a connection which was cut is asked again.
+            Through::Server(server) => {
+                // Only reads go to the server as such: one that met a connection which was cut is asked again.
                 let again = $query.clone();
-                Either::Postgres(match $query.for_postgres()?.$method(pool).await {
-                    Err(error) if is_cut(&error) => again.for_postgres()?.$method(pool).await?,
+                Either::Postgres(match lent!($query, server, $method) {
+                    Err(error) if is_cut(&error) => lent!(again, server, $method)?,
                     result => result?,
                 })
             }
+        }
+    };
+}
+
+/// Runs it on a connection that is lent for this alone.
+macro_rules! lent {
+    ($query:expr, $server:expr, $method:ident) => {
+        match $server.lend().await {
+            Ok(mut lent) => {
+                let (connection, wire) = lent.parts();
+                let asked = Box::pin($query.for_postgres()?.$method(connection));
+                wire.answer(asked).await
+            }
+            Err(error) => Err(error),
         }
     };
 }

@@ -6,7 +6,7 @@
 //! up with NULLs, which it passes over. Every text is written once, and so stays prepared.
 
 use super::{
-    Through, Transaction,
+    Transaction,
     query::{Query, Value},
 };
 
@@ -77,14 +77,12 @@ impl RowsStatement {
         mut values: Vec<Value<'_>>,
         singles: &[i64],
     ) -> Result<(), sqlx::Error> {
-        if let Through::Postgres(connection) = Through::from(&mut *tx) {
+        if tx.is_shared() {
             let rows: Vec<_> = values.chunks(self.width).collect();
             let rows =
                 serde_json::to_string(&rows).map_err(|error| sqlx::Error::Encode(error.into()))?;
             let query = Query::new(&self.postgres, vec![rows.into()]);
-            bound(query, singles)
-                .execute(Through::Postgres(connection))
-                .await?;
+            bound(query, singles).execute(&mut *tx).await?;
             return Ok(());
         }
         while !values.is_empty() {

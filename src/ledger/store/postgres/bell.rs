@@ -8,13 +8,10 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{
-    PgPool,
-    postgres::{PgListener, PgPoolOptions},
-};
+use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::{sync::Notify, task::AbortHandle, time};
 
-use super::ACQUIRE;
+use super::{ACQUIRE, Server};
 
 /// Of this database alone.
 const CHANNEL: &str = "crisp_sync_work";
@@ -28,7 +25,7 @@ const AFTER_FAULT: Duration = Duration::from_secs(5);
 /// The bell of a process that shares a ledger.
 #[derive(Debug)]
 pub(in super::super) struct Bell {
-    pool: PgPool,
+    server: Server,
     /// Who rings, so that nobody wakes themselves.
     name: String,
     rung: Arc<Notify>,
@@ -37,20 +34,20 @@ pub(in super::super) struct Bell {
 }
 
 impl Bell {
-    pub(in super::super) fn hang(pool: &PgPool) -> Self {
+    pub(in super::super) fn hang(server: &Server) -> Self {
         let (name, rung) = (uuid::Uuid::new_v4().to_string(), Arc::new(Notify::new()));
         let ringing = {
-            let (pool, name, rung) = (pool.clone(), name.clone(), Arc::clone(&rung));
+            let (server, name, rung) = (server.clone(), name.clone(), Arc::clone(&rung));
             tokio::spawn(async move {
                 loop {
                     rung.notified().await;
-                    ring(&pool, &name).await;
+                    ring(&server, &name).await;
                     time::sleep(BETWEEN).await;
                 }
             })
         };
         Self {
-            pool: pool.clone(),
+            server: server.clone(),
             name,
             rung,
             ringing: ringing.abort_handle(),
@@ -65,17 +62,17 @@ impl Bell {
 
     /// Rings now: for a process that may end at once.
     pub(in super::super) async fn ring(&self) {
-        ring(&self.pool, &self.name).await;
+        ring(&self.server, &self.name).await;
     }
 
     /// Has the bells of the others wake this process from now on.
     pub(in super::super) fn listen(&self, wake: &Arc<Notify>) {
         self.listening.get_or_init(|| {
-            let (pool, name, wake) = (self.pool.clone(), self.name.clone(), Arc::clone(wake));
+            let (server, name, wake) = (self.server.clone(), self.name.clone(), Arc::clone(wake));
             let listening = tokio::spawn(async move {
                 loop {
                     // It ends with an error, or when it was silent for too long.
-                    let _ended = heard(&pool, &name, &wake).await;
+                    let _ended = heard(&server, &name, &wake).await;
                     time::sleep(AFTER_FAULT).await;
                 }
             });
@@ -98,25 +95,28 @@ impl Drop for Bell {
     }
 }
 
-async fn ring(pool: &PgPool, name: &str) {
+async fn ring(server: &Server, name: &str) {
+    // Those who did not hear it look by themselves.
+    let Ok(mut connection) = server.lend().await else {
+        return;
+    };
     let rung = sqlx::query("SELECT pg_notify($1, $2)")
         .bind(CHANNEL)
-        .bind(name)
-        .execute(pool)
-        .await;
-    // Those who did not hear it look by themselves.
-    drop(rung);
+        .bind(name);
+    drop(connection.execute(rung).await);
 }
 
 /// Listens on a connection of its own, and wakes this process for every bell of another.
-async fn heard(pool: &PgPool, name: &str, wake: &Notify) -> Result<(), sqlx::Error> {
-    let options = pool.connect_options().as_ref().clone();
+async fn heard(server: &Server, name: &str, wake: &Notify) -> Result<(), sqlx::Error> {
+    let options = server.options().as_ref().clone();
     let own = PgPoolOptions::new()
         .max_connections(1)
         .acquire_timeout(ACQUIRE)
         .connect_lazy_with(options);
     let mut listener = PgListener::connect_with(&own).await?;
-    listener.listen(CHANNEL).await?;
+    time::timeout(ACQUIRE, listener.listen(CHANNEL))
+        .await
+        .unwrap_or_else(|late| Err(sqlx::Error::Io(late.into())))?;
     // What was rung before nobody heard.
     wake.notify_one();
     while let Ok(bell) = time::timeout(TRUSTED, listener.try_recv()).await {

@@ -11,6 +11,7 @@
 //! sessions, not transactions.
 
 mod bell;
+mod lent;
 mod place;
 mod schema;
 mod teller;
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{
-    Connection as _, Executor as _, PgConnection, PgPool,
+    Connection as _, Executor as _, PgConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -29,7 +30,8 @@ use super::{
 };
 
 pub(super) use bell::Bell;
-pub(super) use place::{Place, place, timeline};
+pub(super) use lent::{Lent, Server, Wire, is_silence};
+pub(super) use place::{Place, place};
 pub use schema::POSTGRES_MIGRATIONS;
 pub(super) use schema::{is_there, migrate};
 pub(super) use teller::Telling;
@@ -43,8 +45,11 @@ const OLDEST: i32 = 130_000;
 /// Longest wait for a connection, a new one included. Whoever waits for a commit gets an answer rather than a hanging one.
 const ACQUIRE: Duration = Duration::from_secs(3);
 
+/// How long a connection that nobody uses has to say that it still works: whoever asks for one has time for a new one then.
+const STILL_THERE: Duration = Duration::from_secs(1);
+
 /// What every session says first. Waits for locks are short, because transactions are; a process that hangs in the middle
-/// of one loses it, and with it the locks. `off` alone would acknowledge what a crash can lose.
+/// of one loses it, and with it the locks. The server ends a statement before we give it up (`answer_timeout`). `off` alone would acknowledge what a crash can lose.
 ///
 /// Each daily statement finds its few rows by an index. The server cannot know how few: it takes a list of keys for a
 /// hundred, and a table that it has not analyzed for short, and then prefers to walk all of it. Where walking is all that is
@@ -60,7 +65,7 @@ const SESSION: &str = "SET search_path = crisp_sync; SET default_transaction_iso
 pub(super) struct Opening {
     /// The connection that holds the lock.
     pub(super) connection: PgConnection,
-    pub(super) pool: PgPool,
+    pub(super) pooled: Server,
     pub(super) place: Place,
     server: String,
 }
@@ -141,7 +146,7 @@ pub(super) async fn open(
         .connect_lazy_with(options);
     Ok(Opening {
         connection,
-        pool,
+        pooled: Server::new(pool, settings.answer_timeout),
         place,
         server,
     })
@@ -149,14 +154,16 @@ pub(super) async fn open(
 
 /// Neither of a standby nor of a database that is read-only.
 async fn takes_writes(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("SELECT current_setting('transaction_read_only') = 'off'")
-        .fetch_one(connection)
+    let asked = sqlx::query_scalar("SELECT current_setting('transaction_read_only') = 'off'")
+        .fetch_one(connection);
+    tokio::time::timeout(STILL_THERE, asked)
         .await
+        .unwrap_or_else(|late| Err(sqlx::Error::Io(late.into())))
 }
 
 impl Opening {
     /// Lets the next process open, and says goodbye.
-    pub(super) async fn done(mut self) -> Result<PgPool, LedgerError> {
+    pub(super) async fn done(mut self) -> Result<Server, LedgerError> {
         let connect = |error: sqlx::Error| LedgerError::Connect {
             server: self.server.clone(),
             source: Source::new(error),
@@ -165,6 +172,6 @@ impl Opening {
             .await
             .map_err(connect)?;
         self.connection.close().await.map_err(connect)?;
-        Ok(self.pool)
+        Ok(self.pooled)
     }
 }

@@ -32,7 +32,7 @@ pub(in super::super) async fn place(connection: &mut PgConnection) -> Result<Pla
 
 /// The name of the current segment of the log begins with the timeline, also right after a promotion, when the last
 /// checkpoint is still of the one before; so that comes second.
-pub(in super::super) async fn timeline(connection: &mut PgConnection) -> Option<i64> {
+pub(super) async fn timeline(connection: &mut PgConnection) -> Option<i64> {
     const WAYS: [&str; 2] = [
         "SELECT ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint",
         "SELECT timeline_id::bigint FROM pg_control_checkpoint()",

@@ -3,10 +3,10 @@
 //! Nothing can be written down then, so nobody could say that somebody was told. But a server that can be asked knows its
 //! sessions, also one that is full, read-only or a standby: whoever holds a lock there, for as long as the fault lasts, tells.
 
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::{Connection as _, PgConnection};
 use tokio::{sync::Mutex, time::timeout};
 
-use super::{super::super::alerts::Teller, ACQUIRE};
+use super::{super::super::alerts::Teller, ACQUIRE, Server};
 
 /// "tell" in ASCII: whoever tells a person holds the lock of this number.
 const LOCK: i64 = 0x74_65_6c_6c;
@@ -18,7 +18,7 @@ pub(in super::super) struct Telling(Mutex<Option<PgConnection>>);
 
 impl Telling {
     /// Who is to tell. Whoever was asked and is still connected stays the one.
-    pub(in super::super) async fn teller(&self, pool: &PgPool) -> Teller {
+    pub(in super::super) async fn teller(&self, server: &Server) -> Teller {
         let mut held = self.0.lock().await;
         if let Some(connection) = held.as_mut()
             && matches!(timeout(ACQUIRE, connection.ping()).await, Ok(Ok(())))
@@ -26,7 +26,7 @@ impl Telling {
             return Teller::This;
         }
         *held = None;
-        let options = pool.connect_options();
+        let options = server.options();
         let asked = async {
             let mut connection = PgConnection::connect_with(&options).await?;
             let is_ours: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
