@@ -208,7 +208,7 @@ impl Store {
                     .map_err(|_closed| LedgerError::Closed)
             }
             Writers::Pool { server, .. } => {
-                let connection = server.lend().await.map_err(unreachable)?;
+                let connection = Box::pin(server.lend()).await.map_err(unreachable)?;
                 Ok(Writing::Own(Connection::Postgres(connection)))
             }
         }

@@ -92,18 +92,24 @@ macro_rules! dispatch {
                 let done = $query.for_sqlite()?.$method(pool).await;
                 Either::Sqlite(done.map_err(AllReading::told)?)
             }
-            Through::Postgres(connection, wire) => {
-                let asked = Box::pin($query.for_postgres()?.$method(connection));
-                Either::Postgres(answered(wire, asked).await?)
-            }
-            Through::Server(server) => {
-                // Only reads go to the server as such: one that met a connection which was cut is asked again.
-                let again = $query.clone();
-                Either::Postgres(match lent!($query, server, $method) {
-                    Err(error) if is_cut(&error) => lent!(again, server, $method)?,
-                    result => result?,
+            // In boxes: the state of a wait is as large as that of all it may wait for, and every caller would bear it.
+            Through::Postgres(connection, wire) => Either::Postgres(
+                Box::pin(async move {
+                    answered(wire, $query.for_postgres()?.$method(connection)).await
                 })
-            }
+                .await?,
+            ),
+            Through::Server(server) => Either::Postgres(
+                Box::pin(async move {
+                    // Only reads go to the server as such: one that met a connection which was cut is asked again.
+                    let again = $query.clone();
+                    match lent!($query, server, $method) {
+                        Err(error) if is_cut(&error) => lent!(again, server, $method),
+                        result => result,
+                    }
+                })
+                .await?,
+            ),
         }
     };
 }
@@ -114,8 +120,8 @@ macro_rules! lent {
         match $server.lend().await {
             Ok(mut lent) => {
                 let (connection, wire) = lent.parts();
-                let asked = Box::pin($query.for_postgres()?.$method(connection));
-                wire.answer(asked).await
+                wire.answer($query.for_postgres()?.$method(connection))
+                    .await
             }
             Err(error) => Err(error),
         }
