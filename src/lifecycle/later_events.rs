@@ -1,5 +1,7 @@
 //! Which later events of a group make an earlier one untrue: who came back is not told goodbye.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::{Found, Known, OutboxState, Rule, Rules};
@@ -19,11 +21,17 @@ impl LaterEvents {
     /// Gathers what has happened by `now`. What is scheduled for the future has not; what proved untrue has not either, nor
     /// what was taken back before it was told.
     pub(super) fn new(rules: &Rules, known: &[Known], found: &Found, now: Timestamp) -> Self {
+        let found_keys: BTreeSet<String> = found
+            .occurrences
+            .iter()
+            .filter_map(|one| Some((one, rules.rule(&one.event)?)))
+            .filter(|(_, rule)| rule.group().is_some())
+            .flat_map(|(one, rule)| rule.names().map(|name| one.key_as(name)))
+            .collect();
+        let is_taken_back = |known: &Known| is_taken_back(rules, known, found, &found_keys);
         let known = known
             .iter()
-            .filter(|known| {
-                known.state != OutboxState::Superseded && !is_taken_back(rules, known, found)
-            })
+            .filter(|known| known.state != OutboxState::Superseded && !is_taken_back(known))
             .map(|known| (&known.event, &known.subject, known.happened_at()));
         let found = found
             .occurrences
@@ -71,7 +79,12 @@ impl LaterEvents {
 }
 
 /// Whether a row that never left has an instant that the app's database has no more. Where the rule failed nobody knows.
-fn is_taken_back(rules: &Rules, known: &Known, found: &Found) -> bool {
+fn is_taken_back(
+    rules: &Rules,
+    known: &Known,
+    found: &Found,
+    found_keys: &BTreeSet<String>,
+) -> bool {
     let Some(rule) = rules.rule(&known.event) else {
         return false;
     };
@@ -79,10 +92,8 @@ fn is_taken_back(rules: &Rules, known: &Known, found: &Found) -> bool {
         let mut failures = found.failures.iter();
         failures.any(|failure| failure.event() == Some(rule.name()))
     };
-    let is_found = || {
-        let of_rule = found.occurrences.iter();
-        let mut of_rule = of_rule.filter(|one| one.event == rule.name());
-        of_rule.any(|one| rule.names().any(|name| one.key_as(name) == known.key))
-    };
-    known.state.is_undecided() && rule.is_dated(&known.key) && !has_failed() && !is_found()
+    known.state.is_undecided()
+        && rule.is_dated(&known.key)
+        && !has_failed()
+        && !found_keys.contains(&known.key)
 }

@@ -53,7 +53,9 @@ pub struct Sought {
     pub happened_at: Timestamp,
     /// The earliest moment at which another sender may have told Crisp.
     pub earliest: Timestamp,
-    /// The latest such moment for a sender that does not wait for the rule's delay.
+    /// The latest such moment for a sender that tells of it as it happens.
+    pub near: Timestamp,
+    /// The latest such moment for a sender that takes its grace, and does not wait for the rule's delay.
     pub at_once: Timestamp,
     /// The latest such moment for any.
     pub latest: Timestamp,
@@ -77,6 +79,7 @@ impl Sought {
             reference,
             happened_at,
             earliest: earlier(happened_at, tolerance),
+            near: later(happened_at, tolerance),
             at_once: later(happened_at, tolerance),
             latest: later(happened_at, tolerance),
             is_renumbered: false,
@@ -286,7 +289,11 @@ impl Pairing<'_> {
         let mut order: Vec<usize> = (0..self.entries.len()).collect();
         order.sort_by_key(|index| self.entries[*index].timestamp);
         let fixed: Vec<bool> = self.found.iter().map(Option::is_some).collect();
-        let ends: [End; 2] = [|sought| sought.at_once, |sought| sought.latest];
+        let ends: [End; 3] = [
+            |sought| sought.near,
+            |sought| sought.at_once,
+            |sought| sought.latest,
+        ];
         for end in ends {
             for &entry in &order {
                 if !self.taken[entry] && !is_trial(&self.entries[entry].data) {

@@ -149,11 +149,6 @@ impl Service {
         let said = verdict.participle();
         if found == 0 {
             self.ensure_named(&filter).await?;
-            if !dry_run {
-                let states = verdict.movable(filter.state);
-                let line = self.nothing_moved(&filter, said, &states).await?;
-                return Ok(Answer::said(line, json!({ said: 0 })));
-            }
         }
         if dry_run || (count > 1 && !confirmed) {
             let lines = if dry_run {
@@ -173,7 +168,13 @@ impl Service {
                 json,
             });
         }
-        if !confirmed {
+        let nothing = if found == 0 {
+            let states = verdict.movable(filter.state);
+            Some(self.nothing_moved(&filter, said, &states).await?)
+        } else {
+            None
+        };
+        if !confirmed && found > 0 {
             // What came to it since it was counted was not agreed to.
             filter.limit = 1;
         }
@@ -198,6 +199,8 @@ impl Service {
                 (done, format!("{done} dropped; none of them will be sent"))
             }
         };
+        // A decision about nothing is one all the same: it ends a brake whose rows have expired.
+        let line = nothing.filter(|_| done == 0).unwrap_or(line);
         Ok(Answer::said(line, json!(BTreeMap::from([(said, done)]))))
     }
 }

@@ -303,3 +303,29 @@ fn the_app_has_its_whole_grace_to_tell() {
         );
     }
 }
+
+/// Whoever tells as it happens tells of what has just happened, however long the grace of what happened before.
+#[test]
+fn what_is_told_as_it_happens_is_of_what_has_just_happened() {
+    let table = rules(&format!("grace = \"30m\"\n{TABLE}"));
+    let row_of = |at: i64| row("dated", &format!("at={at}"), at);
+    let sought = [0, 20].map(|at| table.sought(&row_of(at), &Edges::default(), None));
+    for (told, owners) in [
+        (vec![20], vec!["dated//at=20"]),
+        // Each of them late: then both are told.
+        (vec![20, 45], vec!["dated//at=0", "dated//at=20"]),
+    ] {
+        let entries: Vec<Entry> = told
+            .iter()
+            .map(|at| Entry {
+                text: "dated".to_owned(),
+                data: serde_json::Map::new(),
+                timestamp: minute(*at),
+            })
+            .collect();
+        let found = match_timeline(&sought, &entries);
+        let mut keys: Vec<&str> = found.iter().map(|found| found.key.as_str()).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, owners, "told at {told:?}");
+    }
+}

@@ -228,8 +228,8 @@ impl Store {
         let standing = standing.collect::<Result<Vec<_>, LedgerError>>()?;
         let (user, email) = (user.map(UserMac::as_str), email.map(EmailMac::as_str));
         let receipts = match of_one_person(&standing, user, email) {
-            Lifted::Receipts(receipts) => receipts,
-            nobody @ Lifted::NobodyOfSeveral => return Ok(nobody),
+            Lifted::Receipts(receipts) if !receipts.is_empty() => receipts,
+            nobody => return Ok(nobody),
         };
         for statement in [
             // Their conversations were written for nobody; also those from an address that no erasure knew, and whose they
