@@ -573,6 +573,11 @@ impl World {
         format!("http://{address}{path}")
     }
 
+    /// Where this world keeps what it keeps in files.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The ledger's file, of a story that [needs one](Setup::needs_file).
     pub(crate) fn ledger_path(&self) -> PathBuf {
         assert!(

@@ -200,10 +200,11 @@ impl<S: Stage> Audit<'_, '_, S> {
             let is_told = by_us || one.pushed.is_some();
             let row = self.rows.iter().find(|row| row.is_of(one));
             // The last thing that happened to everybody is a change of plan in fair weather. It is not told where the list is
-            // short, or where somebody forged it since the last look.
+            // short, where somebody forged it since the last look, or where it has the number of one that was told and forgotten.
             let is_hidden = row.is_some_and(|row| {
                 row.reason == "timeline_too_short"
                     || row.state == "already_in_crisp" && excuses::forced(self, row).is_ok()
+                    || row.state == "sent" && excuses::was_told_before(self, row)
             });
             let is_erased = self.play.weather.is_erased(one.who);
             if one.text == PLAN && one.ended.is_none() && !by_us && !is_hidden && !is_erased {

@@ -23,16 +23,21 @@ pub(super) fn excused(yes: bool, why_not: &str) -> Excused {
     if yes { Ok(()) } else { Err(why_not.to_owned()) }
 }
 
-/// Whether a row is `sent` because an entry has its `ref` that told of a change which the ledger forgot: after a rollback the
-/// next change has the number of the first one that was forgotten.
+/// Whether a row is `sent` because an entry has its `ref` that told of a change which the ledger forgot: after a rollback, or
+/// for somebody who is back after an erasure, the next change has the number of the first one that was forgotten.
 pub(super) fn was_told_before<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> bool {
-    row.event == PLAN
-        && row.reason == "found_in_timeline"
-        && audit.play.weather.rollbacks.iter().any(|back| {
-            back.copied_at <= row.at
-                && ours_of(audit, row)
-                    .any(|entry| entry.at() <= back.at && entry.at() >= back.copied_at)
-        })
+    let weather = &audit.play.weather;
+    let is_forgotten = |entry: &Entry| {
+        let rolled_back = weather.rollbacks.iter().any(|back| {
+            back.copied_at <= row.at && (back.copied_at..=back.at).contains(&entry.at())
+        });
+        let erased = weather
+            .erasures
+            .iter()
+            .any(|one| one.who == row.who && entry.at() <= one.at && one.at <= row.at);
+        rolled_back || erased
+    };
+    row.event == PLAN && row.reason == "found_in_timeline" && ours_of(audit, row).any(is_forgotten)
 }
 
 /// Whether an entry was made by a ledger that was rolled back to before it knew them: where it was told, nobody can say who

@@ -221,7 +221,7 @@ impl Stage for Here {
 
     async fn performs(&mut self, order: &Order) -> Json {
         self.world.hooks_arrive().await;
-        let receipts_at = self.world.ledger_path().with_extension("receipts");
+        let receipts_at = self.world.folder().join("receipts.json");
         let operation = operation(order.clone(), &receipts_at);
         let (service, worker) = (
             self.world.service.clone(),
