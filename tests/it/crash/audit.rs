@@ -159,14 +159,22 @@ impl<S: Stage> Audit<'_, '_, S> {
     fn who_came_back(&mut self) {
         let mut faults = Vec::new();
         for entry in self.ours() {
-            let left_at = self.left_at(entry);
+            // Another may have arrived in the very moment in which a late one was applied.
+            let is_alone = self.ours().filter(|other| other.at() == entry.at()).count() == 1;
+            let late = self.play.weather.left_late(entry.at(), S::LATE);
+            let left = [
+                self.left_at(entry),
+                if is_alone { self.left_at(entry) } else { late },
+            ];
             let told = (self.play.app.happenings.iter()).find(|one| entry.tells(one));
             let ended = told.and_then(|one| one.ended);
             let overtaken = told.and_then(|one| one.overtaken);
             // Between the last look and the request lies a hair.
-            let is_true = told.is_some_and(|one| one.noted_at <= left_at)
-                && (ended.into_iter().chain(overtaken).min())
-                    .is_none_or(|ended| left_at <= ended + S::TOLERANCE);
+            let is_true = left.into_iter().any(|left_at| {
+                told.is_some_and(|one| one.noted_at <= left_at)
+                    && (ended.into_iter().chain(overtaken).min())
+                        .is_none_or(|ended| left_at <= ended + S::TOLERANCE)
+            });
             if !is_true {
                 let what = if entry.event.text == CANCELED {
                     "told goodbye after they came back"

@@ -225,6 +225,15 @@ impl Weather {
         if arrivals().any(|at| at == entry) {
             return entry;
         }
+        self.left_late(entry, late)
+    }
+
+    /// The same of one that was applied late, whatever else arrived at that moment.
+    pub(super) fn left_late(&self, entry: Timestamp, late: Duration) -> Timestamp {
+        let arrivals = || {
+            let applied = self.adds.iter().filter(|call| call.applied);
+            applied.map(|call| Timestamp::from_millisecond(call.at).expect("an instant"))
+        };
         // Crisp took it then, at the earliest, and gave itself some time.
         arrivals()
             .filter(|at| *at < entry && entry.duration_since(*at).unsigned_abs() >= late)
