@@ -741,7 +741,11 @@ async fn without_a_receiver_the_log_and_the_status_tell() {
 /// Messages go to a chat that many people read, and their address is a secret.
 #[tokio::test]
 async fn a_message_names_nobody_and_its_address_shows_nowhere() {
-    let (mut world, receiver) = world(|setup| setup.add("[worker]\nattempts = 2")).await;
+    let (mut world, receiver) = world(|setup| {
+        setup.impatient();
+        setup.add("[worker]\nattempts = 2");
+    })
+    .await;
     receiver.answers([Answer::Status(410)]);
     world.sandbox.fault(Fault {
         reason: Some("invalid_data".to_owned()),

@@ -13,6 +13,7 @@ const ZOE: &str = "zoe@eastwind.example";
 /// A world with a policy, in which verified conversations are usual: there the mark means something.
 async fn world_with(identity: &str) -> World {
     let mut world = World::with(|setup| {
+        setup.impatient();
         setup.add(&format!("[identity]\n{identity}"));
         setup.behaviour.session_data_flows_into_contacts = true;
     })

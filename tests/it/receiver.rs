@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
     telemetry::lines,
-    world::{OTHER_SECRET, SIGNING_SECRET, World},
+    world::{OTHER_SECRET, SIGNING_SECRET, Setup, World},
 };
 
 const SESSION: &str = "session_5d0f6f1e-3c1b-4a3e-8a57-9f1f0a1b2c3d";
@@ -435,7 +435,7 @@ async fn which_attempt_it_was_is_logged_and_kept() {
 /// Crisp holds every answer and the app's database is away; deliveries are answered all the same.
 #[tokio::test]
 async fn the_answer_waits_for_neither_crisp_nor_the_database() {
-    let mut world = World::start().await;
+    let mut world = World::with(Setup::impatient).await;
     world.add_user("u1", "ada@northwind.example").await;
     let session = world
         .open(OpenChat::by("ada@northwind.example").proven())

@@ -9,7 +9,10 @@ use crisp_sync::{
 };
 use serde_json::{Map, Value as Json, json};
 
-use crate::{telemetry::lines, world::World};
+use crate::{
+    telemetry::lines,
+    world::{Setup, World},
+};
 
 const ADA: &str = "ada@northwind.example";
 const BEN: &str = "ben@southwind.example";
@@ -228,7 +231,7 @@ async fn a_row_that_cannot_be_read_stops_nobody_elses_look_ups() {
 
 #[tokio::test]
 async fn while_the_database_is_away_the_context_is_marked_as_stale_and_then_refreshed() {
-    let (mut world, session) = ada_chats(World::start().await).await;
+    let (mut world, session) = ada_chats(World::with(Setup::impatient).await).await;
     world.change_user("u1", "plan = 'starter'").await;
     world.database_goes_down().await;
     agent_looks(&mut world, &session).await;
@@ -251,7 +254,7 @@ async fn while_the_database_is_away_the_context_is_marked_as_stale_and_then_refr
 /// The mark says that a look-up is owed. Once it was made, it goes, also if it found nobody.
 #[tokio::test]
 async fn a_stale_mark_does_not_outlive_the_outage() {
-    let (mut world, session) = ada_chats(World::start().await).await;
+    let (mut world, session) = ada_chats(World::with(Setup::impatient).await).await;
     world
         .change_user("u1", "deleted_at = '2026-03-02 09:00:00'")
         .await;
@@ -287,7 +290,7 @@ async fn another_address_gets_another_persons_context() {
 
 #[tokio::test]
 async fn another_address_clears_the_previous_person_even_without_the_database() {
-    let (mut world, session) = ada_chats(World::start().await).await;
+    let (mut world, session) = ada_chats(World::with(Setup::impatient).await).await;
     world.add_user("u2", BEN).await;
     world.database_goes_down().await;
     world

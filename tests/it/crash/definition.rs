@@ -156,11 +156,6 @@ pub(super) fn definition(setup: &mut Setup, seed: u64) {
         "canceled_at, marketing_opt_in",
         "canceled_at, created_at, change, marketing_opt_in",
     );
-    // A machine that is busy with something else is no part of the schedule.
-    setup.replace(
-        "statement_timeout = \"500ms\"",
-        "statement_timeout = \"20s\"",
-    );
     setup.add(
         "[crisp]\ntimeout = \"3s\"\nconnect_timeout = \"3s\"\n[triggers]\ndebounce = \"0s\"\nfresh_for = \"0s\"\nurgent_cap = 100000",
     );

@@ -10,7 +10,10 @@ use crisp_sync::{
 use super::{
     ADA, BEN, EVENT, assert_forgotten, assert_unknown, chats, erase, onboards, perform, whom,
 };
-use crate::{telemetry::lines, world::also_on_postgres};
+use crate::{
+    telemetry::lines,
+    world::{Setup, also_on_postgres},
+};
 
 also_on_postgres! {
     everything_of_ours_goes_and_nothing_of_others,
@@ -96,7 +99,7 @@ async fn whom_the_app_has_deleted_is_erased_all_the_same() {
 
 #[tokio::test]
 async fn a_database_that_is_away_holds_nothing_up() {
-    let (mut world, ada, _) = chats(|_| {}).await;
+    let (mut world, ada, _) = chats(Setup::impatient).await;
     world.database_goes_down().await;
     assert!(
         perform(&world, Operation::Erase { whom: whom(ADA) })

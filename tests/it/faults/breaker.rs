@@ -5,8 +5,11 @@ use std::time::Duration;
 use crisp_sync::sandbox::{Fault, OpenChat};
 use serde_json::Value as Json;
 
-use super::{ADA, ada_chats, agent_looks, assert_shows, impatient};
-use crate::{telemetry::lines, world::World};
+use super::{ADA, ada_chats, agent_looks, assert_shows};
+use crate::{
+    telemetry::lines,
+    world::{Setup, World},
+};
 
 async fn status(world: &World, name: &str) -> Json {
     let answer = World::http().get(world.ops_url("/status")).send();
@@ -36,7 +39,6 @@ async fn a_breaker_is_seen_in_the_status_the_metrics_and_the_log() {
     const NAME: &str = "users.query";
     const GAUGE: &str = "crisp_sync_breaker{name=\"users.query\"}";
     let mut world = World::with(|setup| {
-        impatient(setup);
         setup.replace("marketing_opt_in\n", "marketing_opt_in, wreck\n");
     })
     .await;
@@ -139,7 +141,7 @@ async fn one_probe_goes_for_all() {
 /// Who did not prove their address sees nothing of ours. Agents see it in the contact, also that it is old.
 #[tokio::test]
 async fn for_the_unproven_the_contact_says_that_it_is_old_and_later_that_it_is_not() {
-    let mut world = World::with(impatient).await;
+    let mut world = World::with(Setup::impatient).await;
     world.add_user("u1", ADA).await;
     let session = world.open(OpenChat::by(ADA)).await;
     world.pass(Duration::from_mins(2)).await;

@@ -8,7 +8,7 @@ use crisp_sync::{
 };
 
 use super::{ADA, ada_chats, agent_looks, assert_shows};
-use crate::world::World;
+use crate::world::{Setup, World};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -90,7 +90,7 @@ async fn an_hour_back_prolongs_no_outage() {
 /// While the database is away and the clock goes back: the next look is not an hour off.
 #[tokio::test]
 async fn an_hour_back_prolongs_no_wait_for_the_database() {
-    let (mut world, session) = ada_chats(|_| {}).await;
+    let (mut world, session) = ada_chats(Setup::impatient).await;
     world.pass(HOUR).await;
     world.change_user("u1", "plan = 'starter'").await;
     world.database_goes_down().await;

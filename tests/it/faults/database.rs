@@ -27,7 +27,13 @@ fn with_days_left(setup: &mut Setup) {
 
 /// Tells it with three chats: Ada's plan changes, and then the look-ups fail, for everybody.
 async fn told(story: Story) {
-    let (mut world, first) = ada_chats(with_days_left).await;
+    let (mut world, first) = ada_chats(|setup| {
+        with_days_left(setup);
+        if story.breaker == "users" {
+            setup.impatient();
+        }
+    })
+    .await;
     let mut sessions = vec![first];
     for _ in 0..2 {
         sessions.push(world.open(OpenChat::by(ADA).proven()).await);
@@ -152,7 +158,7 @@ async fn a_value_of_a_wrong_type_in_one_row_is_buried_alone() {
 #[tokio::test]
 async fn a_slow_database_is_not_waited_for() {
     let mut world = World::with(|setup| {
-        super::impatient(setup);
+        setup.impatient();
         setup.replace(
             "WHERE email = :email",
             "WHERE (SELECT count(*) FROM load a, load b, load c) >= 0 AND email = :email",
@@ -182,7 +188,7 @@ async fn a_slow_database_is_not_waited_for() {
 /// One look-up that fails is an accident: it is made again at once, and costs Crisp no call.
 #[tokio::test]
 async fn a_first_accident_costs_no_call_and_marks_nothing() {
-    let (mut world, session) = ada_chats(|_| {}).await;
+    let (mut world, session) = ada_chats(Setup::impatient).await;
     world.change_user("u1", "plan = 'starter'").await;
     let marker = world.marker();
     world.database_goes_down().await;
@@ -208,7 +214,7 @@ async fn a_first_accident_costs_no_call_and_marks_nothing() {
 /// Somebody signs up and opens a chat at once; the replica that we read is half a minute behind.
 #[tokio::test]
 async fn a_replica_that_lags_is_asked_again() {
-    let mut world = World::with(super::impatient).await;
+    let mut world = World::start().await;
     let session = world.open(OpenChat::by(ADA).proven()).await;
     assert_eq!(world.data(&session, "plan"), "");
     world.pass(Duration::from_secs(30)).await;

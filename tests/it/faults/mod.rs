@@ -25,19 +25,10 @@ use crate::world::{Setup, World};
 /// Somebody with an account and a proven conversation.
 const ADA: &str = "ada@northwind.example";
 
-/// Fast enough that a database which does not answer costs no real time to speak of.
-fn impatient(setup: &mut Setup) {
-    setup.replace(
-        "statement_timeout = \"500ms\"",
-        "statement_timeout = \"50ms\"",
-    );
-    setup.in_memory = true;
-}
-
 /// A world with Ada's chat in it, refreshed and in order.
 async fn ada_chats(change: impl FnOnce(&mut Setup)) -> (World, String) {
     let mut world = World::with(|setup| {
-        impatient(setup);
+        setup.in_memory = true;
         change(setup);
     })
     .await;

@@ -7,7 +7,7 @@ use crisp_sync::sandbox::{
     WebhookSettings,
 };
 
-use super::{ADA, ada_chats, agent_looks, assert_shows, impatient};
+use super::{ADA, ada_chats, agent_looks, assert_shows};
 use crate::{
     engines::{execute, servers::OwnServer},
     telemetry::lines,
@@ -239,7 +239,6 @@ async fn a_rotated_password_of_the_apps_database_is_taken_from_its_file() {
     let file = folder.path().join("database-url");
     fs::write(&file, theirs).expect("written");
     let mut world = World::with(|setup| {
-        impatient(setup);
         setup.replace(
             "trial_ends_at, onboarded_at, subscribed_at, canceled_at, marketing_opt_in",
             "onboarded_at",

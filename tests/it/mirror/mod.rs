@@ -44,7 +44,7 @@ fn number(variable: &str) -> Option<u64> {
 /// A world in which verified conversations are usual, a name is retired, and Crisp's webhooks wait for a courier.
 async fn world() -> World {
     let mut world = World::with(|setup| {
-        setup.in_memory = true;
+        setup.impatient();
         setup.add("[worker]\nbackoff_min = \"1s\"\nbackoff_max = \"2s\"");
         setup.replace(
             "plan = \"{{ plan }}\"\n",

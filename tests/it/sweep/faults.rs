@@ -46,7 +46,7 @@ async fn a_query_that_fails_is_tried_again_and_spoils_nothing() {
 
 #[tokio::test]
 async fn an_app_database_that_is_away_is_waited_for() {
-    let mut world = world(|_| {}).await;
+    let mut world = world(Setup::impatient).await;
     people(&mut world, 4).await;
     world.database_goes_down().await;
     sweep(&mut world).await;
@@ -175,7 +175,7 @@ async fn a_sweep_without_a_query_lags_behind_nothing() {
 #[tokio::test]
 async fn a_query_that_takes_too_long_is_tried_again_and_stops_nobody_else() {
     let mut world = world(|setup| {
-        setup.replace("statement_timeout = \"500ms\"", "statement_timeout = \"50ms\"");
+        setup.impatient();
         setup.replace(
             "WHERE (changed_at, id) > (:since, :after)",
             "WHERE (SELECT count(*) FROM load a, load b, load c) >= 0 AND (changed_at, id) > (:since, :after)",

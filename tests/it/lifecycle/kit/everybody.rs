@@ -14,7 +14,7 @@ use super::{
     super::{ADA, outbox, perform, posts, refresh, refresh_of, sql_now, unarmed, world},
     SIGNUP,
 };
-use crate::world::World;
+use crate::world::{Setup, World};
 
 /// Looks at everybody, `limit` at a time.
 pub(crate) async fn everybody(
@@ -239,7 +239,7 @@ async fn one_bad_row_ends_no_look_at_everybody() {
 /// A database that is away is nobody's row: the look ends, and says so.
 #[tokio::test]
 async fn a_look_at_everybody_ends_where_nobody_can_be_looked_up() {
-    let mut world = world(|_| {}).await;
+    let mut world = world(Setup::impatient).await;
     refresh(&mut world).await;
     world.database_goes_down().await;
     let request = SurveyRequest {
