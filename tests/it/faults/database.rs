@@ -60,7 +60,9 @@ async fn told(story: Story) {
     let gauge = format!("crisp_sync_breaker{{name=\"{}\"}}", story.breaker);
     assert!(world.metric(&gauge) > 0, "{gauge}");
     let all = world.calls_since(marker);
-    assert!(told <= 8, "a read and a mark each: {all:?}");
+    // Chance decides which attempt marks. Where it is a second one, the next reads what became of the mark.
+    let most = 3 * sessions.len();
+    assert!(told <= most, "a read, a mark and a read each: {all:?}");
     // A write that may still land is looked at once more.
     assert!(all.len() <= told + 3, "{all:?}");
     world.sql(story.mends).await;

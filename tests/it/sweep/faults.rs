@@ -247,17 +247,17 @@ fn what_is_wrong_with_it_is_drawn_at_its_place() {
     assert_eq!(faults(&many, true, &named), "");
     insta::assert_snapshot!(faults(&many, false, &query("")), @r#"
     error: whom it finds is looked up by key, and there is no `users.query_by_key`
-      --> crisp-sync.toml:36:9
+      --> crisp-sync.toml:37:9
        |
-    36 | query = "SELECT id, at FROM u WHERE (at, id) > (:since, :after) AND at < :until ORDER BY at, id LIMIT :limit"
+    37 | query = "SELECT id, at FROM u WHERE (at, id) > (:since, :after) AND at < :until ORDER BY at, id LIMIT :limit"
        |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
        |
        = hint: write `query_by_key = "SELECT id, email FROM users WHERE id = :key"` below `[users]`
 
     error: several websites are configured, and the query does not say to which a row belongs
-      --> crisp-sync.toml:36:9
+      --> crisp-sync.toml:37:9
        |
-    36 | query = "SELECT id, at FROM u WHERE (at, id) > (:since, :after) AND at < :until ORDER BY at, id LIMIT :limit"
+    37 | query = "SELECT id, at FROM u WHERE (at, id) > (:since, :after) AND at < :until ORDER BY at, id LIMIT :limit"
        |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
        |
        = hint: select a column `website` with its id, or name one in `lifecycle.sweep.website`
@@ -278,10 +278,10 @@ fn what_is_wrong_with_it_is_drawn_at_its_place() {
     );
     let settings = faults(ONE, true, &settings);
     for said in [
-        "crisp-sync.toml:38:9",
+        "crisp-sync.toml:39:9",
         "more often than every ten seconds",
-        "crisp-sync.toml:39:8",
-        "crisp-sync.toml:40:11",
+        "crisp-sync.toml:40:8",
+        "crisp-sync.toml:41:11",
         "this website is not one of `crisp.websites`",
     ] {
         assert!(settings.contains(said), "{said}: {settings}");

@@ -86,9 +86,12 @@ async fn next_look(world: &mut World) {
     world.pass(EVERY).await;
 }
 
-/// Somebody's row is touched, so many minutes ago.
+/// Somebody's row is touched, so many minutes ago. To the millisecond: a story that is told within a second has to show two
+/// changes as two.
 async fn touched(world: &mut World, user: &str, minutes_ago: u32) {
-    let changed = format!("changed_at = datetime('now', '-{minutes_ago} minutes', '-5 seconds')");
+    let changed = format!(
+        "changed_at = strftime('%Y-%m-%d %H:%M:%f', 'now', '-{minutes_ago} minutes', '-5 seconds')"
+    );
     world.change_user(user, &changed).await;
 }
 
