@@ -116,6 +116,7 @@ pub(super) fn worker(config: &Config) -> WorkerSettings {
         probe_every: config.crisp.pause,
         keep: config.keep,
         quota: quota(config),
+        chance: config.worker.chance.clone(),
     }
 }
 

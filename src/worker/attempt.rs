@@ -140,7 +140,7 @@ impl Worker {
         self.breakers.admit(PEOPLE).map_err(|until| {
             let outage = self.breakers.outage(PEOPLE);
             let after = outage.map(|outage| {
-                backoff::after_outage(outage, claim.priority, now, backoff::jitter())
+                backoff::after_outage(outage, claim.priority, now, self.settings.chance.jitter())
             });
             after.map_or(until, |after| after.max(until))
         })
@@ -224,7 +224,7 @@ impl Worker {
             &self.settings,
             around,
             now,
-            backoff::jitter(),
+            self.settings.chance.jitter(),
         );
         if verdict.in_doubt {
             verdict.writes.extend(Self::doubt(claim));

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rand::RngExt as _;
 
 use crate::breaker::Outage;
 
@@ -94,11 +93,6 @@ pub(super) fn soon(failures_in_a_row: u32, jitter: f64) -> Duration {
     let doublings = failures_in_a_row.clamp(1, 7) - 1;
     let cap = Duration::from_millis(500) * (1 << doublings);
     cap.mul_f64(f64::midpoint(1.0, jitter.clamp(0.0, 1.0)))
-}
-
-/// Draws a jitter factor; the worker is an edge, so chance enters here.
-pub(super) fn jitter() -> f64 {
-    rand::rng().random_range(0.0..1.0)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 mod attempt;
 mod backoff;
 mod budget;
+mod chance;
 mod log;
 mod run;
 mod settle;
@@ -25,6 +26,7 @@ use jiff::Timestamp;
 use tokio::{sync::RwLock, task::JoinSet};
 
 pub use backoff::{AfterFailure, RetryPolicy};
+pub use chance::Chance;
 
 use crate::{
     breaker::{Breaker, Breakers, CRISP, CRISP_WRITES, LEDGER, Permit},
@@ -53,6 +55,8 @@ pub struct WorkerSettings {
     pub keep: Duration,
     /// How the day's quota is shared.
     pub quota: QuotaSettings,
+    /// Where jitter comes from.
+    pub chance: Chance,
 }
 
 impl Default for WorkerSettings {
@@ -65,6 +69,7 @@ impl Default for WorkerSettings {
             probe_every: Duration::from_mins(15),
             keep: Duration::from_hours(30 * 24),
             quota: QuotaSettings::for_tier(Tier::Plugin),
+            chance: Chance::System,
         }
     }
 }

@@ -32,7 +32,7 @@ use crisp_sync::{
         Server,
         command::{Answer, Operation},
     },
-    worker::Step,
+    worker::{Chance, Step},
 };
 use jiff::Timestamp;
 use serde_json::Value as Json;
@@ -44,6 +44,7 @@ use tempfile::TempDir;
 
 use crate::{
     engines::{Database, servers::Server as DatabaseServer},
+    soak::number,
     telemetry,
 };
 
@@ -168,6 +169,8 @@ pub(crate) struct Setup {
     pub(crate) behaviour: Behaviour,
     /// Whether the files may lie in memory: for what needs many worlds and no disk.
     pub(crate) in_memory: bool,
+    /// Where the worker's jitter comes from: a story that fails, fails again. `CRISP_SYNC_TEST_SEED` gives all others.
+    pub(crate) chance: Chance,
     /// The room there is for the ledger, in bytes.
     pub(crate) ledger_limit: Option<u64>,
     /// How long the ledger's server may take for an answer.
@@ -243,6 +246,7 @@ impl World {
             environment: Vec::new(),
             behaviour: Behaviour::default(),
             in_memory: false,
+            chance: Chance::seeded(number("CRISP_SYNC_TEST_SEED").unwrap_or(0)),
             ledger_limit: None,
             answer_timeout: None,
             needs_file: false,
@@ -321,6 +325,7 @@ impl World {
             environment: self.setup.environment.clone(),
             behaviour: self.setup.behaviour.clone(),
             in_memory: false,
+            chance: self.setup.chance.clone(),
             ledger_limit: None,
             answer_timeout: self.setup.answer_timeout,
             needs_file: false,
@@ -774,6 +779,7 @@ async fn build(setup: &Setup, folder: &TempDir, sandbox: &Sandbox, clock: Clock)
     if let Some(timeout) = setup.answer_timeout {
         config.ledger.answer_timeout = timeout;
     }
+    config.worker.chance = setup.chance.clone();
     // Each connection is told each statement once, and a story is short.
     config.ledger.connections = 2;
     let service = Service::build(config, clock).await;

@@ -18,7 +18,10 @@ use super::{
     },
     Resolver,
 };
-use crate::ledger::{LedgerSettings, Location};
+use crate::{
+    ledger::{LedgerSettings, Location},
+    worker::Chance,
+};
 
 const URL_HINT: &str = "it takes the path of a file, or `postgres://user@host/database`";
 
@@ -46,6 +49,8 @@ pub struct WorkerSettings {
     pub backoff_min: Duration,
     /// The longest wait after a failure.
     pub backoff_max: Duration,
+    /// Where jitter comes from. No file says so.
+    pub chance: Chance,
 }
 
 impl Resolver<'_> {
@@ -170,6 +175,7 @@ impl Resolver<'_> {
             attempts: written.attempts,
             backoff_min: written.backoff_min.get(),
             backoff_max: written.backoff_max.get(),
+            chance: Chance::System,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crisp_sync::worker::Chance;
+
 use super::{
     play::Rules,
     subjects::{Subject, subject},
@@ -159,5 +161,6 @@ pub(super) fn definition(setup: &mut Setup, seed: u64) {
     setup.add(
         "[crisp]\ntimeout = \"3s\"\nconnect_timeout = \"3s\"\n[triggers]\ndebounce = \"0s\"\nfresh_for = \"0s\"\nurgent_cap = 100000",
     );
+    setup.chance = Chance::seeded(seed);
     setup.add(&lifecycle(rules_here(seed), "15m"));
 }
