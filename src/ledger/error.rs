@@ -166,6 +166,19 @@ pub enum LedgerError {
         #[source]
         source: Source,
     },
+    /// The server fell silent while the ledger was opened, or one was moved there.
+    #[error(
+        "could not {what} `{server}`: the server does not answer\nhint: is its host up, and the network to it? Nothing is half done, and the same may be tried again"
+    )]
+    Silent {
+        /// What was tried.
+        what: &'static str,
+        /// The server and the database.
+        server: String,
+        /// Why.
+        #[source]
+        source: Source,
+    },
     /// The server ended the transaction before it was committed: nothing of it is kept.
     #[error("could not {what}: the ledger's server ended the transaction")]
     Interrupted {
@@ -288,6 +301,7 @@ impl LedgerError {
                 | Self::Unreachable { .. }
                 | Self::Busy { .. }
                 | Self::NoAnswer { .. }
+                | Self::Silent { .. }
                 | Self::Storage { .. }
                 | Self::Interrupted { .. }
                 | Self::Saturated

@@ -15,7 +15,7 @@ use super::{
     LedgerError, LedgerSettings, Store, begin,
     cells::{Cells, failed, json, list, ms, span},
     engine::{Row, Transaction, query, query_for},
-    held, pauses, upkeep,
+    heartbeat, held, pauses,
     work::{Key, ROW},
 };
 
@@ -251,7 +251,7 @@ impl Store {
             return Ok(Vec::new());
         }
         if let Some(back) = self.watch_clock(now) {
-            upkeep::follow_back(&mut tx, now, back).await?;
+            heartbeat::follow_back(&mut tx, now, back).await?;
         }
         reap(&mut tx, &self.settings, now).await?;
         let chosen = candidates(&mut tx, i64::from(limit), now).await?;

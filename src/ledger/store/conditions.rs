@@ -9,7 +9,8 @@ use super::{
     LedgerError, Source, Store, Writers, begin,
     cells::{Cells, failed, json, ms},
     engine::query,
-    upkeep::{instant_fact, set_fact, turn},
+    facts::{instant_fact, set_fact},
+    turn::turn,
 };
 
 impl Store {

@@ -7,10 +7,14 @@ mod cells;
 mod chosen;
 mod claim;
 mod conditions;
+mod definitions;
 mod deliveries;
 mod engine;
 mod erasure;
+mod facts;
+mod heartbeat;
 mod held;
+mod home;
 mod listening;
 mod mirror;
 mod moving;
@@ -25,7 +29,7 @@ mod sqlite;
 mod sweeping;
 mod totals;
 mod traces;
-mod upkeep;
+mod turn;
 mod work;
 mod writes;
 
@@ -111,8 +115,8 @@ impl Store {
             Location::File(path) => {
                 let mut opened = sqlite::open(path, &settings).await?;
                 moving::refuse_leaving(&mut opened.writer, path).await?;
-                let secret = upkeep::secret(&mut opened.writer).await?;
-                upkeep::take_over(&mut opened.writer, &opened.place, ms(now)).await?;
+                let secret = facts::secret(&mut opened.writer).await?;
+                home::take_over(&mut opened.writer, &opened.place, ms(now)).await?;
                 let writers = Writers::Only {
                     writer: Mutex::new(Some(opened.writer)),
                     folding: opened.folding,
@@ -123,9 +127,13 @@ impl Store {
             Location::Server(url) => {
                 let server = settings.location.to_string();
                 let mut opening = postgres::open(url, server.clone(), &settings).await?;
-                moving::refuse_arriving(&mut opening.connection, server).await?;
-                let secret = upkeep::secret(&mut opening.connection).await?;
-                upkeep::join(&mut opening.connection, &opening.place, ms(now)).await?;
+                let joined = async {
+                    moving::refuse_arriving(&mut opening.connection, server).await?;
+                    let secret = facts::secret(&mut opening.connection).await?;
+                    home::join(&mut opening.connection, &opening.place, ms(now)).await?;
+                    Ok(secret)
+                };
+                let secret = opening.patience.with(joined).await?;
                 let pooled = opening.done().await?;
                 let bell = postgres::Bell::hang(&pooled);
                 let readers = Readers::Postgres(pooled.clone());

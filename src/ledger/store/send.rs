@@ -17,7 +17,8 @@ use super::{
     LedgerError, Store, begin, brake,
     cells::{failed, json, list, ms},
     engine::{Connection, Transaction, query, query_for},
-    erasure, mirror, upkeep,
+    erasure, home, mirror,
+    turn::turn,
 };
 
 const WHAT: &str = "note that an event is on its way";
@@ -40,7 +41,7 @@ impl Store {
             }
         };
         let mut tx = begin(&mut writer, WHAT).await?;
-        if upkeep::note_timeline(&mut tx, timeline, ms(now)).await? {
+        if home::note_timeline(&mut tx, timeline, ms(now)).await? {
             tx.commit().await.map_err(failed(WHAT))?;
             // The next run knows that it has to be careful; this one was begun without.
             return Ok(Begun::LeaseLost);
@@ -108,7 +109,7 @@ async fn is_too_soon(
     };
     // There may be no row yet that two processes could lock: whoever comes second looks after the first has committed.
     let address = row.email_mac.as_ref().map_or("", EmailMac::as_str);
-    upkeep::turn(tx, &["address", row.website.as_str(), address]).await?;
+    turn(tx, &["address", row.website.as_str(), address]).await?;
     let other: Option<i64> = query(
         "SELECT 1 FROM outbox WHERE website = $1 AND email_mac = $2 AND state IN ('sending', 'sent', 'unsure') \
            AND event IN (SELECT value ->> 0 FROM json_each($3)) AND NOT (user_key = $4 AND key = $5) \
@@ -133,7 +134,7 @@ async fn is_braked(
     limits: &SendLimits,
     now: Timestamp,
 ) -> Result<bool, LedgerError> {
-    upkeep::turn(tx, &["brake", row.website.as_str(), &row.event]).await?;
+    turn(tx, &["brake", row.website.as_str(), &row.event]).await?;
     let since = now.checked_sub(BRAKE_WINDOW).unwrap_or(Timestamp::MIN);
     let mut events = limits.events.clone();
     if !events.contains(&row.event) {

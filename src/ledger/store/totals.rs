@@ -11,8 +11,8 @@ use super::{
     LedgerError, Store, begin,
     cells::{Cells, failed, json, ms, span},
     engine::{Transaction, query, query_for},
+    facts::instant_fact,
     pauses,
-    upkeep::instant_fact,
 };
 
 /// Adds calls to the day's count.

@@ -30,6 +30,8 @@ struct Shared {
     state: Mutex<State>,
     /// It fell silent.
     fell: Notify,
+    /// Another connection was opened.
+    more: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -115,6 +117,13 @@ impl Way {
         self.shared.fell.notified().await;
     }
 
+    /// So many connections were opened.
+    pub(crate) async fn carries(&self, connections: usize) {
+        while self.shared.state().connections.len() < connections {
+            self.shared.more.notified().await;
+        }
+    }
+
     /// Connections that are opened from now on reach the server; those that are silent stay so.
     pub(crate) fn comes_back(&self) {
         self.shared.state().is_away = false;
@@ -141,6 +150,7 @@ impl Shared {
             cut: Notify::new(),
         });
         state.connections.push(Arc::clone(&carried));
+        self.more.notify_one();
         carried
     }
 

@@ -9,6 +9,7 @@ mod clock;
 mod crisp;
 mod database;
 mod ledger;
+mod opening;
 mod secrets;
 mod server;
 mod silence;

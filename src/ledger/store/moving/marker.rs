@@ -10,7 +10,7 @@ use super::super::{
     LedgerError,
     cells::{failed, json},
     engine::{Connection, Through, query},
-    upkeep::{fact, set_fact},
+    facts::{fact, set_fact},
 };
 
 /// The fact that a file has which is on its way, or has left. It is not carried over.

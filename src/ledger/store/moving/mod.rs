@@ -31,7 +31,9 @@ use super::{
     LedgerSettings,
     cells::{failed, ms},
     engine::{Connection, Readers},
-    postgres, sqlite, upkeep,
+    facts, home,
+    postgres::{self, Patience},
+    sqlite,
 };
 
 const WHAT: &str = "move the ledger";
@@ -42,6 +44,7 @@ const WHAT: &str = "move the ledger";
 pub struct Move {
     file: sqlite::Opened,
     server: PgConnection,
+    patience: Patience,
     /// For people.
     to: String,
     /// The number of this move.
@@ -59,9 +62,11 @@ impl Move {
     ) -> Result<Self, LedgerError> {
         let mut file = take(settings, from).await?;
         let name = Location::Server(to.clone()).to_string();
-        let (mut server, _) = postgres::connect(to, &name).await?;
+        let what = "move the ledger to";
+        let (mut server, patience) =
+            postgres::connect(to, &name, what, settings.answer_timeout).await?;
         let leaving = marker::leaving(&mut file.writer).await?;
-        let on_server = look(&mut server, &name).await?;
+        let on_server = patience.with(look(&mut server, &name)).await?;
         let occupied = || {
             LedgerError::Move(MoveError::Occupied {
                 server: name.clone(),
@@ -81,7 +86,7 @@ impl Move {
                 }),
                 on_server,
             ) => {
-                let id = upkeep::fact(&mut file.writer, "id").await?;
+                let id = facts::fact(&mut file.writer, "id").await?;
                 match on_server {
                     OnServer::Ledger { id: theirs } if theirs == id => Stage::Done,
                     _ => {
@@ -102,6 +107,7 @@ impl Move {
         Ok(Self {
             file,
             server,
+            patience,
             to: name,
             by,
             stage,
@@ -129,9 +135,9 @@ impl Move {
         self.stage = match self.stage {
             Stage::Ready => {
                 let (writer, place) = (&mut self.file.writer, &self.file.place);
-                upkeep::secret(&mut *writer).await?;
+                facts::secret(&mut *writer).await?;
                 // Leases end, and a file that is a copy says so, as whenever a file is taken up.
-                upkeep::take_over(writer, place, ms(now)).await?;
+                home::take_over(writer, place, ms(now)).await?;
                 self.leave(false, now).await?;
                 Stage::Announced
             }
@@ -144,7 +150,8 @@ impl Move {
                 Stage::Retired
             }
             Stage::Retired => {
-                marker::arrived(&mut self.server).await?;
+                let arrived = marker::arrived(&mut self.server);
+                self.patience.with(arrived).await?;
                 Stage::Done
             }
             Stage::Done => Stage::Done,
@@ -194,7 +201,8 @@ impl Move {
         let copied = self.carried().await;
         if copied.is_err() {
             // Whether it answers or not: without a word the server forgets it as well.
-            let _rolled_back = self.server.execute("ROLLBACK").await;
+            let rolled_back = self.server.execute("ROLLBACK");
+            let _rolled_back = self.patience.shortly(rolled_back).await;
             // It cannot have been committed, so the file may go on as if nothing had been. If even that cannot be
             // written, the file says what to do.
             let _stays = marker::stay(&mut self.file.writer).await;
@@ -202,31 +210,37 @@ impl Move {
         }
         copied?;
         // A cut here leaves it open whether all of it is there; the next move finds out.
-        sqlx::query("COMMIT")
-            .execute(&mut self.server)
-            .await
-            .map_err(failed(WHAT))?;
+        let committed = sqlx::query("COMMIT").execute(&mut self.server);
+        self.patience
+            .with(async { committed.await.map_err(failed(WHAT)) })
+            .await?;
         Ok(())
     }
 
     /// Everything of the second write but its commit.
     async fn carried(&mut self) -> Result<(), LedgerError> {
-        postgres::migrate(&mut self.server, &self.to).await?;
-        let place = postgres::place(&mut self.server)
-            .await
-            .map_err(failed(WHAT))?;
-        let server = &mut self.server;
-        server.execute("BEGIN").await.map_err(failed(WHAT))?;
-        tables::carry(&mut *reader(&self.file).await?, server).await?;
-        // It was moved on purpose: that alone is no reason to be cautious.
-        upkeep::set_fact(&mut *server, "place", &place.name).await?;
-        if let Some(timeline) = place.timeline {
-            upkeep::set_fact(&mut *server, "timeline", &timeline.to_string()).await?;
-        }
+        let (server, patience) = (&mut self.server, &self.patience);
+        let begun = async {
+            postgres::migrate(server, &self.to).await?;
+            let place = postgres::place(server).await.map_err(failed(WHAT))?;
+            server.execute("BEGIN").await.map_err(failed(WHAT))?;
+            Ok(place)
+        };
+        let place = patience.with(begun).await?;
+        let carried = tables::carry(&mut *reader(&self.file).await?, server, patience).await;
+        carried.map_err(|error| patience.named(error))?;
         let by = self.by.clone();
-        marker::arrive(server, &Arriving { by }).await?;
-        // Statements are planned by what is known of the tables, and of new ones nothing is.
-        server.execute("ANALYZE").await.map_err(failed(WHAT))?;
+        let told = async {
+            // It was moved on purpose: that alone is no reason to be cautious.
+            facts::set_fact(&mut *server, "place", &place.name).await?;
+            if let Some(timeline) = place.timeline {
+                facts::set_fact(&mut *server, "timeline", &timeline.to_string()).await?;
+            }
+            marker::arrive(server, &Arriving { by }).await?;
+            // Statements are planned by what is known of the tables, and of new ones nothing is.
+            server.execute("ANALYZE").await.map_err(failed(WHAT))
+        };
+        patience.with(told).await?;
         Ok(())
     }
 }
@@ -248,7 +262,7 @@ async fn look(server: &mut PgConnection, name: &str) -> Result<OnServer, LedgerE
     if tables::are_empty(server).await? {
         return Ok(OnServer::Nothing);
     }
-    let id = upkeep::fact(server, "id").await?;
+    let id = facts::fact(server, "id").await?;
     Ok(OnServer::Ledger { id })
 }
 

@@ -11,6 +11,7 @@ use super::{
         super::moving::{MoveError, TableRows},
         LedgerError,
         cells::failed,
+        postgres::Patience,
     },
     marker::LEAVING,
 };
@@ -80,26 +81,30 @@ pub(super) async fn are_empty(server: &mut PgConnection) -> Result<bool, LedgerE
 pub(super) async fn carry(
     file: &mut SqliteConnection,
     server: &mut PgConnection,
+    patience: &Patience,
 ) -> Result<(), LedgerError> {
     for TableRows { table, rows: sent } in count(file).await? {
-        copy(&table, file, server).await.map_err(failed(WHAT))?;
+        let copied = copy(&table, file, server, patience).await;
+        copied.map_err(failed(WHAT))?;
         // What the server has, not what it says that it took.
         let statement = format!("SELECT count(*) FROM {table}");
-        let found: i64 = query_scalar(AssertSqlSafe(statement))
-            .fetch_one(&mut *server)
-            .await
-            .map_err(failed(WHAT))?;
+        let found = query_scalar(AssertSqlSafe(statement)).fetch_one(&mut *server);
+        let found: i64 = patience
+            .with(async { found.await.map_err(failed(WHAT)) })
+            .await?;
         if found != sent {
             return Err(LedgerError::Move(MoveError::Uneven { table, sent, found }));
         }
     }
-    number_on(file, server).await.map_err(failed(WHAT))
+    let numbered = number_on(file, server, patience).await;
+    numbered.map_err(failed(WHAT))
 }
 
 async fn copy(
     table: &str,
     file: &mut SqliteConnection,
     server: &mut PgConnection,
+    patience: &Patience,
 ) -> Result<(), sqlx::Error> {
     // What is computed from others is computed anew.
     let columns: Vec<String> =
@@ -114,17 +119,17 @@ async fn copy(
     let select = format!("SELECT {} FROM {}", texts.join(", "), carried(table));
     let statement = format!("COPY {table} ({}) FROM STDIN", columns.join(", "));
     let mut rows = sqlx::query(AssertSqlSafe(select)).fetch(file);
-    let mut copying = server.copy_in_raw(&statement).await?;
+    let mut copying = patience.shortly(server.copy_in_raw(&statement)).await?;
     let mut piece = Vec::with_capacity(PIECE + PIECE / 4);
     while let Some(row) = rows.try_next().await? {
         write(&row, &mut piece)?;
         if piece.len() >= PIECE {
-            copying.send(piece.as_slice()).await?;
+            patience.shortly(copying.send(piece.as_slice())).await?;
             piece.clear();
         }
     }
-    copying.send(piece.as_slice()).await?;
-    copying.finish().await?;
+    patience.shortly(copying.send(piece.as_slice())).await?;
+    patience.shortly(copying.finish()).await?;
     Ok(())
 }
 
@@ -159,20 +164,21 @@ fn escape(text: &str, piece: &mut Vec<u8>) {
 async fn number_on(
     file: &mut SqliteConnection,
     server: &mut PgConnection,
+    patience: &Patience,
 ) -> Result<(), sqlx::Error> {
     let last: Vec<(String, i64)> =
         sqlx::query_as("SELECT name, seq FROM sqlite_sequence WHERE seq > 0 ORDER BY name")
             .fetch_all(file)
             .await?;
     for (table, number) in last {
-        sqlx::query(
+        let numbered = sqlx::query(
             "SELECT setval(pg_get_serial_sequence($1, attname::text), $2) FROM pg_catalog.pg_attribute \
              WHERE attrelid = to_regclass($1) AND attidentity <> ''",
         )
         .bind(table)
         .bind(number)
-        .execute(&mut *server)
-        .await?;
+        .execute(&mut *server);
+        patience.shortly(numbered).await?;
     }
     Ok(())
 }

@@ -38,10 +38,7 @@ impl Server {
     pub(in super::super) async fn lend(&self) -> Result<Lent, sqlx::Error> {
         Ok(Lent {
             connection: self.pool.acquire().await?,
-            wire: Wire {
-                patience: self.patience,
-                owes: AtomicBool::new(false),
-            },
+            wire: Wire::new(self.patience),
         })
     }
 
@@ -105,12 +102,19 @@ impl Drop for Lent {
 /// What waits for the answers on a connection.
 #[derive(Debug)]
 pub(in super::super) struct Wire {
-    patience: Duration,
+    pub(super) patience: Duration,
     /// Something was asked, and its answer is not there yet.
     owes: AtomicBool,
 }
 
 impl Wire {
+    pub(super) fn new(patience: Duration) -> Self {
+        Self {
+            patience,
+            owes: AtomicBool::new(false),
+        }
+    }
+
     /// Waits for what is asked on this connection.
     pub(in super::super) async fn answer<T>(
         &self,

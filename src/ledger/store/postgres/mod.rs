@@ -12,6 +12,7 @@
 
 mod bell;
 mod lent;
+mod patience;
 mod place;
 mod schema;
 mod teller;
@@ -31,6 +32,7 @@ use super::{
 
 pub(super) use bell::Bell;
 pub(super) use lent::{Lent, Server, Wire, is_silence};
+pub(super) use patience::Patience;
 pub(super) use place::{Place, place};
 pub use schema::POSTGRES_MIGRATIONS;
 pub(super) use schema::{is_there, migrate};
@@ -67,6 +69,7 @@ pub(super) struct Opening {
     pub(super) connection: PgConnection,
     pub(super) pooled: Server,
     pub(super) place: Place,
+    pub(super) patience: Patience,
     server: String,
 }
 
@@ -80,11 +83,13 @@ pub(super) fn options(url: &SecretString, server: &str) -> Result<PgConnectOptio
     Ok(options.application_name("crisp-sync"))
 }
 
-/// Connects, and waits for its turn, which lasts as long as the connection.
+/// Connects to do `what` there, and waits for its turn, which lasts as long as the connection.
 pub(super) async fn connect(
     url: &SecretString,
     server: &str,
-) -> Result<(PgConnection, PgConnectOptions), LedgerError> {
+    what: &'static str,
+    answer_timeout: Duration,
+) -> Result<(PgConnection, Patience), LedgerError> {
     let connect = |error: sqlx::Error| LedgerError::Connect {
         server: server.to_owned(),
         source: Source::new(error),
@@ -94,10 +99,11 @@ pub(super) async fn connect(
         .await
         .unwrap_or_else(|late| Err(sqlx::Error::Io(late.into())))
         .map_err(connect)?;
-    let version: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::integer")
-        .fetch_one(&mut connection)
-        .await
-        .map_err(connect)?;
+    let wire = Wire::new(answer_timeout);
+    let asked =
+        sqlx::query_as("SELECT current_setting('server_version_num')::integer, pg_backend_pid()")
+            .fetch_one(&mut connection);
+    let (version, backend): (i32, i32) = wire.answer(asked).await.map_err(connect)?;
     if version < OLDEST {
         return Err(LedgerError::OldServer {
             server: server.to_owned(),
@@ -105,17 +111,20 @@ pub(super) async fn connect(
             needed: OLDEST / 10_000,
         });
     }
-    connection.execute(SESSION).await.map_err(connect)?;
-    // Another process may be migrating a large ledger, and this one may be about to carry one over.
-    connection
-        .execute(
-            "SET lock_timeout = '5min'; SET statement_timeout = 0; \
-             SET idle_in_transaction_session_timeout = 0",
-        )
-        .await
-        .map_err(connect)?;
-    schema::lock(&mut connection).await.map_err(connect)?;
-    Ok((connection, options))
+    let patience = Patience::new((wire, options, backend), what, server);
+    let turn = async {
+        connection.execute(SESSION).await?;
+        // Another process may be migrating a large ledger, and this one may be about to carry one over.
+        connection
+            .execute(
+                "SET lock_timeout = '5min'; SET statement_timeout = 0; \
+                 SET idle_in_transaction_session_timeout = 0",
+            )
+            .await?;
+        schema::lock(&mut connection).await
+    };
+    patience.with(async { turn.await.map_err(connect) }).await?;
+    Ok((connection, patience))
 }
 
 /// Connects, waits for its turn, and brings the schema up to date.
@@ -124,14 +133,18 @@ pub(super) async fn open(
     server: String,
     settings: &LedgerSettings,
 ) -> Result<Opening, LedgerError> {
-    let (mut connection, options) = connect(url, &server).await?;
-    schema::migrate(&mut connection, &server).await?;
-    let place = place(&mut connection)
-        .await
-        .map_err(|error| LedgerError::Connect {
-            server: server.clone(),
-            source: Source::new(error),
-        })?;
+    let what = "open the ledger";
+    let (mut connection, patience) = connect(url, &server, what, settings.answer_timeout).await?;
+    let prepared = async {
+        schema::migrate(&mut connection, &server).await?;
+        place(&mut connection)
+            .await
+            .map_err(|error| LedgerError::Connect {
+                server: server.clone(),
+                source: Source::new(error),
+            })
+    };
+    let place = patience.with(prepared).await?;
     let pool = PgPoolOptions::new()
         .max_connections(settings.connections.max(2))
         .acquire_timeout(ACQUIRE)
@@ -143,11 +156,12 @@ pub(super) async fn open(
         .after_connect(|connection, _| {
             Box::pin(async move { connection.execute(SESSION).await.map(drop) })
         })
-        .connect_lazy_with(options);
+        .connect_lazy_with(patience.options.clone());
     Ok(Opening {
         connection,
         pooled: Server::new(pool, settings.answer_timeout),
         place,
+        patience,
         server,
     })
 }
@@ -168,10 +182,13 @@ impl Opening {
             server: self.server.clone(),
             source: Source::new(error),
         };
-        schema::unlock(&mut self.connection)
-            .await
-            .map_err(connect)?;
-        self.connection.close().await.map_err(connect)?;
+        let let_go = async {
+            schema::unlock(&mut self.connection).await?;
+            self.connection.close().await
+        };
+        self.patience
+            .with(async { let_go.await.map_err(connect) })
+            .await?;
         Ok(self.pooled)
     }
 }

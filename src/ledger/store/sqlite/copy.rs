@@ -4,7 +4,7 @@ use std::{io, path::Path};
 
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::{super::upkeep::PLACE, LedgerError, Source, files};
+use super::{super::home::PLACE, LedgerError, Source, files};
 
 /// How the name of a copy goes on, before the version it was made for.
 const BEFORE: &str = ".before-";

@@ -1,0 +1,207 @@
+//! The heartbeat: who listened until when, how the clock went meanwhile, and from when on the ledger may know less than happened.
+
+use jiff::Timestamp;
+
+use crate::{clock::millis, telemetry::events};
+
+use super::{
+    super::quota::Gap,
+    LedgerError, Store, TOLERANCE, begin,
+    cells::{failed, ms, span},
+    engine::{Connection, Transaction, query},
+    facts::{fact, instant_fact, set_fact},
+    home::note_timeline,
+};
+
+/// The last time of which the ledger may know less than happened.
+const CAUTIOUS_FROM: &str = "cautious_from";
+const CAUTIOUS_UNTIL: &str = "cautious_until";
+
+/// Between `since` and `now`, more may have happened than the ledger knows.
+pub(super) async fn be_cautious(
+    tx: &mut Transaction<'_>,
+    since: i64,
+    now: i64,
+    reason: &'static str,
+) -> Result<(), LedgerError> {
+    set_fact(&mut *tx, CAUTIOUS_FROM, &since.to_string()).await?;
+    set_fact(tx, CAUTIOUS_UNTIL, &now.to_string()).await?;
+    tracing::warn!(
+        event = events::LEDGER_CAUTIOUS,
+        reason,
+        until = %millis(now),
+        "every lifecycle event up to now needs a complete timeline before it is sent"
+    );
+    Ok(())
+}
+
+/// The clock was set back by `back` milliseconds: what lies ahead was planned by the wrong clock and moves by as much,
+/// what seems to have happened later than now happened now. A run that comes too early finds nothing due and plans itself
+/// again.
+pub(super) async fn clamp(
+    tx: &mut Transaction<'_>,
+    now: i64,
+    back: i64,
+) -> Result<(), LedgerError> {
+    for statement in [
+        "UPDATE work SET \
+           run_at = CASE WHEN run_at > $1 THEN max($1, run_at - $2) ELSE run_at END, \
+           not_before = CASE WHEN not_before > $1 THEN max($1, not_before - $2) ELSE not_before END, \
+           lease_until = CASE WHEN lease_until > $1 THEN max($1, lease_until - $2) ELSE lease_until END, \
+           done_at = min(done_at, $1), urgent_since = min(urgent_since, $1), revived_at = min(revived_at, $1), \
+           dead_at = min(dead_at, $1), first_triggered_at = min(first_triggered_at, $1) \
+         WHERE max(run_at, not_before, coalesce(lease_until, 0), coalesce(done_at, 0), coalesce(urgent_since, 0), \
+                   coalesce(revived_at, 0), coalesce(dead_at, 0), first_triggered_at) > $1",
+        "UPDATE pauses SET until = max($1, until - $2), since = min(since, $1) WHERE until > $1",
+    ] {
+        query(statement)
+            .bind(now)
+            .bind(back)
+            .execute(&mut *tx)
+            .await
+            .map_err(failed("follow the clock"))?;
+    }
+    Ok(())
+}
+
+/// Follows the clock, which this process saw go back. Of several processes the first pulls what was planned: the last
+/// heartbeat of any of them tells the others that it is done.
+pub(super) async fn follow_back(
+    tx: &mut Transaction<'_>,
+    now: i64,
+    back: i64,
+) -> Result<(), LedgerError> {
+    if !tx.is_shared() {
+        return clamp(tx, now, back).await;
+    }
+    if let Some(back) = set_back(tx, now).await? {
+        clamp(tx, now, back).await?;
+        set_fact(tx, "heartbeat", &now.to_string()).await?;
+    }
+    Ok(())
+}
+
+/// By how much the clock that all processes follow was set back since the last heartbeat of any of them, if it was. Until
+/// the transaction ends no other process asks.
+async fn set_back(tx: &mut Transaction<'_>, now: i64) -> Result<Option<i64>, LedgerError> {
+    let last = query("SELECT value FROM meta WHERE key = 'heartbeat' FOR UPDATE")
+        .fetch_text(tx)
+        .await
+        .map_err(failed("read the last heartbeat"))?
+        .and_then(|text| text.parse::<i64>().ok());
+    Ok(last.map(|last| last - now).filter(|back| *back > TOLERANCE))
+}
+
+/// Since when it may be that nobody listened, as long as nobody has looked for what happened then.
+const UNHEARD: &str = "unheard";
+/// Three heartbeats: between two that are further apart, nobody listened for longer than a start takes.
+const A_START: i64 = 90_000;
+
+impl Store {
+    /// Says that somebody listens, and returns the gap before.
+    pub(in super::super) async fn heartbeat(
+        &self,
+        now: Timestamp,
+    ) -> Result<Option<Gap>, LedgerError> {
+        self.look_back(now, true).await
+    }
+
+    /// Looks whether anybody listened, and goes on as if nobody had looked: a command that somebody types every minute
+    /// hears nothing of what Crisp says.
+    pub(in super::super) async fn notice_silence(&self, now: Timestamp) -> Result<(), LedgerError> {
+        self.look_back(now, false).await.map(drop)
+    }
+
+    async fn look_back(&self, now: Timestamp, listens: bool) -> Result<Option<Gap>, LedgerError> {
+        const WHAT: &str = "write the heartbeat";
+        let at = ms(now);
+        let mut writer = self.writer().await?;
+        // Outside of the transaction, which a server that does not tell would end.
+        let timeline = match &mut *writer {
+            Connection::Sqlite(_) => None,
+            Connection::Postgres(connection) => {
+                connection.timeline().await.map_err(failed(WHAT))?
+            }
+        };
+        let mut tx = begin(&mut writer, WHAT).await?;
+        let has_other_history = note_timeline(&mut tx, timeline, at).await?;
+        if let Some(process) = self.process.get() {
+            process.beat(&mut tx, at).await?;
+            process.ask(&mut tx, at).await?;
+        }
+        let mut back = self.watch_clock(at);
+        if tx.is_shared() {
+            back = set_back(&mut tx, at).await?;
+        }
+        if let Some(back) = back {
+            clamp(&mut tx, at, back).await?;
+        }
+        let last = instant_fact(&mut tx, "heartbeat").await?;
+        // Of two processes one is always a little behind.
+        let latest = last
+            .filter(|_| back.is_none())
+            .map_or(at, |last| last.max(at));
+        // Without a first one no silence has a beginning; and a clock that was set back is followed once.
+        if listens || last.is_none() || back.is_some() {
+            set_fact(&mut tx, "heartbeat", &latest.to_string()).await?;
+        }
+        let gap = last
+            .filter(|last| at - last > span(self.settings.gap))
+            .map(|last| Gap {
+                from: millis(last),
+                to: now,
+            });
+        if let Some(last) = last.filter(|last| at - last > A_START)
+            && fact(&mut tx, UNHEARD).await?.is_none()
+        {
+            set_fact(&mut tx, UNHEARD, &last.to_string()).await?;
+        }
+        if let Some(gap) = gap {
+            let from = ms(gap.from);
+            if instant_fact(&mut tx, CAUTIOUS_FROM).await? == Some(from) {
+                // The same silence goes on: it was told.
+                set_fact(&mut tx, CAUTIOUS_UNTIL, &at.to_string()).await?;
+            } else {
+                be_cautious(&mut tx, from, at, "nobody listened for a while").await?;
+            }
+        }
+        tx.commit().await.map_err(failed(WHAT))?;
+        // What was committed last may be gone, and with it deliveries that nobody sends again.
+        let since_the_switch = has_other_history.then(|| Gap {
+            from: millis(last.unwrap_or(at).min(at)),
+            to: now,
+        });
+        Ok(gap.or(since_the_switch))
+    }
+
+    /// Whether there was a time in which nobody listened and of which nobody has said that it is looked through.
+    pub(in super::super) async fn is_unheard(&self) -> Result<bool, LedgerError> {
+        Ok(fact(&self.readers, UNHEARD).await?.is_some())
+    }
+
+    /// Every website is being looked through for what happened then.
+    pub(in super::super) async fn note_looking(&self) -> Result<(), LedgerError> {
+        let mut writer = self.writer().await?;
+        query("DELETE FROM meta WHERE key = $1")
+            .bind(UNHEARD)
+            .execute(&mut *writer)
+            .await
+            .map_err(failed("note that what nobody heard is looked for"))?;
+        Ok(())
+    }
+
+    pub(in super::super) async fn last_gap(&self) -> Result<Option<Gap>, LedgerError> {
+        let from = instant_fact(&self.readers, CAUTIOUS_FROM).await?;
+        let to = instant_fact(&self.readers, CAUTIOUS_UNTIL).await?;
+        Ok(from.zip(to).map(|(from, to)| Gap {
+            from: millis(from),
+            to: millis(to),
+        }))
+    }
+
+    pub(in super::super) async fn cautious_until(&self) -> Result<Option<Timestamp>, LedgerError> {
+        Ok(instant_fact(&self.readers, CAUTIOUS_UNTIL)
+            .await?
+            .map(millis))
+    }
+}
