@@ -178,8 +178,8 @@ impl SecretWatch {
 
     async fn take_up(&self, seen: &mut Seen, secrets: Secrets) -> Result<(), LedgerError> {
         // First: the ledger may have to be reached to end a pause.
-        for (setting, url) in secrets.databases {
-            self.reach_anew(seen, &setting, url);
+        for (setting, url) in &secrets.databases {
+            self.reach_anew(seen, setting, url, &secrets.databases);
         }
         let keys = settings::keys(&secrets.webhooks);
         let are_new = !self.keys.read().are(&keys);
@@ -201,34 +201,60 @@ impl SecretWatch {
 }
 
 impl SecretWatch {
-    fn reach_anew(&self, seen: &mut Seen, setting: &DatabaseSetting, url: SecretString) {
-        let Some(known) = seen.databases.get(setting) else {
+    fn reach_anew(
+        &self,
+        seen: &mut Seen,
+        setting: &DatabaseSetting,
+        url: &SecretString,
+        all: &BTreeMap<DatabaseSetting, SecretString>,
+    ) {
+        let is_known = |known: &SecretString| known.expose_secret() == url.expose_secret();
+        let Some(known) = seen.databases.get(setting).filter(|known| !is_known(known)) else {
             return;
         };
-        if known.expose_secret() == url.expose_secret() {
-            return;
-        }
-        let taken = if leads_to_the_same(known, &url) {
-            match setting {
-                DatabaseSetting::Ledger => self.ledger.renew(&url).is_ok(),
-                DatabaseSetting::Users => self.users.renew(None, &url).is_ok(),
-                DatabaseSetting::More(name) => self.users.renew(Some(name), &url).is_ok(),
-            }
-        } else {
-            false
-        };
-        if taken {
-            seen.databases.insert(setting.clone(), url);
-            renewed(&setting.to_string());
-        } else {
+        let mut apart = all.iter().filter(|(_, theirs)| !is_known(theirs));
+        let unusable = |reason, hint| {
             tracing::warn!(
                 event = events::SECRET_UNUSABLE,
                 place = %setting,
-                reason = format!("`{setting}` names another database, or is no URL"),
-                hint = "user and password are taken up at once; anything else of it by a restart",
+                reason,
+                hint,
                 "a URL that was replaced cannot be used; the old one stays"
             );
+        };
+        if let Some((other, _)) = apart.find(|(other, _)| self.share(setting, other)) {
+            return unusable(
+                format!("`{setting}` shares its connections with `{other}`, which says otherwise"),
+                "both are taken up as soon as they are the same again; each gets connections of its own by a restart",
+            );
         }
+        let taken = leads_to_the_same(known, url)
+            && match setting {
+                DatabaseSetting::Ledger => self.ledger.renew(url).is_ok(),
+                _ => self.users.renew(further(setting), url).is_ok(),
+            };
+        if !taken {
+            return unusable(
+                format!("`{setting}` names another database, or is no URL"),
+                "user and password are taken up at once; anything else of it by a restart",
+            );
+        }
+        seen.databases.insert(setting.clone(), url.clone());
+        renewed(&setting.to_string());
+    }
+
+    /// Whether both settings are about one pool.
+    fn share(&self, one: &DatabaseSetting, other: &DatabaseSetting) -> bool {
+        let is_of_users = |setting: &DatabaseSetting| *setting != DatabaseSetting::Ledger;
+        is_of_users(one) && is_of_users(other) && self.users.share(further(one), further(other))
+    }
+}
+
+/// The further look-up that a setting is about, if it is about one.
+fn further(setting: &DatabaseSetting) -> Option<&str> {
+    match setting {
+        DatabaseSetting::More(name) => Some(name),
+        DatabaseSetting::Ledger | DatabaseSetting::Users => None,
     }
 }
 

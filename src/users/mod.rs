@@ -230,16 +230,31 @@ impl UserDirectory {
     }
 
     /// Opens connections with this URL from now on, which differs from the one before in the user or the password: to the
-    /// database of a further look-up, or to that of all the others. Those that are open stay.
+    /// database of a further look-up, or to that of all the others. Those that are open stay. Whoever
+    /// [shares](Self::share) them connects so, too.
     pub fn renew(&self, more: Option<&str>, url: &SecretString) -> Result<(), UsersError> {
-        let Some(name) = more else {
-            return self.inner.main.renew(url);
-        };
-        let mut further = self.inner.more.iter();
-        match further.find(|(known, ..)| known == name) {
-            Some((_, database, _)) => database.renew(url),
+        match self.database(more) {
+            Some(database) => database.renew(url),
             None => Ok(()),
         }
+    }
+
+    /// Whether two look-ups share their connections: their URLs were the same at the start.
+    pub fn share(&self, one: Option<&str>, other: Option<&str>) -> bool {
+        match (self.database(one), self.database(other)) {
+            (Some(one), Some(other)) => one.shares_with(other),
+            _ => false,
+        }
+    }
+
+    /// The database of a further look-up, or that of all the others.
+    fn database(&self, more: Option<&str>) -> Option<&AppDatabase> {
+        let Some(name) = more else {
+            return Some(&self.inner.main);
+        };
+        let mut further = self.inner.more.iter();
+        let found = further.find(|(known, ..)| known == name);
+        found.map(|(_, database, _)| database)
     }
 
     /// The time on the database's clock: watermarks and cursors are read off it, not off ours.

@@ -1,17 +1,18 @@
 //! A secret is replaced while the service runs: whoever uses files for secrets need not start it again.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use crisp_sync::sandbox::{
     DEFAULT_TOKEN_IDENTIFIER, DEFAULT_TOKEN_KEY, HookState, OpenChat, TokenSettings,
     WebhookSettings,
 };
+use serde_json::Value as Json;
 
 use super::{ADA, ada_chats, agent_looks, assert_shows};
 use crate::{
     engines::{execute, servers::OwnServer},
     telemetry::lines,
-    world::{OTHER_SECRET, SIGNING_SECRET, World},
+    world::{OTHER_SECRET, SIGNING_SECRET, Setup, World},
 };
 
 const NEW_KEY: &str = "a-new-key-that-was-made-just-now";
@@ -222,12 +223,8 @@ async fn a_rotated_password_of_the_ledgers_server_is_taken_from_its_file() {
     world.finish().await;
 }
 
-#[tokio::test]
-async fn a_rotated_password_of_the_apps_database_is_taken_from_its_file() {
-    let Some(server) = server().await else {
-        return;
-    };
-    let theirs = server.url("rotated:hunter2-old", "ours");
+/// A world whose app keeps its users there. The file holds the URL.
+async fn world_of(server: &OwnServer, file: &Path, change: impl FnOnce(&mut Setup)) -> World {
     execute(
         &server.url("postgres", "ours"),
         "CREATE TABLE users AS SELECT 'u1' AS id, 'ada@northwind.example' AS email, 'Ada Osei' AS name, \
@@ -235,10 +232,8 @@ async fn a_rotated_password_of_the_apps_database_is_taken_from_its_file() {
          GRANT SELECT ON users TO rotated",
     )
     .await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("database-url");
-    fs::write(&file, theirs).expect("written");
-    let mut world = World::with(|setup| {
+    fs::write(file, server.url("rotated:hunter2-old", "ours")).expect("written");
+    World::with(|setup| {
         setup.replace(
             "trial_ends_at, onboarded_at, subscribed_at, canceled_at, marketing_opt_in",
             "onboarded_at",
@@ -250,8 +245,19 @@ async fn a_rotated_password_of_the_apps_database_is_taken_from_its_file() {
         setup.replace("WHERE id = :key AND deleted_at IS NULL", "WHERE id = :key");
         setup.set("DATABASE_URL", "");
         setup.set("DATABASE_URL_FILE", file.display().to_string());
+        change(setup);
     })
-    .await;
+    .await
+}
+
+#[tokio::test]
+async fn a_rotated_password_of_the_apps_database_is_taken_from_its_file() {
+    let Some(server) = server().await else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("database-url");
+    let mut world = world_of(&server, &file, |_| {}).await;
     let session = world.open(OpenChat::by(ADA).proven()).await;
     world.pass(Duration::from_mins(2)).await;
     assert_eq!(world.data(&session, "plan"), "pro");
@@ -265,5 +271,59 @@ async fn a_rotated_password_of_the_apps_database_is_taken_from_its_file() {
     world.service.look_at_secrets().await.expect("looked at");
     world.pass(Duration::from_mins(10)).await;
     assert_shows(&world, &session, "starter");
+    world.finish().await;
+}
+
+/// The same URL is one pool: what one of its files says alone is not what the others connect as.
+#[tokio::test]
+async fn a_secret_of_a_shared_pool_that_is_rotated_alone_is_not_taken() {
+    let Some(server) = server().await else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let [main, further] = ["database-url", "billing-url"].map(|name| folder.path().join(name));
+    fs::write(&further, server.url("rotated:hunter2-old", "ours")).expect("written");
+    let mut world = world_of(&server, &main, |setup| {
+        setup.add("[users.more.billing]\nquery = \"SELECT current_user AS asked WHERE :id <> ''\"");
+        setup.set("DATABASE_URL_BILLING_FILE", further.display().to_string());
+    })
+    .await;
+    let session = world.open(OpenChat::by(ADA).proven()).await;
+    world.pass(Duration::from_mins(2)).await;
+    assert_eq!(world.data(&session, "plan"), "pro");
+    let admin = server.url("postgres", "ours");
+    execute(&admin, "CREATE ROLE other LOGIN PASSWORD 'hunter2-other'").await;
+    let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename IN ('rotated', 'other')";
+    let other = server.url("other:hunter2-other", "ours");
+    // This one may not read the users.
+    fs::write(&further, &other).expect("written");
+    world.service.look_at_secrets().await.expect("looked at");
+    execute(&admin, cut).await;
+    execute(&admin, "UPDATE users SET plan = 'starter'").await;
+    agent_looks(&mut world, &session).await;
+    world.pass(Duration::from_mins(10)).await;
+    assert_shows(&world, &session, "starter");
+    assert_eq!(
+        complaints("`users.more.billing.url` shares its connections"),
+        1
+    );
+    // Both together are.
+    execute(
+        &admin,
+        "GRANT SELECT ON users TO other; ALTER ROLE rotated NOLOGIN",
+    )
+    .await;
+    fs::write(&main, &other).expect("written");
+    world.service.look_at_secrets().await.expect("looked at");
+    execute(&admin, cut).await;
+    execute(&admin, "UPDATE users SET plan = 'team'").await;
+    agent_looks(&mut world, &session).await;
+    world.pass(Duration::from_mins(10)).await;
+    assert_shows(&world, &session, "team");
+    for setting in ["users.url", "users.more.billing.url"] {
+        let renewed = |line: &Json| line["event"] == "secret.renewed" && line["secret"] == setting;
+        assert!(lines().iter().any(renewed), "{setting}");
+    }
+    assert!(!told_anywhere("hunter2"));
     world.finish().await;
 }

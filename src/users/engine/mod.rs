@@ -3,17 +3,12 @@
 //! Connections are opened when first needed, so the service starts while the database is down. A statement that passes its
 //! deadline loses its connection: nobody can tell what that one is still busy with.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+mod opening;
+
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use secrecy::{ExposeSecret, SecretString};
-use sqlx::{
-    ConnectOptions, MySqlPool, PgPool, Pool, SqlitePool,
-    mysql::{MySqlConnectOptions, MySqlPoolOptions},
-    pool::{PoolConnection, PoolOptions},
-    postgres::{PgConnectOptions, PgPoolOptions},
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
-};
+use sqlx::{MySqlPool, PgPool, Pool, SqlitePool, pool::PoolConnection};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::timeout,
@@ -29,8 +24,6 @@ use super::{
     moment::WallClock,
     mysql,
     postgres::{self, Guards},
-    query::Dialect,
-    settings::{UsersSettings, dialect},
     sqlite,
     statement::{Column, Description, Failure, Parameters, Statement, text_of},
 };
@@ -98,79 +91,6 @@ macro_rules! with_connection {
 }
 
 impl AppDatabase {
-    /// Takes a URL; opens nothing.
-    pub(super) fn new(
-        url: &SecretString,
-        what: &str,
-        settings: &UsersSettings,
-        breaker: Option<Breaker>,
-    ) -> Result<Self, UsersError> {
-        let text = url.expose_secret();
-        let engine = match dialect(url, what)? {
-            Dialect::Sqlite => Engine::Sqlite(
-                pool::<_, SqlitePoolOptions>(settings).connect_lazy_with(sqlite::options(
-                    parse::<SqliteConnectOptions>(text)?,
-                    settings.statement_timeout,
-                )),
-            ),
-            Dialect::Postgres => {
-                let guards = guards(settings);
-                Engine::Postgres(
-                    postgres::guard(pool::<_, PgPoolOptions>(settings), guards).connect_lazy_with(
-                        postgres::options(parse::<PgConnectOptions>(text)?, guards),
-                    ),
-                )
-            }
-            Dialect::MySql => Engine::MySql(
-                mysql::guard(
-                    pool::<_, MySqlPoolOptions>(settings),
-                    settings.statement_timeout,
-                )
-                .connect_lazy_with(mysql::options(
-                    parse::<MySqlConnectOptions>(text)?,
-                    settings.pooler,
-                )),
-            ),
-        };
-        Ok(Self {
-            engine,
-            permits: Arc::new(Semaphore::new(
-                usize::try_from(settings.pool_size.get()).unwrap_or(Semaphore::MAX_PERMITS),
-            )),
-            wall: WallClock::new(settings.timezone.clone()),
-            statement_timeout: settings.statement_timeout,
-            acquire_timeout: settings.acquire_timeout,
-            pooler: settings.pooler,
-            breaker,
-        })
-    }
-
-    /// Opens connections with this URL from now on.
-    pub(super) fn renew(&self, url: &SecretString) -> Result<(), UsersError> {
-        let text = url.expose_secret();
-        match &self.engine {
-            // A file has neither user nor password.
-            Engine::Sqlite(_) => {}
-            Engine::Postgres(pool) => {
-                let options = postgres::options(parse::<PgConnectOptions>(text)?, self.guards());
-                pool.set_connect_options(options);
-            }
-            Engine::MySql(pool) => {
-                let options = mysql::options(parse::<MySqlConnectOptions>(text)?, self.pooler);
-                pool.set_connect_options(options);
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn dialect(&self) -> Dialect {
-        match self.engine {
-            Engine::Sqlite(_) => Dialect::Sqlite,
-            Engine::Postgres(_) => Dialect::Postgres,
-            Engine::MySql(_) => Dialect::MySql,
-        }
-    }
-
     /// The rows of a query. Should the tables have changed since the server described it, it is described anew, once.
     pub(super) async fn rows(
         &self,
@@ -358,30 +278,6 @@ impl super::statement::Column {
         repeated.dedup();
         repeated
     }
-}
-
-fn guards(settings: &UsersSettings) -> Guards {
-    Guards {
-        statement_timeout: settings.statement_timeout,
-        pooler: settings.pooler,
-    }
-}
-
-fn pool<DB: sqlx::Database, O: Into<PoolOptions<DB>> + Default>(
-    settings: &UsersSettings,
-) -> PoolOptions<DB> {
-    O::default()
-        .into()
-        .max_connections(settings.pool_size.get())
-        .acquire_timeout(settings.acquire_timeout)
-        .idle_timeout(Duration::from_mins(5))
-}
-
-/// Reads a URL and turns the driver's own log lines off: they repeat the SQL.
-fn parse<O: ConnectOptions + FromStr<Err = sqlx::Error>>(text: &str) -> Result<O, UsersError> {
-    O::from_str(text)
-        .map(ConnectOptions::disable_statement_logging)
-        .map_err(|error| classify(&QueryName::Clock, &error, &[], Duration::ZERO))
 }
 
 async fn scalar(
