@@ -25,7 +25,7 @@ enum Command {
         #[arg(long, value_parser = values::SESSION)]
         session: Option<String>,
         /// At most this many rows
-        #[arg(long, default_value_t = 50, value_parser = values::limit())]
+        #[arg(long, default_value_t = 50, value_parser = values::limit)]
         limit: u32,
         /// Print JSON
         #[arg(long)]

@@ -2,11 +2,11 @@
 //!
 //! What is wrong is said without the value: it may be somebody's address, or a secret.
 
-use std::ffi::OsStr;
+use std::{ffi::OsStr, num::NonZeroU64};
 
 use clap::{
     Arg, Command, Error,
-    builder::{PossibleValuesParser, RangedI64ValueParser, StringValueParser, TypedValueParser},
+    builder::{PossibleValuesParser, StringValueParser, TypedValueParser},
     error::ErrorKind,
 };
 
@@ -92,6 +92,9 @@ pub(super) fn state() -> PossibleValuesParser {
 }
 
 /// At most so many, and at least one.
-pub(super) fn limit() -> RangedI64ValueParser<u32> {
-    RangedI64ValueParser::new().range(1..)
+pub(super) fn limit(text: &str) -> Result<u32, &'static str> {
+    let limit: Option<NonZeroU64> = text.parse().ok();
+    limit
+        .map(|limit| u32::try_from(limit.get()).unwrap_or(u32::MAX))
+        .ok_or("it takes a number from 1 on")
 }

@@ -38,8 +38,13 @@ pub struct Erasing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Lifted {
-    /// These receipts were ended; without one there was nothing to lift.
-    Receipts(Vec<String>),
+    /// The person is back.
+    Back {
+        /// The receipts that were ended; without one there was nothing to lift.
+        receipts: Vec<String>,
+        /// Receipts of others, which still stop an address that is on those, too.
+        stopped_by: Vec<String>,
+    },
     /// None: people with different accounts were erased while they had the address.
     NobodyOfSeveral,
 }

@@ -1,6 +1,6 @@
 //! `erase`: forgetting a person, and what is said of it.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, fmt::Write as _, path::Path};
 
 use anyhow::Context as _;
 use serde_json::json;
@@ -214,8 +214,12 @@ impl Service {
         let email = whom.email.as_deref().map(Email::parse).transpose()?;
         let user = whom.user_key.as_deref().map(UserKey::parse).transpose()?;
         let now = self.clock.now();
-        let receipts = match self.ledger.lift(user.as_ref(), email.as_ref(), now).await? {
-            Lifted::Receipts(receipts) => receipts,
+        let lifted = self.ledger.lift(user.as_ref(), email.as_ref(), now).await?;
+        let (receipts, stopped_by) = match lifted {
+            Lifted::Back {
+                receipts,
+                stopped_by,
+            } => (receipts, stopped_by),
             Lifted::NobodyOfSeveral => {
                 return Ok(Answer::failed(
                     "people with different accounts were erased while they had this address; nobody is lifted\nhint: name the account that is back: `erase --lift --user KEY`",
@@ -234,9 +238,15 @@ impl Service {
                 "an erasure was ended"
             );
         }
-        Ok(Answer::said(
-            "lifted: they are looked up again, and told of what happens from now on",
-            json!({ "lifted": receipts }),
-        ))
+        let mut said =
+            "lifted: they are looked up again, and told of what happens from now on".to_owned();
+        for other in &stopped_by {
+            let _infallible = write!(
+                said,
+                "\nan address of theirs stays stopped, by `{other}`, which names it too\nhint: it is looked up again once that is lifted as well"
+            );
+        }
+        let json = json!({ "lifted": receipts, "stopped_by": stopped_by });
+        Ok(Answer::said(said, json))
     }
 }

@@ -13,23 +13,17 @@ impl Service {
         let has_rule =
             |event: &String| (self.rules.iter()).any(|rule| rule.names().any(|name| name == event));
         if let Some(event) = filter.event.as_ref().filter(|event| !has_rule(event)) {
-            let of_event = OutboxFilter {
-                event: Some(event.clone()),
-                ..OutboxFilter::default()
-            };
+            let bears = |filter: &mut OutboxFilter| filter.event = Some(event.clone());
             anyhow::ensure!(
-                self.has_rows(&of_event).await?,
+                self.has_rows(bears).await?,
                 "no lifecycle event `{event}` is configured, and nothing in the outbox bears the name\nhint: `crisp-sync events list --held` shows what waits; {}",
                 self.configured()
             );
         }
         if let Some(reference) = &filter.reference {
-            let of_reference = OutboxFilter {
-                reference: Some(reference.clone()),
-                ..OutboxFilter::default()
-            };
+            let bears = |filter: &mut OutboxFilter| filter.reference = Some(reference.clone());
             anyhow::ensure!(
-                self.has_rows(&of_reference).await?,
+                self.has_rows(bears).await?,
                 "nothing in the outbox has the ref `{}`\nhint: `crisp-sync events list --held` shows what waits, each with its ref",
                 reference.as_str()
             );
@@ -37,20 +31,19 @@ impl Service {
         let is_served =
             |website: &WebsiteId| self.websites.is_empty() || self.websites.contains(website);
         if let Some(website) = filter.website.as_ref().filter(|one| !is_served(one)) {
-            let of_website = OutboxFilter {
-                website: Some(website.clone()),
-                ..OutboxFilter::default()
-            };
+            let bears = |filter: &mut OutboxFilter| filter.website = Some(website.clone());
             anyhow::ensure!(
-                self.has_rows(&of_website).await?,
+                self.has_rows(bears).await?,
                 "website `{website}` is not served, and nothing in the outbox is of it\nhint: `crisp.websites` names those that are"
             );
         }
         Ok(())
     }
 
-    async fn has_rows(&self, filter: &OutboxFilter) -> anyhow::Result<bool> {
-        Ok(!self.ledger.outbox_totals(filter).await?.is_empty())
+    async fn has_rows(&self, choose: impl FnOnce(&mut OutboxFilter)) -> anyhow::Result<bool> {
+        let mut filter = OutboxFilter::default();
+        choose(&mut filter);
+        Ok(!self.ledger.outbox_totals(&filter).await?.is_empty())
     }
 
     /// Why nothing was moved, though all that was named is there.
@@ -61,7 +54,10 @@ impl Service {
         movable: &[OutboxState],
     ) -> anyhow::Result<String> {
         let states: Vec<&str> = movable.iter().map(|state| state.as_str()).collect();
-        let states = states.join(", ");
+        let states = match states.split_last() {
+            Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+            _ => states.concat(),
+        };
         let stands = match &filter.reference {
             Some(_) => self.ledger.outbox_totals(filter).await?,
             None => Vec::new(),

@@ -34,7 +34,7 @@ pub(super) struct Options {
     #[arg(long, value_parser = values::WEBSITE)]
     website: Option<String>,
     /// At most this many, oldest first
-    #[arg(long, value_parser = values::limit())]
+    #[arg(long, value_parser = values::limit)]
     limit: Option<u32>,
     /// Do it, also if it is more than one
     #[arg(long)]

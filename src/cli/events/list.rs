@@ -49,7 +49,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "WHEN", value_parser = since::parse)]
     until: Option<Timestamp>,
     /// At most this many rows, the newest first
-    #[arg(long, default_value_t = 50, value_parser = values::limit())]
+    #[arg(long, default_value_t = 50, value_parser = values::limit)]
     limit: u32,
     /// Print CSV
     #[arg(long, conflicts_with = "json")]

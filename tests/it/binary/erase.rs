@@ -139,6 +139,41 @@ async fn a_restore_is_erased_again_from_the_kept_receipts() {
     assert!(gone.stderr.contains("hint: it takes the file"), "{gone:?}");
 }
 
+/// Ada was erased, and then Bob, who had her address since. She is back, and the address is his erasure's.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_back_hears_that_an_address_stays_stopped_and_by_which_receipt() {
+    for form in [&[][..], &["--json"]] {
+        let site = Site::new().await;
+        let hers = site.run(&["erase", "--email", ADA, "--json"]).ended(0);
+        site.change("UPDATE users SET email = 'ada@elsewhere.example' WHERE id = 1")
+            .await;
+        let passed_on = format!("UPDATE users SET email = '{ADA}' WHERE id = 2");
+        site.change(&passed_on).await;
+        let his = site.run(&["erase", "--email", ADA, "--json"]).ended(0);
+        let [hers, his] = [hers, his].map(|ran| ran.json()["receipt"].clone());
+        let lift = |user| site.run(&[&["erase", "--lift", "--user", user], form].concat());
+        let first = lift("1").ended(0);
+        let refused = site.run(&["reconcile", "--email", ADA]).ended(1);
+        assert!(refused.stderr.contains("erased"), "{}", refused.stderr);
+        let second = lift("2").ended(0);
+        site.run(&["reconcile", "--email", ADA]).ended(0);
+        if form.is_empty() {
+            let his = his.as_str().expect("an id");
+            let said = format!(
+                "an address of theirs stays stopped, by `{his}`, which names it too\nhint: it is looked up again once that is lifted as well"
+            );
+            assert!(first.stdout.contains(&said), "{}", first.stdout);
+            assert!(!second.stdout.contains("stays"), "{}", second.stdout);
+        } else {
+            assert_eq!(
+                first.json(),
+                json!({ "lifted": [hers], "stopped_by": [his] })
+            );
+            assert_eq!(second.json(), json!({ "lifted": [his], "stopped_by": [] }));
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_makes_no_sense_is_a_usage_error() {
     let site = Site::new().await;

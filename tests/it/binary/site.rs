@@ -112,6 +112,18 @@ impl Site {
         self.folder.path().join(name)
     }
 
+    /// Changes the app's database.
+    pub(crate) async fn change(&self, statement: &str) {
+        let mut database = SqliteConnectOptions::new()
+            .filename(self.path("app.db"))
+            .connect()
+            .await
+            .expect("the app's database");
+        let statement = sqlx::AssertSqlSafe(statement.to_owned());
+        database.execute(statement).await.expect("valid SQL");
+        database.close().await.expect("closes");
+    }
+
     pub(crate) fn write_config(&self, text: &str) {
         std::fs::write(self.path("crisp-sync.toml"), text).expect("the configuration is written");
     }

@@ -1,7 +1,6 @@
 //! Values that are none, and names that nothing has.
 
 use serde_json::json;
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, sqlite::SqliteConnectOptions};
 
 use super::site::{CONFIG, Site};
 
@@ -54,20 +53,19 @@ async fn a_value_of_the_wrong_form_is_wrong_usage() {
         assert!(ran.stderr.contains(value[0]), "{arguments:?}: {ran:?}");
         assert!(!ran.stderr.contains("typed"), "{arguments:?}: {ran:?}");
     }
+    for limit in ["0", "-1", "some"] {
+        let ran = site.run(&["events", "list", &format!("--limit={limit}")]);
+        let said = ran.ended(2).stderr;
+        assert!(said.contains(": it takes a number from 1 on\n"), "{said}");
+    }
 }
 
 /// A site that told Crisp of Ada's cancellation.
 async fn told() -> Site {
     let site = Site::new().await;
     site.run(&["events", "arm"]).ended(0);
-    let mut database = SqliteConnectOptions::new()
-        .filename(site.path("app.db"))
-        .connect()
-        .await
-        .expect("the app's database");
     let canceled = "UPDATE users SET canceled_at = datetime('now', '+1 second') WHERE email = 'ada@example.org'";
-    database.execute(canceled).await.expect("valid SQL");
-    database.close().await.expect("closes");
+    site.change(canceled).await;
     site.run(&["reconcile", "--email", ADA]).ended(0);
     site
 }
@@ -121,7 +119,7 @@ async fn a_name_that_nothing_has_is_not_taken_for_nothing_to_do() {
         let ran = site.run(&released).ended(0);
         assert_eq!(
             ran.stdout,
-            "0 released: nothing that matches is held, parked\n"
+            "0 released: nothing that matches is held or parked\n"
         );
         let dropped = [&["events", "drop"], filter, &["--json"]].concat();
         assert_eq!(site.run(&dropped).ended(0).json(), json!({ "dropped": 0 }));

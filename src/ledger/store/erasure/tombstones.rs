@@ -150,12 +150,12 @@ pub(super) fn of_kind<'a>(
 }
 
 /// The receipts of one person: those that name an account of theirs, and those that name nothing but the address. An address
-/// is passed on, so that only an account tells whose an erasure was.
+/// is passed on, so that only an account tells whose an erasure was: `None` where there are several.
 fn of_one_person(
     receipts: &[(String, BTreeSet<Code>)],
     user: Option<&str>,
     email: Option<&str>,
-) -> Lifted {
+) -> Option<Vec<String>> {
     let named = |(_, codes): &&(String, BTreeSet<Code>)| {
         email.is_some_and(|email| of_kind(codes, CodeKind::Email).contains(email))
     };
@@ -186,7 +186,7 @@ fn of_one_person(
         !accounts.is_empty() && accounts.is_disjoint(&theirs)
     };
     if user.is_none() && receipts.iter().filter(named).any(of_others) {
-        return Lifted::NobodyOfSeveral;
+        return None;
     }
     let mut found: Vec<String> = receipts
         .iter()
@@ -195,7 +195,7 @@ fn of_one_person(
         .map(|(receipt, _)| receipt.clone())
         .collect();
     found.sort_unstable();
-    Lifted::Receipts(found)
+    Some(found)
 }
 
 impl Store {
@@ -227,9 +227,8 @@ impl Store {
         });
         let standing = standing.collect::<Result<Vec<_>, LedgerError>>()?;
         let (user, email) = (user.map(UserMac::as_str), email.map(EmailMac::as_str));
-        let receipts = match of_one_person(&standing, user, email) {
-            Lifted::Receipts(receipts) if !receipts.is_empty() => receipts,
-            nobody => return Ok(nobody),
+        let Some(receipts) = of_one_person(&standing, user, email) else {
+            return Ok(Lifted::NobodyOfSeveral);
         };
         for statement in [
             // Their conversations were written for nobody; also those from an address that no erasure knew, and whose they
@@ -249,7 +248,24 @@ impl Store {
                 .await
                 .map_err(failed(WHAT))?;
         }
+        let are_back = |(receipt, _): &&(String, _)| receipts.contains(receipt);
+        let codes = standing
+            .iter()
+            .filter(are_back)
+            .flat_map(|(_, codes)| codes);
+        let addresses: Vec<String> = of_kind(codes, CodeKind::Email).into_iter().collect();
+        let stopped_by = query(
+            "SELECT DISTINCT receipt FROM tombstones WHERE kind = 'email' AND lifted_at IS NULL \
+               AND mac IN (SELECT value ->> 0 FROM json_each($1)) ORDER BY receipt",
+        )
+        .bind(list(&addresses))
+        .fetch_texts(&mut tx)
+        .await
+        .map_err(failed(WHAT))?;
         tx.commit().await.map_err(failed(WHAT))?;
-        Ok(Lifted::Receipts(receipts))
+        Ok(Lifted::Back {
+            receipts,
+            stopped_by,
+        })
     }
 }
