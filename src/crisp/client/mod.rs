@@ -7,6 +7,7 @@
 mod answer;
 mod calls;
 mod meter;
+mod report;
 mod route;
 mod settings;
 mod stamp;
@@ -26,7 +27,7 @@ use reqwest::{
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use self::route::{Route, Subject};
+use self::route::Route;
 pub use self::{
     calls::{PersonRef, Timeline},
     meter::{Call, Meter},
@@ -35,13 +36,7 @@ pub use self::{
     tls::{config as tls_config, install_tls},
 };
 use super::error::CrispError;
-use crate::{
-    breaker::{Breakers, CRISP, CRISP_WRITES, PEOPLE},
-    telemetry::{
-        events,
-        metrics::{CrispCallLabels, Metrics},
-    },
-};
+use crate::{breaker::Breakers, telemetry::metrics::Metrics};
 
 const TIER: HeaderName = HeaderName::from_static("x-crisp-tier");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
@@ -267,61 +262,6 @@ impl Client {
             body,
         })
     }
-
-    fn record(
-        &self,
-        meter: &Meter,
-        route: &'static Route,
-        status: Option<u16>,
-        request_id: Option<&str>,
-        duration: Duration,
-        error: Option<&CrispError>,
-    ) {
-        let outcome = error.map_or("ok", CrispError::code);
-        if let Some(breakers) = &self.breakers {
-            // Reads that are answered say nothing about writes, and one kind of call about contacts nothing about another.
-            let is_write = !matches!(route.method, Method::GET | Method::HEAD);
-            let is_people = route.subject == Subject::People;
-            let names = [
-                Some(CRISP.to_owned()),
-                is_write.then(|| CRISP_WRITES.to_owned()),
-                is_people.then(|| format!("{PEOPLE}.{}", route.purpose)),
-            ];
-            for breaker in names.into_iter().flatten().map(|name| breakers.of(&name)) {
-                match error.filter(|error| error.is_outage()) {
-                    Some(error) => breaker.failed(&told(error)),
-                    None => breaker.succeeded(),
-                }
-            }
-        }
-        meter.record(Call {
-            purpose: route.purpose,
-            method: method_name(&route.method),
-            route: route.template,
-            status,
-            duration,
-        });
-        self.metrics
-            .crisp_calls
-            .get_or_create(&CrispCallLabels {
-                purpose: route.purpose,
-                answer: answer_class(status, error),
-            })
-            .inc();
-        self.metrics
-            .crisp_call_seconds
-            .observe(duration.as_secs_f64());
-        tracing::debug!(
-            event = events::CRISP_CALL,
-            purpose = route.purpose,
-            route = route.template,
-            status,
-            "request.id" = request_id,
-            duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-            outcome,
-            "called Crisp"
-        );
-    }
 }
 
 /// A call that ended before its answer was complete.
@@ -346,18 +286,6 @@ impl Failed {
     }
 }
 
-/// An error with its cause and its hint, for people.
-fn told(error: &CrispError) -> String {
-    let mut told = error.to_string();
-    if let Some(cause) = std::error::Error::source(error) {
-        told = format!("{told}: {cause}");
-    }
-    match error.hint() {
-        Some(hint) => format!("{told}\nhint: {hint}"),
-        None => told,
-    }
-}
-
 /// Crisp's id of the request, if it looks like one: it goes into logs.
 fn request_id(headers: &HeaderMap) -> Option<String> {
     let id = headers.get(REQUEST_ID)?.to_str().ok()?;
@@ -376,26 +304,4 @@ fn is_cached(headers: &HeaderMap) -> bool {
             b"HIT" | b"OFFLINE"
         )
     })
-}
-
-fn method_name(method: &Method) -> &'static str {
-    match *method {
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PATCH => "PATCH",
-        _ => "GET",
-    }
-}
-
-/// The class of an answer, for the counter.
-fn answer_class(status: Option<u16>, error: Option<&CrispError>) -> &'static str {
-    match (error, status) {
-        (Some(CrispError::Throttled { .. }), _) => "throttled",
-        (Some(CrispError::NotSent { .. }), _) => "not_sent",
-        (Some(CrispError::NoAnswer { .. }), _) | (_, None) => "no_answer",
-        (_, Some(200..=299)) => "2xx",
-        (_, Some(300..=399)) => "3xx",
-        (_, Some(400..=499)) => "4xx",
-        (_, Some(_)) => "5xx",
-    }
 }
