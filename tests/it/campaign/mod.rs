@@ -32,31 +32,14 @@ const BETWEEN_CUTS: Duration = Duration::from_millis(150);
 /// How long a server is away.
 const AWAY: Duration = Duration::from_millis(1_500);
 
-const CONFIG: &str = r#"mode = "live"
-
-[crisp]
-timeout = "1s"
-connect_timeout = "500ms"
-daily_quota = 100000000
-unproven_share = 100
-
+/// The tables of those who are killed: they start, wait and try again soon.
+pub(crate) const IMPATIENT: &str = r#"
 [server]
 shutdown_deadline = "20s"
-
-[users]
-query = "SELECT id, email, name, plan, canceled_at FROM users WHERE lower(email) = :email"
-query_by_key = "SELECT id, email FROM users WHERE id = :key"
-statement_timeout = "300ms"
 
 [users.cache]
 found = "0s"
 not_found = "0s"
-
-[context.data]
-plan = "{{ plan }}"
-
-[context.segments]
-"plan-{{ plan }}" = "plan"
 
 [triggers]
 debounce = "0s"
@@ -68,6 +51,26 @@ lease = "3s"
 attempts = 1000
 backoff_min = "100ms"
 backoff_max = "1s"
+"#;
+
+const CONFIG: &str = r#"mode = "live"
+
+[crisp]
+timeout = "1s"
+connect_timeout = "500ms"
+daily_quota = 100000000
+unproven_share = 100
+
+[users]
+query = "SELECT id, email, name, plan, canceled_at FROM users WHERE lower(email) = :email"
+query_by_key = "SELECT id, email FROM users WHERE id = :key"
+statement_timeout = "300ms"
+
+[context.data]
+plan = "{{ plan }}"
+
+[context.segments]
+"plan-{{ plan }}" = "plan"
 
 [lifecycle]
 sender = "sole"
@@ -80,6 +83,10 @@ name = "user:subscription:canceled"
 at = "canceled_at"
 color = "orange"
 "#;
+
+fn config() -> String {
+    format!("{CONFIG}{IMPATIENT}")
+}
 
 /// Where the ledger is.
 #[derive(Debug, Clone, Copy)]
@@ -109,10 +116,10 @@ async fn campaign(engine: Engine) {
         let began = Instant::now();
         eprintln!("campaign: round {round} of {rounds}, {engine:?}, CRISP_SYNC_TEST_SEED={seed}");
         match engine {
-            Engine::Sqlite => Round::begin(&Site::with(CONFIG).await, 1, seed).await,
+            Engine::Sqlite => Round::begin(&Site::with(&config()).await, 1, seed).await,
             Engine::Postgres { replicas } => {
                 with_database(async move |url| {
-                    let mut site = Site::with(CONFIG).await;
+                    let mut site = Site::with(&config()).await;
                     site.set("CRISP_SYNC_LEDGER", Some(&url));
                     Round::begin(&site, replicas, seed).await;
                 })

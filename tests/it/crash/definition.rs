@@ -8,7 +8,7 @@ use super::{
     play::Rules,
     subjects::{Subject, subject},
 };
-use crate::world::Setup;
+use crate::{campaign::IMPATIENT, world::Setup};
 
 const RULES: &str = r#"
 [[lifecycle.event]]
@@ -74,30 +74,12 @@ daily_quota = 100000000
 unproven_share = 100
 pause = "1s"
 
-[server]
-shutdown_deadline = "20s"
-
 [users]
 query = "SELECT id, email, name, plan, status, created_at, canceled_at, subscribed_at, change FROM users WHERE lower(email) = :email"
 query_by_key = "SELECT id, email FROM users WHERE id = :key"
 
-[users.cache]
-found = "0s"
-not_found = "0s"
-
 [context.data]
 plan = "{{ plan }}"
-
-[triggers]
-debounce = "0s"
-fresh_for = "0s"
-urgent_cap = 100000
-
-[worker]
-lease = "3s"
-attempts = 1000
-backoff_min = "100ms"
-backoff_max = "1s"
 "#;
 
 /// What differs from one schedule to the next besides the acts.
@@ -134,7 +116,7 @@ pub(super) fn rules_spawned(seed: u64) -> Rules {
 
 /// The binary's configuration.
 pub(super) fn spawned_config(rules: Rules) -> String {
-    format!("{BINARY}\n{}", lifecycle(rules, "2s"))
+    format!("{BINARY}{IMPATIENT}\n{}", lifecycle(rules, "2s"))
 }
 
 fn lifecycle(rules: Rules, quiet: &str) -> String {

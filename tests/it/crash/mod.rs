@@ -41,9 +41,9 @@ mod stage;
 mod subjects;
 mod weather;
 
-use std::{panic::AssertUnwindSafe, path::Path, time::Instant};
+use std::{path::Path, time::Instant};
 
-use futures_util::{FutureExt as _, StreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 
 use self::{
     acts::Act,
@@ -55,7 +55,10 @@ use self::{
     spawned::Spawned,
     stage::Stage,
 };
-use crate::{engines::servers::Server, soak::number};
+use crate::{
+    engines::servers::Server,
+    soak::{caught, number},
+};
 
 /// Schedules in a usual run; `.ci/run` plays as many again, and more.
 const SCHEDULES: u64 = 128;
@@ -85,21 +88,12 @@ fn put_in_place(copy: &Path, ledger: &Path, in_place: bool) {
 }
 
 async fn played<S: Stage>(stage: &mut S, rules: Rules, acts: &[Act]) -> Result<Count, String> {
-    let playing = async {
+    caught(Box::pin(async {
         let mut play = Play::begin(stage, rules).await;
         play.acts(acts).await;
         audit::whole(&play).await
-    };
-    AssertUnwindSafe(playing)
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|panic| {
-            let text = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(format!("it panicked: {}", text.unwrap_or("without a word")))
-        })
+    }))
+    .await
 }
 
 async fn played_here(seed: u64) -> Result<Count, String> {

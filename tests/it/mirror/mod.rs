@@ -12,13 +12,13 @@ mod courier;
 mod play;
 mod schedule;
 
-use std::panic::AssertUnwindSafe;
-
-use futures_util::FutureExt as _;
 use proptest::strategy::ValueTree as _;
 
 use self::{play::Play, schedule::Step};
-use crate::world::{World, wants_postgres};
+use crate::{
+    soak::{caught, number},
+    world::{World, wants_postgres},
+};
 
 /// Schedules in a usual run.
 const SCHEDULES: u64 = 240;
@@ -30,16 +30,6 @@ const SHARES: u64 = 3;
 const TOGETHER: u64 = 10;
 /// How often a failing schedule is played again to make it smaller.
 const SHRINKING: u32 = 300;
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests take their length and seed from the environment"
-)]
-fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    let number = text.parse();
-    Some(number.unwrap_or_else(|_| panic!("{variable} is a number, not `{text}`")))
-}
 
 /// A world in which verified conversations are usual, a name is retired, and Crisp's webhooks wait for a courier.
 async fn world() -> World {
@@ -63,17 +53,7 @@ async fn world() -> World {
 }
 
 async fn played(world: &mut World, name: &str, steps: &[Step]) -> Result<(), String> {
-    let playing = async { Play::begin(world, name).await.play(steps).await };
-    AssertUnwindSafe(playing)
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|panic| {
-            let text = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(format!("it panicked: {}", text.unwrap_or("without a word")))
-        })
+    caught(async { Play::begin(world, name).await.play(steps).await }).await
 }
 
 /// Plays it in a world of its own.

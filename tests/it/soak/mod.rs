@@ -11,10 +11,12 @@ mod gauge;
 
 use std::{
     collections::BTreeMap,
+    panic::AssertUnwindSafe,
     time::{Duration, Instant},
 };
 
 use crisp_sync::sandbox::{HookState, State, WebhookSettings};
+use futures_util::FutureExt as _;
 
 use self::gauge::Gauges;
 pub(crate) use self::{books::Books, crowd::Crowd};
@@ -88,6 +90,22 @@ pub(crate) fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     let number = text.parse();
     Some(number.unwrap_or_else(|_| panic!("{variable} is a number, not `{text}`")))
+}
+
+/// Plays it. Who panics says so like any other fault.
+pub(crate) async fn caught<T>(
+    playing: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    AssertUnwindSafe(playing)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| {
+            let text = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(format!("it panicked: {}", text.unwrap_or("without a word")))
+        })
 }
 
 /// The seed that was asked for, or one that nobody had before.

@@ -12,7 +12,7 @@ use super::{
     ADA, DAY, address, cancels, count, is_known, lane, next_look, outbox, people, sql_now, sweep,
     touched, unarmed, world,
 };
-use crate::world::also_on_postgres;
+use crate::world::{World, also_on_postgres};
 
 also_on_postgres! {
     who_never_chats_gets_their_event_once,
@@ -173,6 +173,29 @@ async fn nobody_is_mailed_by_a_ledger_that_is_not_armed() {
     world.finish().await;
 }
 
+/// A restart in another mode.
+async fn restarts(world: &mut World, from: &str, to: &str) {
+    let mode = |name: &str| format!("mode = \"{name}\"");
+    world
+        .restart(|setup| setup.replace(&mode(from), &mode(to)))
+        .await;
+}
+
+/// Seven, of whom only a look at everybody tells.
+async fn people_of_old(world: &mut World) {
+    people(world, 7).await;
+    world
+        .sql("UPDATE users SET changed_at = datetime('now', '-100 days')")
+        .await;
+}
+
+async fn all_are_known(world: World) {
+    for number in 0..7 {
+        assert!(is_known(&world, &format!("p{number:03}")).await, "{number}");
+    }
+    world.finish().await;
+}
+
 #[tokio::test]
 async fn whoever_observes_reads_pages_and_asks_crisp_nothing() {
     let mut world = world(|setup| setup.replace("mode = \"live\"", "mode = \"observe\"")).await;
@@ -183,9 +206,7 @@ async fn whoever_observes_reads_pages_and_asks_crisp_nothing() {
     let look = lane(&world, Lane::Changes).await;
     assert_eq!((look.last.rows, look.last.enqueued), (1, 0));
     assert_eq!(world.calls_since(0), [""; 0]);
-    world
-        .restart(|setup| setup.replace("mode = \"observe\"", "mode = \"live\""))
-        .await;
+    restarts(&mut world, "observe", "live").await;
     sweep(&mut world).await;
     next_look(&mut world).await;
     assert_eq!(
@@ -203,32 +224,21 @@ async fn whom_an_observer_saw_is_found_once_it_is_live() {
         setup.replace("page = 3", "page = 3\nfirst = \"365d\"");
     })
     .await;
-    people(&mut world, 7).await;
-    world
-        .sql("UPDATE users SET changed_at = datetime('now', '-100 days')")
-        .await;
+    people_of_old(&mut world).await;
     sweep(&mut world).await;
     assert!(lane(&world, Lane::Rescan).await.finished_at.is_some());
     assert!(!is_known(&world, "p003").await);
-    world
-        .restart(|setup| setup.replace("mode = \"observe\"", "mode = \"live\""))
-        .await;
+    restarts(&mut world, "observe", "live").await;
     world.pass(DAY).await;
     sweep(&mut world).await;
-    for number in 0..7 {
-        assert!(is_known(&world, &format!("p{number:03}")).await, "{number}");
-    }
-    world.finish().await;
+    all_are_known(world).await;
 }
 
 /// A restart in `observe`, in the middle of a look, and back.
 #[tokio::test]
 async fn whom_an_observer_would_have_passed_by_in_between_is_found() {
     let mut world = unarmed(|setup| setup.replace("page = 3", "page = 3\nfirst = \"365d\"")).await;
-    people(&mut world, 7).await;
-    world
-        .sql("UPDATE users SET changed_at = datetime('now', '-100 days')")
-        .await;
+    people_of_old(&mut world).await;
     world.service.begin_sweeps().await.expect("enqueued");
     // Until the first page of the look at everybody is read.
     while !is_known(&world, "p000").await {
@@ -236,15 +246,9 @@ async fn whom_an_observer_would_have_passed_by_in_between_is_found() {
     }
     assert!(lane(&world, Lane::Rescan).await.look.is_some());
     for (from, to) in [("live", "observe"), ("observe", "live")] {
-        let mode = |name: &str| format!("mode = \"{name}\"");
-        world
-            .restart(|setup| setup.replace(&mode(from), &mode(to)))
-            .await;
+        restarts(&mut world, from, to).await;
         world.pass(DAY).await;
         sweep(&mut world).await;
     }
-    for number in 0..7 {
-        assert!(is_known(&world, &format!("p{number:03}")).await, "{number}");
-    }
-    world.finish().await;
+    all_are_known(world).await;
 }

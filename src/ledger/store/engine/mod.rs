@@ -17,7 +17,7 @@ use tokio::sync::MappedMutexGuard;
 
 use super::postgres::{Lent, Server, Wire};
 
-pub(super) use query::{Value, query, query_for};
+pub(super) use query::{Query, Value, query, query_for};
 pub(super) use row::Row;
 pub(super) use rows::{Column, RowsStatement};
 

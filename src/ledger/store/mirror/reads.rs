@@ -14,7 +14,7 @@ use super::{
     super::{
         LedgerError, Store,
         cells::{Cells, failed},
-        engine::{Row, query},
+        engine::{Query, Row, query},
     },
     owned_names, person_count,
 };
@@ -25,15 +25,10 @@ impl Store {
         website: &WebsiteId,
         session: &SessionId,
     ) -> Result<Option<ConversationMirror>, LedgerError> {
-        query("SELECT * FROM conversations WHERE website = $1 AND session = $2")
-            .bind(website.as_str())
-            .bind(session.as_str())
-            .fetch_optional(&self.readers)
+        let asked = query("SELECT * FROM conversations WHERE website = $1 AND session = $2");
+        let asked = asked.bind(website.as_str()).bind(session.as_str());
+        self.one(asked, "read a conversation", conversation_row)
             .await
-            .map_err(failed("read a conversation"))?
-            .as_ref()
-            .map(conversation_row)
-            .transpose()
     }
 
     pub(in super::super::super) async fn person(
@@ -41,15 +36,9 @@ impl Store {
         website: &WebsiteId,
         user_key: &UserKey,
     ) -> Result<Option<PersonMirror>, LedgerError> {
-        query("SELECT * FROM persons WHERE website = $1 AND user_key = $2")
-            .bind(website.as_str())
-            .bind(user_key.as_str())
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(failed("read a person"))?
-            .as_ref()
-            .map(person_row)
-            .transpose()
+        let asked = query("SELECT * FROM persons WHERE website = $1 AND user_key = $2");
+        let asked = asked.bind(website.as_str()).bind(user_key.as_str());
+        self.one(asked, "read a person", person_row).await
     }
 
     pub(in super::super::super) async fn person_by_email(
@@ -57,18 +46,22 @@ impl Store {
         website: &WebsiteId,
         email: &EmailMac,
     ) -> Result<Option<PersonMirror>, LedgerError> {
-        query(
+        let asked = query(
             "SELECT * FROM persons WHERE website = $1 AND email_mac = $2 \
              ORDER BY coalesce(pushed_at, 0) DESC, user_key LIMIT 1",
-        )
-        .bind(website.as_str())
-        .bind(email.as_str())
-        .fetch_optional(&self.readers)
-        .await
-        .map_err(failed("read a person"))?
-        .as_ref()
-        .map(person_row)
-        .transpose()
+        );
+        let asked = asked.bind(website.as_str()).bind(email.as_str());
+        self.one(asked, "read a person", person_row).await
+    }
+
+    async fn one<T>(
+        &self,
+        asked: Query<'_>,
+        what: &'static str,
+        read: fn(&Row) -> Result<T, LedgerError>,
+    ) -> Result<Option<T>, LedgerError> {
+        let row = asked.fetch_optional(&self.readers).await;
+        row.map_err(failed(what))?.as_ref().map(read).transpose()
     }
 
     pub(in super::super::super) async fn person_count(
