@@ -5,6 +5,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value as Json;
 
 use crate::{
@@ -131,6 +132,24 @@ pub struct PersonMirror {
     pub assert_at: Option<Timestamp>,
     /// What the rules remember: the last value per edge.
     pub edges: Json,
+    /// Their contacts of other addresses, for as long as something that was told there may still be told.
+    pub former: Vec<FormerContact>,
+}
+
+/// A contact that a person had at another address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerContact {
+    /// Which, if it was known.
+    #[serde(deserialize_with = "people_id")]
+    pub people: Option<PeopleId>,
+    /// When it was noticed that they have another address: nothing that happened later was told there.
+    pub until: Timestamp,
+}
+
+/// What is no id leads to no contact.
+fn people_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PeopleId>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.and_then(|text| PeopleId::parse(&text).ok()))
 }
 
 impl PersonMirror {
@@ -147,6 +166,7 @@ impl PersonMirror {
             pushed_at: None,
             assert_at: None,
             edges: Json::Object(serde_json::Map::new()),
+            former: Vec::new(),
         }
     }
 }
@@ -163,6 +183,7 @@ impl fmt::Debug for PersonMirror {
             .field("profile_done", &self.profile_done)
             .field("pushed_at", &self.pushed_at)
             .field("assert_at", &self.assert_at)
+            .field("former", &self.former)
             .finish_non_exhaustive()
     }
 }

@@ -44,7 +44,8 @@ pub use error::{LedgerError, Source};
 pub use listening::{Listened, Listening, Scan};
 pub use location::Location;
 pub use mirror::{
-    ContactState, ConversationMirror, ERASED, OwnedKind, OwnedName, PersonMirror, Side, Write,
+    ContactState, ConversationMirror, ERASED, FormerContact, OwnedKind, OwnedName, PersonMirror,
+    Side, Write,
 };
 pub use moving::{MoveError, Stage, TableRows};
 pub use outbox::{

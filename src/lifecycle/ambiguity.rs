@@ -162,6 +162,7 @@ mod tests {
             sent_at: None,
             absent_reads: u32::from(absent.is_some()),
             first_absent_at: absent.map(minute),
+            updated_at: minute(0),
         }
     }
 

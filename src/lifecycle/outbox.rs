@@ -243,6 +243,8 @@ pub struct Known {
     pub absent_reads: u32,
     /// When the first of them was made.
     pub first_absent_at: Option<Timestamp>,
+    /// When the row was written last: of one that is over, when that was decided.
+    pub updated_at: Timestamp,
 }
 
 impl Known {

@@ -68,9 +68,11 @@ reasons! {
     REFUSED_BY_CRISP = "refused_by_crisp", "held", "Crisp will not take it as it is: mend the rule's `data`, then `events release`.";
     NO_CONTACT = "no_contact", "parked", "Crisp has no contact for the address, and `create_contacts` is off. It goes when the contact appears, within `max_age`.";
     CONTACT_REMOVED = "contact_removed", "parked, unsure", "The contact was removed in Crisp, and is not made again. While parked, it goes if somebody makes the contact anew within `max_age`.";
-    ADDRESS_CHANGED = "address_changed", "unsure", "It had no answer yet when the user's address changed, or the ledger may have sent it before and forgotten: the old contact's timeline proves nothing about the new one.";
+    ADDRESS_CHANGED = "address_changed", "unsure", "It had no answer yet when the user's address changed; or it may have been told at the old one, by the app or by us and forgotten, and nobody can tell any more.";
+    CONTACT_NEWER = "contact_newer", "unsure", "The ledger may have sent it before and forgotten, and the contact is not the one that it had then, or there is none: its timeline proves nothing. Look at the contact, then `events release --state unsure` or leave it.";
     CONTACT_REPLACED = "contact_replaced", "unsure", "It had no answer yet when another contact took the place of the one it went to.";
     TIMELINE_TOO_SHORT = "timeline_too_short", "unsure", "Crisp's timeline does not reach back far enough to tell. Look at the contact, then `events release --state unsure` or leave it.";
+    ONE_OF_SEVERAL = "one_of_several", "unsure", "Somebody else told Crisp of it or of another one while both waited, and nothing says of which. Look at the contact, then `events release --state unsure` or leave it.";
     NO_PROOF = "no_proof", "unsure", "A day of reading did not tell whether Crisp took it. Look at the contact, then `events release --state unsure` or leave it.";
 }
 

@@ -7,8 +7,13 @@ use std::{collections::BTreeSet, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    AfterAmbiguous, Edges, Gap, Guards, Known, LifecycleSource, Rule, RuleError, Sender, Sweep,
-    compile::Compiler, gate::Gate, occurrence::key_part, period::later, timeline::Sought,
+    AfterAmbiguous, Edges, Gap, Guards, Known, LifecycleSource, OutboxState, Rule, RuleError,
+    Sender, Sweep,
+    compile::Compiler,
+    gate::Gate,
+    occurrence::key_part,
+    period::later,
+    timeline::{CLOCK_MARGIN, Sought},
 };
 use crate::{
     expression::{DefinitionFault, Expression, Language},
@@ -188,6 +193,24 @@ impl Rules {
         Some(later(gap.until, self.quiet))
     }
 
+    /// From when on the ledger may have sent `known` and forgotten, if it may have: what a contact shows that was made later
+    /// proves nothing.
+    pub fn forgotten_since(&self, known: &Known, gap: Option<Gap>) -> Option<Timestamp> {
+        let gap = self.lies_in(known, gap)?;
+        Some(if self.may_be_forgotten(known, gap) {
+            gap.from
+        } else {
+            gap.from.max(known.happened_at())
+        })
+    }
+
+    /// Whether the ledger may have sent `known` to an address that the user had until an instant, and forgotten.
+    pub fn may_be_forgotten_at(&self, known: &Known, gap: Option<Gap>, until: Timestamp) -> bool {
+        self.lies_in(known, gap).is_some_and(|gap| {
+            until > gap.from && (known.happened_at() <= until || self.may_be_forgotten(known, gap))
+        })
+    }
+
     /// The gap, if the ledger may have sent `known` in it and forgotten.
     fn lies_in(&self, known: &Known, gap: Option<Gap>) -> Option<Gap> {
         gap.filter(|gap| known.happened_at() <= gap.until || self.may_be_forgotten(known, *gap))
@@ -214,7 +237,7 @@ impl Rules {
             self.match_within,
         );
         if self.sender == Sender::Shared {
-            sought = sought.within(self.grace);
+            sought = sought.within(self.grace).awaited(awaited_until(known));
         }
         if let Some(rule) = rule {
             sought = sought.delayed(rule.delay);
@@ -261,6 +284,16 @@ impl Rules {
                 Which::Change(number) => number <= gap.floor(),
                 Which::Id(_) => true,
             })
+    }
+}
+
+/// Until when an entry of somebody else's may be of a row that waited: for as long as it waits, and of one that was found so,
+/// until then. Of what went another way later ones are not: they are of one that waits still, if there is one.
+fn awaited_until(known: &Known) -> Timestamp {
+    match known.state {
+        OutboxState::AlreadyInCrisp => later(known.updated_at, CLOCK_MARGIN),
+        state if state.is_undecided() || state == OutboxState::Sending => Timestamp::MAX,
+        _ => known.happened_at(),
     }
 }
 

@@ -23,7 +23,7 @@ use super::{
 const SHORTEST_CUT_LIST: usize = 20;
 
 /// How far Crisp's clock and ours may lie apart.
-const CLOCK_MARGIN: SignedDuration = SignedDuration::from_mins(2);
+pub(super) const CLOCK_MARGIN: SignedDuration = SignedDuration::from_mins(2);
 
 /// How far the clocks of two time zones lie apart at most: an `occurred_at` without its zone is off by so much.
 const TIME_ZONES: SignedDuration = SignedDuration::from_hours(14);
@@ -57,8 +57,10 @@ pub struct Sought {
     pub near: Timestamp,
     /// The latest such moment for a sender that takes its grace, and does not wait for the rule's delay.
     pub at_once: Timestamp,
-    /// The latest such moment for any.
+    /// The latest such moment for any that does not wait for what ours waits for.
     pub latest: Timestamp,
+    /// Until when ours waited: whoever tells meanwhile tells of what it waits to tell.
+    pub awaited_until: Timestamp,
     /// Whether the ledger may have told Crisp and forgotten under which number: then an entry with a `ref` that nobody knows
     /// may be of it.
     pub is_renumbered: bool,
@@ -82,6 +84,7 @@ impl Sought {
             near: later(happened_at, tolerance),
             at_once: later(happened_at, tolerance),
             latest: later(happened_at, tolerance),
+            awaited_until: happened_at,
             is_renumbered: false,
         }
     }
@@ -98,6 +101,14 @@ impl Sought {
     #[must_use]
     pub fn delayed(mut self, delay: SignedDuration) -> Self {
         self.latest = later(self.latest, delay);
+        self
+    }
+
+    /// Widens the search forwards: ours has waited until then, for a guard, a contact or a person, and whoever else tells need
+    /// not.
+    #[must_use]
+    pub fn awaited(mut self, until: Timestamp) -> Self {
+        self.awaited_until = until;
         self
     }
 
@@ -150,13 +161,15 @@ pub struct Match {
     pub kind: MatchKind,
     /// When Crisp took the entry.
     pub timestamp: Timestamp,
+    /// The others that waited when somebody told of this one or of them: nothing says of which.
+    pub rivals: Vec<String>,
 }
 
 /// Finds the occurrences that Crisp has, each with an entry of its own.
 ///
 /// Our `ref` comes first; then the same text with an equal `occurred_at`; then the same text with a Crisp time between
-/// `earliest` and `at_once`; then with one between `earliest` and `latest`, in a pairing that finds an entry for as many
-/// occurrences as possible and leaves none without one that had it. An entry that carries any `ref` and another
+/// `earliest` and `at_once`; then with one between `earliest` and `latest`; then with one until it was decided what becomes of
+/// it, in a pairing that finds an entry for as many occurrences as possible and leaves none without one that had it. An entry that carries any `ref` and another
 /// `occurred_at` is a different occurrence of ours, or of a second installation, and is not paired by time, unless the
 /// ledger may have forgotten that very `ref`. After `at_once`, an `occurred_at` from before the occurrence is of another
 /// one, too. What was sent to a tester on trial is nobody's.
@@ -165,23 +178,13 @@ pub fn match_timeline(sought: &[Sought], entries: &[Entry]) -> Vec<Match> {
         sought,
         entries,
         found: vec![None; sought.len()],
+        guessed: vec![false; entries.len()],
         taken: vec![false; entries.len()],
     };
     pairing.by_reference();
     pairing.by_instant();
     pairing.by_time();
-    sought
-        .iter()
-        .zip(pairing.found)
-        .filter_map(|(sought, found)| {
-            let (entry, kind) = found?;
-            Some(Match {
-                key: sought.key.clone(),
-                kind,
-                timestamp: entries.get(entry)?.timestamp,
-            })
-        })
-        .collect()
+    pairing.matches()
 }
 
 /// Whether an entry made at `instant` would be in the list, if Crisp had it.
@@ -207,6 +210,8 @@ pub enum Clearance {
     ReadLater,
     /// There are no more pages, and nobody can tell. The row becomes `unsure`.
     Unsure,
+    /// Somebody told of this one or of another one that waited, too. The row becomes `unsure`.
+    Contested,
 }
 
 /// Judges the pages read so far for one occurrence. `complete` says that nothing follows them, `cached` that a cache
@@ -223,6 +228,11 @@ pub fn clear(
 ) -> Clearance {
     if let Some(found) = matches.iter().find(|found| found.key == sought.key) {
         Clearance::Has(found.kind.state())
+    } else if matches
+        .iter()
+        .any(|other| other.rivals.contains(&sought.key))
+    {
+        Clearance::Contested
     } else if reaches_back_past(entries, complete, sought.earliest) {
         if cached {
             Clearance::ReadLater
@@ -239,14 +249,39 @@ pub fn clear(
 /// Until when an entry may be of an occurrence.
 type End = fn(&Sought) -> Timestamp;
 
+/// As long as it waited.
+const AWAITED: End = |sought| sought.latest.max(sought.awaited_until);
+
 struct Pairing<'a> {
     sought: &'a [Sought],
     entries: &'a [Entry],
     found: Vec<Option<(usize, MatchKind)>>,
+    /// The entries that came after the time in which anybody tells who does not wait.
+    guessed: Vec<bool>,
     taken: Vec<bool>,
 }
 
 impl Pairing<'_> {
+    fn matches(&self) -> Vec<Match> {
+        let pairs = self.sought.iter().zip(&self.found);
+        let matches = pairs.filter_map(|(sought, found)| {
+            let (index, kind) = (*found)?;
+            let entry = self.entries.get(index)?;
+            let rivals = self.sought.iter().filter(|other| {
+                self.guessed[index]
+                    && other.key != sought.key
+                    && other.may_be_told_by(entry, AWAITED)
+            });
+            Some(Match {
+                key: sought.key.clone(),
+                kind,
+                timestamp: entry.timestamp,
+                rivals: rivals.map(|other| other.key.clone()).collect(),
+            })
+        });
+        matches.collect()
+    }
+
     fn by_reference(&mut self) {
         for (index, entry) in self.entries.iter().enumerate() {
             let Some(reference) = entry.data.get(REF).and_then(Json::as_str) else {
@@ -289,15 +324,16 @@ impl Pairing<'_> {
         let mut order: Vec<usize> = (0..self.entries.len()).collect();
         order.sort_by_key(|index| self.entries[*index].timestamp);
         let fixed: Vec<bool> = self.found.iter().map(Option::is_some).collect();
-        let ends: [End; 3] = [
-            |sought| sought.near,
-            |sought| sought.at_once,
-            |sought| sought.latest,
+        let ends: [(End, bool); 4] = [
+            (|sought| sought.near, false),
+            (|sought| sought.at_once, false),
+            (|sought| sought.latest, false),
+            (AWAITED, true),
         ];
-        for end in ends {
+        for (end, is_guess) in ends {
             for &entry in &order {
                 if !self.taken[entry] && !is_trial(&self.entries[entry].data) {
-                    self.place(entry, end, &mut fixed.clone());
+                    self.guessed[entry] = self.place(entry, end, &mut fixed.clone()) && is_guess;
                 }
             }
         }
@@ -309,7 +345,10 @@ impl Pairing<'_> {
         let mut owners: Vec<usize> = (0..self.sought.len())
             .filter(|owner| self.sought[*owner].may_be_told_by(&self.entries[entry], end))
             .collect();
-        owners.sort_by_key(|owner| (self.found[*owner].is_some(), end(&self.sought[*owner])));
+        owners.sort_by_key(|owner| {
+            let sought = &self.sought[*owner];
+            (self.found[*owner].is_some(), end(sought), sought.latest)
+        });
         for owner in owners {
             if std::mem::replace(&mut asked[owner], true) {
                 continue;

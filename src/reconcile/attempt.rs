@@ -42,7 +42,7 @@ impl Sending<'_> {
         let mut found = None;
         let reading = self.timeline.as_ref().map(|read| {
             found = self
-                .matches(read)
+                .matches()
                 .into_iter()
                 .find(|found| found.key == row.key)
                 .map(|found| found.kind);

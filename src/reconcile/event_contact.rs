@@ -1,10 +1,13 @@
 //! The contact that an event is put on: it is there, it is made, or the event waits for it.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     ReconcileError,
+    contact::person_ref,
+    outbox::known,
     send::{Sending, Turn},
+    timeline::Cleared,
 };
 use crate::{
     crisp::error::CrispError,
@@ -62,6 +65,36 @@ impl Sending<'_> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the ledger may have sent a row and forgotten, and there is no contact whose timeline could tell.
+    pub(super) fn was_forgotten_without_contact(&self, row: &OutboxRow) -> bool {
+        let rules = &self.reconciler.rules;
+        self.mirror.contact == ContactState::Unknown
+            && !self.contact_gone
+            && self.creates()
+            && (rules.forgotten_since(&known(row), self.outbox.gap)).is_some()
+    }
+
+    /// Whether the contact is the one that a request of which the ledger may know nothing would have gone to: it was there by
+    /// then.
+    pub(super) async fn same_contact(&mut self, row: &OutboxRow) -> Result<Cleared, CrispError> {
+        let rules = &self.reconciler.rules;
+        let Some(since) = rules.forgotten_since(&known(row), self.outbox.gap) else {
+            return Ok(Cleared::Post);
+        };
+        if self.made_at.is_none() {
+            let person = person_ref(self.user);
+            let profile = self.run.hand.profile(self.website, &person).await?;
+            let made_at = profile.and_then(|profile| profile.created_at);
+            self.made_at = made_at.and_then(|at| Timestamp::from_millisecond(at).ok());
+        }
+        let was_there = self.made_at.is_some_and(|made_at| made_at <= since);
+        Ok(if was_there {
+            Cleared::Post
+        } else {
+            Cleared::Unsure(reason::CONTACT_NEWER)
+        })
     }
 
     /// Crisp says that there is no such contact, and we thought there was.

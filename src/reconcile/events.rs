@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     ids::WebsiteId,
-    ledger::{OutboxRow, PersonMirror, Settled, Write},
+    ledger::{FormerContact, OutboxRow, PersonMirror, Settled, Write},
     lifecycle::{Decision, Edges, Gap, OutboxState, decide, look_again, occurrences, reason},
     record::User,
     telemetry::{self, metrics::PeopleEventLabels},
@@ -55,6 +55,8 @@ pub(super) struct News {
     pub(super) contact_gone: bool,
     /// They have another address.
     pub(super) moved: bool,
+    /// Another contact has the place of the one that was known.
+    pub(super) replaced: bool,
 }
 
 impl Reconciler {
@@ -102,10 +104,8 @@ impl Reconciler {
                 writes.push(self.note(run, &mut outbox, row));
             }
         }
-        if news.moved {
-            for row in self.forgotten_at_another_address(run, &outbox) {
-                writes.push(self.note(run, &mut outbox, row));
-            }
+        for row in self.forgotten_elsewhere(run, mirror, &outbox, news) {
+            writes.push(self.note(run, &mut outbox, row));
         }
         if run.hand.mode() != Mode::Live {
             self.send_on_paper(
@@ -140,6 +140,8 @@ impl Reconciler {
             edges: &found.edges,
             outbox: &mut outbox,
             timeline: None,
+            former_timelines: Vec::new(),
+            made_at: None,
             contact_gone: news.contact_gone,
             done: EventsDone::default(),
         };
@@ -159,18 +161,36 @@ impl Reconciler {
         Write::Outbox(row)
     }
 
-    /// What the ledger may have sent to the former address and forgotten: the timeline of the new one proves nothing about it.
-    /// What kept a row back may have ended in the time that was forgotten, and ends once more: consent that was given, a
-    /// contact that was made, a person who let it go.
-    fn forgotten_at_another_address(&self, run: &Run, outbox: &Outbox) -> Vec<OutboxRow> {
-        let rows = outbox.rows.values().filter(|row| {
-            row.state.is_undecided() && self.rules.proof_from(&known(row), outbox.gap).is_some()
-        });
-        rows.map(|row| OutboxRow {
-            state: OutboxState::Unsure,
-            reason: reason::ADDRESS_CHANGED.to_owned(),
-            updated_at: run.now,
-            ..row.clone()
+    /// What the ledger may have sent to another contact and forgotten, at an address that the person had or in the place of the
+    /// one of now: its timeline proves nothing. What kept a row back may have ended in the time that was forgotten, and ends
+    /// once more: consent that was given, a contact that was made, a person who let it go.
+    fn forgotten_elsewhere(
+        &self,
+        run: &Run,
+        mirror: &PersonMirror,
+        outbox: &Outbox,
+        news: News,
+    ) -> Vec<OutboxRow> {
+        let why = |row: &OutboxRow| {
+            let (row, gap) = (known(row), outbox.gap);
+            let told_there =
+                |former: &FormerContact| self.rules.may_be_forgotten_at(&row, gap, former.until);
+            if mirror.former.iter().any(told_there) {
+                Some(reason::ADDRESS_CHANGED)
+            } else if news.replaced && self.rules.forgotten_since(&row, gap).is_some() {
+                Some(reason::CONTACT_NEWER)
+            } else {
+                None
+            }
+        };
+        let rows = outbox.rows.values().filter(|row| row.state.is_undecided());
+        rows.filter_map(|row| {
+            Some(OutboxRow {
+                state: OutboxState::Unsure,
+                reason: why(row)?.to_owned(),
+                updated_at: run.now,
+                ..row.clone()
+            })
         })
         .collect()
     }

@@ -164,6 +164,7 @@ pub(super) fn known(row: &OutboxRow) -> Known {
         sent_at: row.sent_at,
         absent_reads: row.absent_reads,
         first_absent_at: row.first_absent_at,
+        updated_at: row.updated_at,
     }
 }
 

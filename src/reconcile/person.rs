@@ -2,11 +2,13 @@
 //!
 //! The order matters: a campaign that an event starts reads the contact.
 
+use jiff::Timestamp;
+
 use super::{Mode, Outcome, ReconcileError, Reconciled, Reconciler, Run, events::News};
 use crate::{
     crisp::client::PersonRef,
     ids::{UserKey, WebsiteId},
-    ledger::{ContactState, PersonMirror, Tombstoned, Write},
+    ledger::{ContactState, FormerContact, PersonMirror, Tombstoned, Write},
     record::User,
     users::{Freshness, Lookup, UsersError},
 };
@@ -119,6 +121,7 @@ impl Reconciler {
             return Ok(Self::person_erased(run, website, &user.key));
         }
         let email_mac = self.ledger.pseudonyms().email(&user.email);
+        self.forget_former(&mut mirror.former, run.now);
         let is_first_address = mirror.email_mac.is_none();
         let moved = !is_first_address && mirror.email_mac.as_ref() != Some(&email_mac);
         if is_first_address || moved {
@@ -127,12 +130,19 @@ impl Reconciler {
                     .fact("the user's address changed: the new contact is written afresh");
             }
             // Another address is another contact: what we pushed to the old one says nothing about it.
+            let mut former = mirror.former;
+            former.extend(moved.then_some(FormerContact {
+                people: mirror.people,
+                until: run.now,
+            }));
             mirror = PersonMirror {
                 edges: mirror.edges,
+                former,
                 email_mac: Some(email_mac),
                 ..PersonMirror::unknown(mirror.website, mirror.user_key)
             };
         }
+        let people = mirror.people.clone();
         let existed = mirror.contact == ContactState::Exists;
         let mut reconciled = if mirror.contact == ContactState::Removed {
             run.trace
@@ -152,6 +162,7 @@ impl Reconciler {
         let news = News {
             contact_gone: existed && mirror.contact == ContactState::Unknown,
             moved,
+            replaced: people.is_some() && mirror.people.is_some() && mirror.people != people,
         };
         let events = self.events(run, website, &mut mirror, user, news).await?;
         if events.sent > 0 && reconciled.outcome == Outcome::Unchanged {
@@ -166,6 +177,12 @@ impl Reconciler {
             reconciled.writes.push(Write::Person(mirror));
         }
         Ok(reconciled)
+    }
+
+    /// Nothing is told any more that may have been told at a contact of so long ago.
+    fn forget_former(&self, former: &mut Vec<FormerContact>, now: Timestamp) {
+        let window = self.rules.sweep_window();
+        former.retain(|one| now.duration_since(one.until).unsigned_abs() <= window);
     }
 
     /// Whether the address shows this account: several may share it, and the query's first row wins.

@@ -13,13 +13,13 @@ use super::{
     event_contact::Contact,
     events::EventsDone,
     outbox::{Outbox, after, known},
-    timeline::TimelineRead,
+    timeline::{Cleared, TimelineRead},
 };
 use crate::{
     crisp::error::CrispError,
     ids::WebsiteId,
     ledger::{OutboxRow, PersonMirror, Write},
-    lifecycle::{Edges, OutboxState, Release, between_cached_reads, reason, timeline::Clearance},
+    lifecycle::{Edges, OutboxState, Release, between_cached_reads, reason},
     record::User,
 };
 
@@ -45,6 +45,10 @@ pub(super) struct Sending<'a> {
     pub(super) outbox: &'a mut Outbox,
     /// Read once per run, when the first row needs it.
     pub(super) timeline: Option<TimelineRead>,
+    /// Those of the contacts that the person had at other addresses.
+    pub(super) former_timelines: Vec<TimelineRead>,
+    /// When the contact was made, as Crisp tells; asked once per run, when a row needs it.
+    pub(super) made_at: Option<Timestamp>,
     /// Whether the contact was there before this run, and is not now.
     pub(super) contact_gone: bool,
     pub(super) done: EventsDone,
@@ -98,6 +102,11 @@ impl Sending<'_> {
         if braking.holds {
             return self.hold_braked(row, &braking).await;
         }
+        if self.was_forgotten_without_contact(&row) {
+            self.enter(row, OutboxState::Unsure, reason::CONTACT_NEWER)
+                .await?;
+            return Ok(Turn::Next);
+        }
         match self.contact().await {
             Ok(Contact::There) => {}
             Ok(Contact::Missing(reason)) => {
@@ -124,20 +133,23 @@ impl Sending<'_> {
                 let pause = from.duration_since(self.run.now);
                 return self.wait(row, pause, reason::MAY_BE_UNDER_WAY).await;
             }
-            match self.clear(&row).await {
-                Ok(Clearance::Post) => {}
-                Ok(Clearance::ReadLater) => {
+            let cleared = match self.clear(&row).await {
+                Ok(Cleared::Post) => self.same_contact(&row).await,
+                cleared => cleared,
+            };
+            match cleared {
+                Ok(Cleared::Post) => {}
+                Ok(Cleared::Later) => {
                     let quiet = self.reconciler.rules.quiet();
                     let pause = between_cached_reads(quiet, row.due_at, self.run.now);
                     return self.wait(row, pause, reason::TIMELINE_CACHED).await;
                 }
-                Ok(Clearance::Has(state)) => {
+                Ok(Cleared::Has(state)) => {
                     self.enter(row, state, reason::FOUND_IN_TIMELINE).await?;
                     return Ok(Turn::Next);
                 }
-                Ok(Clearance::ReadOn | Clearance::Unsure) => {
-                    self.enter(row, OutboxState::Unsure, reason::TIMELINE_TOO_SHORT)
-                        .await?;
+                Ok(Cleared::Unsure(why)) => {
+                    self.enter(row, OutboxState::Unsure, why).await?;
                     return Ok(Turn::Next);
                 }
                 Err(CrispError::PeopleNotFound) => return self.contact_is_gone(row).await,

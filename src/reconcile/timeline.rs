@@ -1,22 +1,38 @@
-//! Crisp's timeline of a contact, read as far back as it takes to tell.
+//! Crisp's timelines of a person's contacts, read as far back as it takes to tell.
 
 use jiff::Timestamp;
 
 use super::{contact::person_ref, outbox::known, send::Sending};
 use crate::{
-    crisp::error::CrispError,
+    crisp::{client::PersonRef, error::CrispError},
     ledger::OutboxRow,
-    lifecycle::timeline::{Clearance, Entry, Match, clear, match_timeline, reaches_back_past},
+    lifecycle::{
+        OutboxState, Sender, reason,
+        timeline::{Clearance, Entry, Match, clear, match_timeline, reaches_back_past},
+    },
 };
 
 /// A read of a contact's timeline.
 #[derive(Debug)]
 pub(super) struct TimelineRead {
+    whose: PersonRef,
     pub(super) at: Timestamp,
     pub(super) cached: bool,
     pages: u32,
     pub(super) complete: bool,
     pub(super) entries: Vec<Entry>,
+}
+
+/// Whether a row may go, as far as timelines tell.
+pub(super) enum Cleared {
+    /// Crisp does not have it.
+    Post,
+    /// Crisp has it.
+    Has(OutboxState),
+    /// A cache answered: later.
+    Later,
+    /// Nobody can tell, for this reason.
+    Unsure(&'static str),
 }
 
 /// How many pages of a timeline are read before it counts as incomplete.
@@ -25,40 +41,98 @@ const PAGES: u32 = 5;
 const FULL_PAGE: usize = 20;
 
 impl Sending<'_> {
-    /// Whether the timeline lets a row go.
-    pub(super) async fn clear(&mut self, row: &OutboxRow) -> Result<Clearance, CrispError> {
+    /// Whether the timelines let a row go: that of the contact, and where the app may have told it while the person had
+    /// another address, that of their contact there.
+    pub(super) async fn clear(&mut self, row: &OutboxRow) -> Result<Cleared, CrispError> {
         let rules = &self.reconciler.rules;
         let sought = rules.sought(&known(row), self.edges, self.outbox.gap);
         self.read_past(sought.earliest).await?;
-        let Some(read) = &self.timeline else {
-            return Ok(Clearance::Unsure);
-        };
-        let matches = self.matches(read);
-        Ok(clear(
-            &sought,
-            &matches,
-            &read.entries,
-            read.complete,
-            read.cached,
-        ))
+        let is_all_read = self.read_former(sought.earliest).await?;
+        let matches = self.matches();
+        let mut cleared = Cleared::Post;
+        for read in self.timeline.iter().chain(&self.former_timelines) {
+            match clear(&sought, &matches, &read.entries, read.complete, read.cached) {
+                Clearance::Has(state) => return Ok(Cleared::Has(state)),
+                Clearance::Contested => return Ok(Cleared::Unsure(reason::ONE_OF_SEVERAL)),
+                Clearance::ReadOn | Clearance::Unsure => {
+                    cleared = Cleared::Unsure(reason::TIMELINE_TOO_SHORT);
+                }
+                Clearance::ReadLater if matches!(cleared, Cleared::Post) => {
+                    cleared = Cleared::Later;
+                }
+                Clearance::ReadLater | Clearance::Post => {}
+            }
+        }
+        Ok(if is_all_read {
+            cleared
+        } else {
+            Cleared::Unsure(reason::ADDRESS_CHANGED)
+        })
     }
 
-    /// Reads pages until the list reaches back past `instant`, or ends. Pages that were read stay read.
+    /// Reads pages until the contact's list reaches back past `instant`, or ends. Pages that were read stay read.
     pub(super) async fn read_past(&mut self, instant: Timestamp) -> Result<(), CrispError> {
-        let person = person_ref(self.user);
-        let read = self.timeline.get_or_insert_with(|| TimelineRead {
+        let read = self.timeline.take();
+        let mut read = read.unwrap_or_else(|| self.unread(person_ref(self.user)));
+        let done = self.read_on(&mut read, instant).await;
+        self.timeline = Some(read);
+        done
+    }
+
+    /// The same of the contacts that the person had at other addresses by then. `false`: one of them cannot be read.
+    async fn read_former(&mut self, instant: Timestamp) -> Result<bool, CrispError> {
+        let mut is_all_read = true;
+        if self.reconciler.rules.sender() == Sender::Sole {
+            return Ok(is_all_read);
+        }
+        for former in self.mirror.former.clone() {
+            if former.until < instant {
+                continue;
+            }
+            let Some(people) = former.people else {
+                is_all_read = false;
+                continue;
+            };
+            if self.mirror.people.as_ref() == Some(&people) {
+                continue;
+            }
+            let whose = PersonRef::Id(people);
+            let reads = &mut self.former_timelines;
+            let read = (reads.iter().position(|read| read.whose == whose))
+                .map(|index| reads.swap_remove(index));
+            let mut read = read.unwrap_or_else(|| self.unread(whose));
+            match self.read_on(&mut read, instant).await {
+                Ok(()) => self.former_timelines.push(read),
+                Err(CrispError::PeopleNotFound) => is_all_read = false,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(is_all_read)
+    }
+
+    fn unread(&self, whose: PersonRef) -> TimelineRead {
+        TimelineRead {
+            whose,
             at: self.run.now,
             cached: false,
             pages: 0,
             complete: false,
             entries: Vec::new(),
-        });
+        }
+    }
+
+    async fn read_on(
+        &mut self,
+        read: &mut TimelineRead,
+        instant: Timestamp,
+    ) -> Result<(), CrispError> {
         while !read.complete
             && read.pages < PAGES
             && (read.pages == 0 || !reaches_back_past(&read.entries, read.complete, instant))
         {
             let page = read.pages + 1;
-            let Some(timeline) = self.run.hand.timeline(self.website, &person, page).await? else {
+            let timeline = self.run.hand.timeline(self.website, &read.whose, page);
+            let Some(timeline) = timeline.await? else {
                 break;
             };
             read.pages = page;
@@ -82,8 +156,8 @@ impl Sending<'_> {
         Ok(())
     }
 
-    /// Every occurrence of the user that the timeline shows. All rows are sought at once, or one entry could answer for two.
-    pub(super) fn matches(&self, read: &TimelineRead) -> Vec<Match> {
+    /// Every occurrence of the user that the timelines show. All rows are sought at once, or one entry could answer for two.
+    pub(super) fn matches(&self) -> Vec<Match> {
         let rules = &self.reconciler.rules;
         let sought: Vec<_> = self
             .outbox
@@ -91,6 +165,9 @@ impl Sending<'_> {
             .iter()
             .map(|known| rules.sought(known, self.edges, self.outbox.gap))
             .collect();
-        match_timeline(&sought, &read.entries)
+        let entries: Vec<Entry> = (self.timeline.iter().chain(&self.former_timelines))
+            .flat_map(|read| read.entries.iter().cloned())
+            .collect();
+        match_timeline(&sought, &entries)
     }
 }

@@ -110,6 +110,7 @@ fn known(event: &str, at: i64, state: OutboxState) -> Known {
         sent_at: None,
         absent_reads: 0,
         first_absent_at: None,
+        updated_at: minute(at),
     }
 }
 

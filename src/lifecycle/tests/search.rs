@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::lifecycle::timeline::{Entry, match_timeline};
+use crate::lifecycle::timeline::{Clearance, Entry, clear, match_timeline};
 
 const TABLE: &str = r#"
     match_within = "10m"
@@ -202,15 +202,20 @@ fn a_delayed_event_is_sought_since_it_happened_where_the_app_tells_it_too() {
 
 /// The instants of the win-backs that were told, of those of somebody who left at these minutes.
 fn told(left_at: &[i64], entries: &[(i64, serde_json::Value)]) -> Vec<i64> {
+    told_of(OutboxState::Due, left_at, entries)
+}
+
+/// The same of rows in a state.
+fn told_of(state: OutboxState, left_at: &[i64], entries: &[(i64, serde_json::Value)]) -> Vec<i64> {
     let table = rules(WIN_BACK);
     let sought: Vec<_> = left_at
         .iter()
         .map(|at| {
-            table.sought(
-                &row("win_back", &at.to_string(), *at),
-                &Edges::default(),
-                None,
-            )
+            let row = Known {
+                state,
+                ..row("win_back", &at.to_string(), *at)
+            };
+            table.sought(&row, &Edges::default(), None)
         })
         .collect();
     let entries: Vec<_> = entries
@@ -245,9 +250,9 @@ fn of_two_that_wait_an_entry_is_of_the_one_that_has_just_happened() {
     ] {
         assert_eq!(told(&TWO, &[(at, none())]), [owner], "{at}");
     }
-    for at in [-11, 18 * DAY + 11] {
-        assert!(told(&TWO, &[(at, none())]).is_empty(), "{at}");
-    }
+    assert!(told(&TWO, &[(-11, none())]).is_empty());
+    // Neither has left.
+    assert_eq!(told(&TWO, &[(18 * DAY + 11, none())]), [0]);
     for others in [[0, 8 * DAY], [8 * DAY, 9 * DAY], [10 * DAY, 18 * DAY]] {
         assert_eq!(
             told(&TWO, &others.map(|at| (at, none()))),
@@ -269,7 +274,11 @@ fn as_many_as_possible_that_wait_find_an_entry() {
         json!({"occurred_at": minute(7 * DAY).to_string()}),
     );
     assert_eq!(
-        told(&[0, 7 * DAY], &[second, (15 * DAY, json!({}))]),
+        told_of(
+            OutboxState::Expired,
+            &[0, 7 * DAY],
+            &[second, (15 * DAY, json!({}))]
+        ),
         [7 * DAY]
     );
 }
@@ -288,6 +297,60 @@ fn what_the_app_says_of_an_older_one_is_not_taken_for_the_one_that_waits() {
         let data = json!({"occurred_at": minute(occurred_at).to_string()});
         let found = told(&[0], &[(at, data)]);
         assert_eq!(found.len(), usize::from(is_told), "{at} {occurred_at}");
+    }
+}
+
+/// By state, until when an entry of the app's may be of a row that was decided about an hour after it happened.
+#[test]
+fn what_waits_is_told_by_whoever_tells_meanwhile() {
+    use OutboxState::{AlreadyInCrisp, Sending};
+    for sender in ["shared", "sole"] {
+        let table = rules(&format!("sender = \"{sender}\"\n{TABLE}"));
+        for state in OutboxState::ALL {
+            let row = Known {
+                updated_at: minute(HOUR),
+                ..known("dated", 0, state)
+            };
+            let sought = table.sought(&row, &Edges::default(), None);
+            let until = match state {
+                _ if sender == "sole" => minute(0),
+                AlreadyInCrisp => minute(HOUR + 2),
+                state if state.is_undecided() || state == Sending => Timestamp::MAX,
+                _ => minute(0),
+            };
+            assert_eq!(sought.awaited_until, until, "{sender} {state}");
+        }
+    }
+}
+
+/// Two happened at minutes 0 and 100, and somebody told of one: which, nobody can say, where neither had just happened.
+#[test]
+fn of_two_that_waited_one_was_told_and_the_other_one_perhaps() {
+    let table = rules(TABLE);
+    let (has, post) = (Clearance::Has(OutboxState::AlreadyInCrisp), Clearance::Post);
+    // (when somebody told, what becomes of the first, and of the second)
+    for (at, first, second) in [
+        (&[5][..], has, post),
+        (&[105], post, has),
+        (&[60], has, post),
+        (&[200], has, Clearance::Contested),
+        (&[200, 300], has, has),
+        (&[105, 300], has, has),
+    ] {
+        let sought = [0, 100].map(|at| {
+            let row = known("dated", at, OutboxState::NoConsent);
+            table.sought(&row, &Edges::default(), None)
+        });
+        let entries: Vec<Entry> = (at.iter())
+            .map(|at| Entry {
+                text: "dated".to_owned(),
+                data: serde_json::Map::new(),
+                timestamp: minute(*at),
+            })
+            .collect();
+        let matches = match_timeline(&sought, &entries);
+        let found = [0, 1].map(|one| clear(&sought[one], &matches, &entries, true, false));
+        assert_eq!(found, [first, second], "told at {at:?}");
     }
 }
 

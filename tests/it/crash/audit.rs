@@ -97,9 +97,8 @@ impl<S: Stage> Audit<'_, '_, S> {
         self.entries.iter().filter(|entry| entry.is_ours())
     }
 
-    /// Nobody was told twice: at one address of one thing that occurred at one time; by us of one thing, at no matter which of
-    /// their addresses; by the app and us at one address. The app's own word at an address that was given up since stands on a
-    /// timeline that nobody asks for.
+    /// Nobody was told twice: at one address of one thing that occurred at one time; by us, or by the app and us, of one thing,
+    /// at no matter which of their addresses.
     fn twice(&mut self) {
         let mut count: BTreeMap<(String, String, String), usize> = BTreeMap::new();
         let mut counts = |what| *count.entry(what).or_default() += 1;
@@ -120,6 +119,11 @@ impl<S: Stage> Audit<'_, '_, S> {
                     continue;
                 }
                 counts((address.clone(), one.text.to_owned(), what(one)));
+                counts((
+                    format!("person {}", one.who),
+                    one.text.to_owned(),
+                    what(one),
+                ));
             }
         }
         for (what, count) in count {

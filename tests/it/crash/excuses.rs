@@ -9,7 +9,7 @@ use super::{
     app::{GROUP, PLAN},
     audit::Audit,
     evidence::{Entry, Row},
-    lists::{cut, told_by_others},
+    lists::{cut, earliest, told_by_others},
     seen::looks,
     stage::Stage,
 };
@@ -104,8 +104,10 @@ pub(super) fn forced<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
                 excused(moved, "they did not move")?;
                 unclear(audit, row)
             }
-            None => forgotten_elsewhere(audit, row),
+            None => forgotten_elsewhere(audit, row).or_else(|_| unreadable_elsewhere(audit, row)),
         },
+        ("unsure", "contact_newer") => newer_contact(audit, row),
+        ("unsure", "one_of_several") => one_of_several(audit, row),
         ("unsure", "timeline_too_short") => cut(audit, row),
         ("unsure", "contact_removed" | "contact_gone" | "contact_replaced") => removed(audit, row),
         ("expired", "dropped") => dropped(audit, row),
@@ -121,21 +123,69 @@ fn unclear<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
     excused(unclear, "its request was answered")
 }
 
-/// The ledger may have told it at another address and forgotten: it was rolled back to before they moved, and this is the
-/// first look since.
+/// The ledger may have told it at another address and forgotten: it was rolled back to before it knew that they moved.
 fn forgotten_elsewhere<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
     let weather = &audit.play.weather;
     let moved = |back_to: Timestamp, back: Timestamp| {
         weather.moves.iter().any(|(who, at)| {
-            let is_known = |look| {
-                (*at < look && look <= back_to) || (back.max(*at) < look && look < row.updated_at)
-            };
-            *who == row.who && *at <= row.updated_at && !looks(audit, row.who).any(is_known)
+            let is_known = |look| *at < look && look <= back_to;
+            // A change is as old as the look that shows it.
+            let is_older = row.change.is_some()
+                || looks(audit, row.who)
+                    .find(|look| *look >= back.max(*at))
+                    .is_none_or(|look| row.at <= look);
+            *who == row.who
+                && *at <= row.updated_at
+                && is_older
+                && !looks(audit, row.who).any(is_known)
         })
     };
     let forced = (weather.rollbacks.iter())
         .any(|back| back.at <= row.updated_at && moved(back.copied_at, back.at));
     excused(forced, "nothing was forgotten about where they were")
+}
+
+/// The app may have told it at an address that they left, and nobody can read what stands there.
+fn unreadable_elsewhere<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
+    excused(audit.play.rules.shared, "only we tell it")?;
+    let weather = &audit.play.weather;
+    let addresses = &audit.play.app.people[row.who].addresses;
+    let forced = weather.moves.iter().any(|(who, at)| {
+        let is_removed =
+            |address: &String| weather.was_removed(address, Timestamp::MIN, row.updated_at);
+        let is_known = |look| look < *at && !weather.was_forgotten(row.who, look, row.updated_at);
+        *who == row.who
+            && (earliest(audit, row)..=row.updated_at).contains(&noticed(audit, row.who, *at))
+            && (addresses.iter().any(is_removed) || !looks(audit, row.who).any(is_known))
+    });
+    excused(forced, "what was told at the old address can be read")
+}
+
+/// The first look at somebody who had moved at a moment.
+fn noticed<S: Stage>(audit: &Audit<'_, '_, S>, who: usize, moved_at: Timestamp) -> Timestamp {
+    let mut later = looks(audit, who).filter(|look| *look >= moved_at);
+    later.next().unwrap_or(Timestamp::MAX).max(moved_at)
+}
+
+/// The ledger may have told it and forgotten, and nobody knows at which contact: the one of now is newer.
+fn newer_contact<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
+    let weather = &audit.play.weather;
+    let forced = (weather.rollbacks.iter()).any(|back| back.at <= row.updated_at);
+    excused(forced, "the ledger forgot nothing")
+}
+
+/// Somebody else told of one while two or more waited.
+fn one_of_several<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
+    let told = audit.entries.iter().any(|entry| {
+        !entry.is_ours()
+            && entry.who == row.who
+            && entry.event.text == row.event
+            && entry.at() <= row.updated_at
+    });
+    let alike = audit.rows.iter().any(|other| {
+        other.who == row.who && other.event == row.event && other.state == "already_in_crisp"
+    });
+    excused(told && alike, "nobody told of another one")
 }
 
 /// The contact that its request went to was removed before there was an answer.

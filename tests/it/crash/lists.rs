@@ -16,7 +16,7 @@ use super::{
 const MAX_AGE: Duration = Duration::from_hours(72);
 
 /// From when on the service has to look for somebody else's entry.
-fn earliest<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Timestamp {
+pub(super) fn earliest<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Timestamp {
     let weather = &audit.play.weather;
     let near = row.at - audit.play.rules.match_within;
     let noted_at = |number: usize| audit.play.app.happenings[number].noted_at;
@@ -49,7 +49,9 @@ fn earliest<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Timestamp {
 
 /// Somebody else put it there, and there is an entry of theirs for each.
 pub(super) fn told_by_others<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
-    let (from, to) = (earliest(audit, row), row.at + audit.play.rules.match_within);
+    // For as long as it waited.
+    let near = row.at + audit.play.rules.match_within;
+    let (from, to) = (earliest(audit, row), near.max(row.updated_at));
     let foreign = || {
         (audit.entries.iter()).filter(|entry| {
             !entry.is_ours() && entry.who == row.who && entry.event.text == row.event

@@ -1,5 +1,6 @@
 //! Lifecycle events over the real service: once, in time, for the right person, and never twice.
 
+mod addresses;
 mod brake;
 mod contacts;
 mod crashes;

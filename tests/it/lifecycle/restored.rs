@@ -220,3 +220,67 @@ async fn what_waited_for_a_contact_in_the_copy_is_not_told_at_a_new_address() {
     assert_stands(&world, EVENT, OutboxState::Unsure, "address_changed").await;
     world.finish().await;
 }
+
+/// Ada's contact goes, with its timeline, and somebody makes another.
+fn contact_is_replaced(world: &World) {
+    world.sandbox.remove_contact(ADA).expect("a contact");
+    world.sandbox.create_contact(ADA, "Ada");
+}
+
+#[tokio::test]
+async fn the_timeline_of_another_contact_proves_nothing() {
+    let (mut world, copy) = copied().await;
+    refresh(&mut world).await;
+    assert_eq!(world.timeline(ADA), [EVENT]);
+    minutes(&mut world, 1).await;
+    contact_is_replaced(&world);
+    world.hooks_arrive().await;
+    is_put_back(&mut world, &copy).await;
+    refresh(&mut world).await;
+    minutes(&mut world, 60).await;
+    assert_eq!(posts(&world), 1);
+    assert_stands(&world, EVENT, OutboxState::Unsure, "contact_newer").await;
+    // What happens from then on is told there.
+    happens(&mut world, "onboarded_at").await;
+    refresh(&mut world).await;
+    assert_eq!(world.timeline(ADA), ["user:onboarding:completed"]);
+    world.finish().await;
+}
+
+/// The copy knows of no contact: it was made for the event that it has forgotten.
+#[tokio::test]
+async fn the_timeline_of_a_contact_that_came_later_proves_nothing() {
+    for made_anew in [true, false] {
+        let mut world = unarmed(|setup| setup.needs_file = true).await;
+        arm(&world).await;
+        refresh(&mut world).await;
+        let copy = copy(&mut world).await;
+        minutes(&mut world, 1).await;
+        happens(&mut world, "created_at").await;
+        refresh(&mut world).await;
+        assert_eq!(world.timeline(ADA), [EVENT]);
+        minutes(&mut world, 1).await;
+        world.sandbox.remove_contact(ADA).expect("a contact");
+        if made_anew {
+            world.sandbox.create_contact(ADA, "Ada");
+        }
+        world.hooks_arrive().await;
+        is_put_back(&mut world, &copy).await;
+        refresh(&mut world).await;
+        minutes(&mut world, 60).await;
+        assert_eq!(posts(&world), 1, "made anew: {made_anew}");
+        assert_stands(&world, EVENT, OutboxState::Unsure, "contact_newer").await;
+        world.finish().await;
+    }
+}
+
+/// The contact is the one that was there before, so what its timeline lacks was not told.
+#[tokio::test]
+async fn the_timeline_of_the_same_contact_proves_that_it_was_not_told() {
+    let (mut world, copy) = copied().await;
+    is_put_back(&mut world, &copy).await;
+    refresh(&mut world).await;
+    minutes(&mut world, 60).await;
+    assert_eq!(world.timeline(ADA), [EVENT]);
+    world.finish().await;
+}

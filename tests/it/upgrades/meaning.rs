@@ -248,6 +248,8 @@ fn person(row: &PersonMirror) -> Json {
         pushed_at,
         assert_at,
         edges,
+        // Not in every schema.
+        former: _,
     } = row;
     json!({
         "website": website, "user_key": user_key.as_str(), "email_mac": email_mac, "people": people,
@@ -292,6 +294,27 @@ fn occurrence(row: &OutboxRow) -> Json {
 /// Instants of the fixtures.
 pub(crate) fn at(milliseconds: i64) -> Timestamp {
     millis(WRITTEN + milliseconds)
+}
+
+/// The contacts that Ada had at other addresses.
+pub(crate) async fn assert_former_contacts_are_known(ledger: &Ledger) {
+    let key = UserKey::parse("42").expect("a key");
+    let ada = ledger.person(&website(WEBSITE), &key).await;
+    let former = ada.expect("a read").expect("Ada").former;
+    let told: Vec<_> = (former.iter())
+        .map(|one| {
+            let people = one.people.as_ref().map(ToString::to_string);
+            (people, one.until.to_string())
+        })
+        .collect();
+    let known = "4a8e3a6e-7f0b-4a5d-9a51-0c2c6f4f0009".to_owned();
+    assert_eq!(
+        told,
+        [
+            (Some(known), "2025-11-20T08:00:00Z".to_owned()),
+            (None, "2025-11-21T04:00:00Z".to_owned())
+        ]
+    );
 }
 
 /// How far each website was listened to, and what a person was told.

@@ -110,6 +110,9 @@ async fn assert_means_the_same(path: &Path, version: i64) {
     if version >= 6 {
         meaning::assert_sweeps_go_on(&ledger).await;
     }
+    if version >= 7 {
+        meaning::assert_former_contacts_are_known(&ledger).await;
+    }
     assert_work_goes_on(&ledger).await;
     ledger.close().await.expect("closed");
 }

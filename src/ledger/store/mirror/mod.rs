@@ -163,13 +163,14 @@ pub(super) async fn write_person(
 ) -> Result<(), LedgerError> {
     query(
         "INSERT INTO persons (website, user_key, email_mac, people, contact, contact_layer, profile_done, pushed_at, \
-           assert_at, edges) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+           assert_at, edges, former) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $12) \
          ON CONFLICT (website, user_key) DO UPDATE SET \
            email_mac = excluded.email_mac, people = CASE WHEN $11 = 1 THEN persons.people ELSE excluded.people END, \
            contact = CASE WHEN $11 = 1 THEN persons.contact ELSE excluded.contact END, \
            contact_layer = excluded.contact_layer, profile_done = excluded.profile_done, \
-           pushed_at = excluded.pushed_at, assert_at = excluded.assert_at, edges = excluded.edges",
+           pushed_at = excluded.pushed_at, assert_at = excluded.assert_at, edges = excluded.edges, \
+           former = excluded.former",
     )
     .bind(mirror.website.as_str())
     .bind(mirror.user_key.as_str())
@@ -182,6 +183,7 @@ pub(super) async fn write_person(
     .bind(mirror.assert_at.map(ms))
     .bind(json(&mirror.edges))
     .bind(i64::from(dirtied))
+    .bind((!mirror.former.is_empty()).then(|| json(&mirror.former)))
     .execute(tx)
     .await
     .map_err(failed("write a person"))?;

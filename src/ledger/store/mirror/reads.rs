@@ -146,5 +146,6 @@ fn person_row(row: &Row) -> Result<PersonMirror, LedgerError> {
         pushed_at: cells.instant_if("pushed_at")?,
         assert_at: cells.instant_if("assert_at")?,
         edges: cells.json("edges")?,
+        former: cells.json_if("former")?.unwrap_or_default(),
     })
 }

@@ -30,6 +30,11 @@ pub const POSTGRES_MIGRATIONS: &[MigrationFile] = &[
         name: "sweep",
         sql: include_str!("migrations/0004_sweep.sql"),
     },
+    MigrationFile {
+        version: 5,
+        name: "former",
+        sql: include_str!("migrations/0005_former.sql"),
+    },
 ];
 
 /// "crisp" in ASCII: whoever opens a ledger in this database holds the lock of this number.

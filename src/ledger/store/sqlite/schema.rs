@@ -45,6 +45,11 @@ pub const MIGRATIONS: &[MigrationFile] = &[
         name: "sweep",
         sql: include_str!("migrations/0006_sweep.sql"),
     },
+    MigrationFile {
+        version: 7,
+        name: "former",
+        sql: include_str!("migrations/0007_former.sql"),
+    },
 ];
 
 /// Refuses a file that is not ours or is too new for us, without changing anything about it. A file that is not there,

@@ -227,6 +227,7 @@ impl Caller {
                         sent_at: None,
                         absent_reads: 0,
                         first_absent_at: None,
+                        updated_at: now,
                     });
                     known.len() - 1
                 }
@@ -242,6 +243,7 @@ impl Caller {
     }
 
     fn enter(&mut self, row: usize, state: OutboxState) {
+        let now = minute(self.ours());
         let known = &mut self.store.remembered.known[row];
         assert!(
             known.state == state || known.state.may_become(state),
@@ -249,6 +251,7 @@ impl Caller {
             known.state
         );
         known.state = state;
+        known.updated_at = now;
         if matches!(state, OutboxState::AlreadyInCrisp | OutboxState::Unsure) {
             let told = (known.event.clone(), minutes(known.happened_at()));
             self.book.maybe_told.push(told);
@@ -336,7 +339,7 @@ impl Caller {
                 Clearance::Post => {}
                 Clearance::ReadLater => return,
                 Clearance::Has(state) => return self.enter(row, state),
-                Clearance::ReadOn | Clearance::Unsure => {
+                Clearance::ReadOn | Clearance::Unsure | Clearance::Contested => {
                     return self.enter(row, OutboxState::Unsure);
                 }
             }

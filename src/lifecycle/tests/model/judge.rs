@@ -43,6 +43,13 @@ impl Book {
                     .find(|after| (-8..=law.delay + 8).contains(after));
                 assert_eq!(near, None, "the app told Crisp of `{event}` already");
             }
+            // Ours may have waited for a guard for days: whoever told of the only one that ever was told of this one.
+            let is_only = self.moments[column].iter().all(|other| *other == at);
+            let since = told.iter().find(|told| **told - at >= -8);
+            assert!(
+                !is_only || since.is_none(),
+                "the app told Crisp of `{event}` while it waited"
+            );
             // At once, it is of none that happened long before.
             let lone = self.moments[column].iter();
             let is_lone = lone
