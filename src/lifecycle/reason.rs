@@ -49,6 +49,7 @@ reasons! {
     FOUND_IN_TIMELINE = "found_in_timeline", "sent, already_in_crisp", "Crisp's timeline shows it: with our `ref` we sent it, without it somebody else did.";
     MAX_AGE = "max_age", "expired", "It grew older than the rule's `max_age` before it could be sent.";
     PARKED_TOO_LONG = "parked_too_long", "expired", "Crisp got no contact for it within the rule's `max_age`.";
+    CACHED_TOO_LONG = "cached_too_long", "expired", "Crisp's timeline came from a cache until it was older than the rule's `max_age`: whether somebody else told Crisp could not be seen. It is never sent on suspicion.";
     DROPPED = "dropped", "expired, unsure", "A person gave it up with `events drop`. One that is `unsure` stays so, because Crisp may have it, and waits for nobody any more.";
     OLDER_THAN_SENT = "older_than_sent", "superseded", "Crisp has, or may have, a later one of the same event.";
     LATER_EVENT = "later_event", "superseded", "A later event of the rule's `group` made it untrue: who came back is not told goodbye.";

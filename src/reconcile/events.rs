@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Mode, ReconcileError, Reconciler, Run,
-    outbox::{Outbox, after, known},
+    outbox::{Outbox, after, known, why_over},
     send::Sending,
     trace::TracedEvent,
 };
@@ -244,7 +244,7 @@ impl Reconciler {
         let moved = |row: OutboxRow| OutboxRow {
             state: decision.state,
             due_at: decision.due_at,
-            reason: decision.reason.to_owned(),
+            reason: why_over(&row, decision.state, decision.reason).to_owned(),
             updated_at: run.now,
             ..row
         };
@@ -307,6 +307,18 @@ impl Reconciler {
             due_at = %row.due_at,
             "a lifecycle event entered a state"
         );
+        if row.reason == reason::CACHED_TOO_LONG {
+            self.metrics.people_events_unproven.inc();
+            tracing::warn!(
+                event = telemetry::events::PEOPLE_EVENT_UNPROVEN,
+                "website.id" = %row.website,
+                "user.ref" = %self.ledger.pseudonyms().user(&row.user_key),
+                "people_event.name" = row.event,
+                "people_event.ref" = %row.reference,
+                hint = "if Crisp's lists stay cached, ask Crisp's support why; where no app tells Crisp, set `lifecycle.sender = \"sole\"`",
+                "a lifecycle event expired, because Crisp's timeline came from a cache all the time"
+            );
+        }
     }
 
     /// Commits under the lease, in the middle of a run.

@@ -9,7 +9,7 @@ use super::{ReconcileError, Reconciler};
 use crate::{
     ids::WebsiteId,
     ledger::{ContactState, OutboxRow, PersonMirror, Tombstoned},
-    lifecycle::{Gap, Known, Memory, OutboxState, Rules},
+    lifecycle::{Gap, Known, Memory, OutboxState, Rules, reason},
 };
 
 /// What is past is past by so much.
@@ -165,6 +165,15 @@ pub(super) fn known(row: &OutboxRow) -> Known {
         absent_reads: row.absent_reads,
         first_absent_at: row.first_absent_at,
         updated_at: row.updated_at,
+    }
+}
+
+/// Why a row takes a state: where it expires while it waits for a list that no cache answers, that is said.
+pub(super) fn why_over(row: &OutboxRow, state: OutboxState, why: &'static str) -> &'static str {
+    if state == OutboxState::Expired && row.reason == reason::TIMELINE_CACHED {
+        reason::CACHED_TOO_LONG
+    } else {
+        why
     }
 }
 

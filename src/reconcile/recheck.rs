@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::{
     ReconcileError,
-    outbox::{after, known},
+    outbox::{after, known, why_over},
     send::{Sending, Turn},
 };
 use crate::{
@@ -58,7 +58,8 @@ impl Sending<'_> {
                     // What made it untrue may be an event itself, and this run has looked already.
                     self.done.again_at = Some(self.run.now);
                 }
-                self.enter(row.clone(), state, reason).await?;
+                let why = why_over(row, state, reason);
+                self.enter(row.clone(), state, why).await?;
                 Ok(Err(Turn::Next))
             }
             Ok(Recheck::Wait { until, reason }) => {

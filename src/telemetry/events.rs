@@ -67,6 +67,8 @@ events! {
         ["website.id", "user.ref", "people_event.name", "people_event.ref", "state", "reason", "due_at"];
     PEOPLE_EVENT_SENT = "people_event.sent", "INFO", "Crisp confirmed a lifecycle event.",
         ["website.id", "user.ref", "people_event.name", "people_event.ref", "attempt"];
+    PEOPLE_EVENT_UNPROVEN = "people_event.unproven", "WARN", "A lifecycle event expired because Crisp's timeline came from a cache all the time.",
+        ["website.id", "user.ref", "people_event.name", "people_event.ref", "hint"];
     PEOPLE_EVENT_BRAKED = "people_event.braked", "ERROR", "More of a lifecycle event came within the hour than the brake lets go; every further one is held until a person decides.",
         ["website.id", "people_event.name", "sent", "limit", "hint"];
     WORK_RETRY = "work.retry", "WARN", "An attempt failed and will be made again.",

@@ -34,6 +34,8 @@ pub struct Metrics {
     pub hook_to_context_seconds: Histogram,
     /// Lifecycle events by name and the state they entered.
     pub people_events: Family<PeopleEventLabels, Counter>,
+    /// Those that expired because Crisp's timeline came from a cache all the time.
+    pub people_events_unproven: Counter,
     /// Rows that wait for the worker.
     pub work_pending: Gauge,
     /// Dead letters.
@@ -323,12 +325,13 @@ impl Default for Metrics {
             "people_events",
             "Lifecycle events by the state they entered"
         );
-        let work_pending = register!(
+        let people_events_unproven = register!(
             registry,
-            Gauge::default(),
-            "work_pending",
-            "Work rows that wait"
+            Counter::default(),
+            "people_events_unproven",
+            "Lifecycle events that expired while Crisp's timeline came from a cache"
         );
+        let work_pending = register!(registry, Gauge::default(), "work_pending", "Rows that wait");
         let work_dead = register!(registry, Gauge::default(), "work_dead", "Dead letters");
         let paused = register!(
             registry,
@@ -355,6 +358,7 @@ impl Default for Metrics {
             work,
             hook_to_context_seconds,
             people_events,
+            people_events_unproven,
             work_pending,
             work_dead,
             paused,

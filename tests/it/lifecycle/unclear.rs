@@ -178,6 +178,29 @@ async fn what_was_tried_is_looked_for_past_the_cache() {
     world.finish().await;
 }
 
+/// Nobody is told on suspicion, and somebody is told of that.
+#[tokio::test]
+async fn what_expires_behind_a_cache_is_said() {
+    let mut world = world(|setup| setup.replace("sender = \"sole\"", "sender = \"shared\"")).await;
+    world
+        .sandbox
+        .behave(|behaviour| behaviour.cached_lists = true);
+    somebody_reads_the_list(&world).await;
+    happens(&mut world, "created_at").await;
+    refresh(&mut world).await;
+    let unproven = "crisp_sync_people_events_unproven_total";
+    minutes(&mut world, 60).await;
+    assert_stands(&world, EVENT, OutboxState::Due, "timeline_cached").await;
+    assert_eq!(world.metric(unproven), 0);
+    for _ in 0..73 {
+        minutes(&mut world, 60).await;
+    }
+    assert_stands(&world, EVENT, OutboxState::Expired, "cached_too_long").await;
+    assert_eq!(world.metric(unproven), 1);
+    assert_eq!(posts(&world), 0);
+    world.finish().await;
+}
+
 /// A list that a cache answers is as old as our own last read of it. What the app has told since stands in none.
 #[tokio::test]
 async fn what_the_app_told_a_moment_ago_is_looked_for_past_the_cache() {
