@@ -331,7 +331,7 @@ async fn a_body_that_is_too_long_is_not_read() {
 async fn a_delivery_that_cannot_be_committed_is_asked_for_again() {
     let mut world = World::with(|setup| {
         setup.needs_file = true;
-        setup.add("[webhooks]\naccept_deadline = \"300ms\"");
+        setup.add("[webhooks]\naccept_deadline = \"2s\"");
     })
     .await;
     world.add_user("u1", "ada@northwind.example").await;

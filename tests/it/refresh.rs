@@ -533,8 +533,7 @@ async fn what_passes_by_itself_is_tried_again() {
 #[tokio::test]
 async fn a_call_that_gets_no_answer_times_out_and_is_tried_again() {
     let world =
-        World::with(|setup| setup.add("[crisp]\ntimeout = \"300ms\"\nconnect_timeout = \"300ms\""))
-            .await;
+        World::with(|setup| setup.add("[crisp]\ntimeout = \"1s\"\nconnect_timeout = \"1s\"")).await;
     let (mut world, session) = ada_chats(world).await;
     world.change_user("u1", "plan = 'starter'").await;
     world.sandbox.fault(Fault {

@@ -780,6 +780,8 @@ async fn build(setup: &Setup, folder: &TempDir, sandbox: &Sandbox, clock: Clock)
         config.ledger.answer_timeout = timeout;
     }
     config.worker.chance = setup.chance.clone();
+    // Who holds the file in a story lets go of it, however long a busy machine takes to get there.
+    config.ledger.busy_timeout = Duration::from_mins(1);
     // Each connection is told each statement once, and a story is short.
     config.ledger.connections = 2;
     let service = Service::build(config, clock).await;

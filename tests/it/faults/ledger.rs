@@ -235,7 +235,7 @@ async fn a_disk_that_is_full_for_hours_loses_nothing() {
 async fn a_ledger_that_somebody_holds_is_waited_for() {
     let (mut world, session) = ada_chats(|setup| {
         setup.needs_file = true;
-        setup.add("[webhooks]\naccept_deadline = \"300ms\"");
+        setup.add("[webhooks]\naccept_deadline = \"2s\"");
     })
     .await;
     world.change_user("u1", "plan = 'starter'").await;

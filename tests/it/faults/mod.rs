@@ -104,7 +104,10 @@ impl Story {
     /// Tells it: an agent opens Ada's chat after her plan has changed, and Crisp has its bad day.
     async fn told(self) {
         let (mut world, session) = ada_chats(|setup| {
-            setup.add("[crisp]\ntimeout = \"250ms\"\nconnect_timeout = \"250ms\"");
+            // Real time, that only a silence costs.
+            if self.fault.hold {
+                setup.add("[crisp]\ntimeout = \"1s\"\nconnect_timeout = \"1s\"");
+            }
         })
         .await;
         world.change_user("u1", "plan = 'starter'").await;

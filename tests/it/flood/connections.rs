@@ -96,7 +96,7 @@ async fn more_idle_connections_than_places_do_not_keep_a_webhook_out() {
     let world = World::with(|setup| {
         setup.replace(
             "workers = 1",
-            "workers = 1\nmax_connections = 4\nrequest_timeout = \"100ms\"",
+            "workers = 1\nmax_connections = 4\nrequest_timeout = \"1s\"",
         );
     })
     .await;
