@@ -89,8 +89,8 @@ impl Release {
     /// What a row's reason says of it.
     pub fn of(reason: &str) -> Self {
         match reason {
-            reason::RELEASED => Self::UnderCap,
-            reason::RELEASED_OVER_CAP => Self::OverCap,
+            reason::RELEASED | reason::RELEASED_UNSURE => Self::UnderCap,
+            reason::RELEASED_OVER_CAP | reason::RELEASED_UNSURE_OVER_CAP => Self::OverCap,
             _ => Self::No,
         }
     }

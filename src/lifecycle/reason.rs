@@ -38,6 +38,8 @@ reasons! {
     GUARDS_PASSED = "guards_passed", "due", "What kept it back is over: consent was given, or the user is no longer excluded.";
     RELEASED = "released", "due", "A person let it go. It is checked once more, and stays under the brake's cap.";
     RELEASED_OVER_CAP = "released_over_cap", "due", "A person let it go past the brake's cap. It is checked once more.";
+    RELEASED_UNSURE = "released_unsure", "due", "A person let it go that was `unsure`: they answer for it that it was not told. Only what Crisp's timeline shows keeps it back, and the brake's cap.";
+    RELEASED_UNSURE_OVER_CAP = "released_unsure_over_cap", "due", "The same, past the brake's cap.";
     CONTACT_GONE = "contact_gone", "due, unsure", "Crisp had the contact and has it no more. While due, it waits a few minutes for the word that it was removed.";
     TIMELINE_CACHED = "timeline_cached", "due", "Crisp's timeline came from a cache, and may lack what the app told a moment ago, or what we did. It is read again in five minutes, and then ever more seldom.";
     MAY_BE_UNDER_WAY = "may_be_under_way", "due", "The ledger may have forgotten a request: it was not running, or it is a copy. Crisp's timeline is read once `quiet` is over.";

@@ -195,8 +195,13 @@ impl Rules {
 
     /// From when on the ledger may have sent `known` and forgotten, if it may have: what a contact shows that was made later
     /// proves nothing.
-    pub fn forgotten_since(&self, known: &Known, gap: Option<Gap>) -> Option<Timestamp> {
-        let gap = self.lies_in(known, gap)?;
+    pub fn forgotten_since(
+        &self,
+        known: &Known,
+        edges: &Edges,
+        gap: Option<Gap>,
+    ) -> Option<Timestamp> {
+        let gap = self.lies_in(known, self.not_over(known, edges, gap))?;
         Some(if self.may_be_forgotten(known, gap) {
             gap.from
         } else {
@@ -205,10 +210,42 @@ impl Rules {
     }
 
     /// Whether the ledger may have sent `known` to an address that the user had until an instant, and forgotten.
-    pub fn may_be_forgotten_at(&self, known: &Known, gap: Option<Gap>, until: Timestamp) -> bool {
+    pub fn may_be_forgotten_at(
+        &self,
+        known: &Known,
+        edges: &Edges,
+        gap: Option<Gap>,
+        until: Timestamp,
+    ) -> bool {
+        let gap = self.not_over(known, edges, gap);
         self.lies_in(known, gap).is_some_and(|gap| {
             until > gap.from && (known.happened_at() <= until || self.may_be_forgotten(known, gap))
         })
+    }
+
+    /// The gap, unless a change is newer: after it the value was looked at, and was another.
+    fn not_over(&self, known: &Known, edges: &Edges, gap: Option<Gap>) -> Option<Gap> {
+        let changed_since = |gap: &Gap| {
+            let unchanged_at = self.unchanged_at(known, edges);
+            unchanged_at.is_some_and(|at| at >= later(gap.until, self.sight_age()))
+        };
+        gap.filter(|gap| !changed_since(gap))
+    }
+
+    /// Until when the value was another, of an occurrence that is a change.
+    fn unchanged_at(&self, known: &Known, edges: &Edges) -> Option<Timestamp> {
+        let rule = self.rule(&known.event)?;
+        let which = which(&known.key, rule)?;
+        let edge = edges.of(rule, &known.subject).filter(|edge| match which {
+            Which::Change(number) => edge.count == number,
+            Which::Id(id) => key_part(&edge.value) == id,
+        });
+        edge?.unchanged_at
+    }
+
+    /// Until when an entry at a contact that somebody had until an instant may be of theirs.
+    pub fn told_there_until(&self, until: Timestamp) -> Timestamp {
+        later(until, CLOCK_MARGIN)
     }
 
     /// The gap, if the ledger may have sent `known` in it and forgotten.
@@ -241,13 +278,8 @@ impl Rules {
         }
         if let Some(rule) = rule {
             sought = sought.delayed(rule.delay);
-            if let Some(which) = which(&known.key, rule) {
-                let edge = edges.of(rule, &known.subject).filter(|edge| match which {
-                    Which::Change(number) => edge.count == number,
-                    Which::Id(id) => key_part(&edge.value) == id,
-                });
-                let unchanged_at = edge.and_then(|edge| edge.unchanged_at);
-                let unseen = unchanged_at.map(|at| {
+            if which(&known.key, rule).is_some() {
+                let unseen = self.unchanged_at(known, edges).map(|at| {
                     let unseen = known.happened_at().duration_since(at);
                     unseen
                         .max(SignedDuration::ZERO)

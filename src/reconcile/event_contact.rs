@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     ReconcileError,
     contact::person_ref,
-    outbox::known,
+    outbox::{is_vouched, known},
     send::{Sending, Turn},
     timeline::Cleared,
 };
@@ -73,23 +73,28 @@ impl Sending<'_> {
         self.mirror.contact == ContactState::Unknown
             && !self.contact_gone
             && self.creates()
-            && (rules.forgotten_since(&known(row), self.outbox.gap)).is_some()
+            && !is_vouched(row)
+            && (rules.forgotten_since(&known(row), self.edges, self.outbox.gap)).is_some()
     }
 
     /// Whether the contact is the one that a request of which the ledger may know nothing would have gone to: it was there by
     /// then.
     pub(super) async fn same_contact(&mut self, row: &OutboxRow) -> Result<Cleared, CrispError> {
         let rules = &self.reconciler.rules;
-        let Some(since) = rules.forgotten_since(&known(row), self.outbox.gap) else {
+        let Some(since) = rules.forgotten_since(&known(row), self.edges, self.outbox.gap) else {
             return Ok(Cleared::Post);
         };
-        if self.made_at.is_none() {
+        let made_at = if let Some(known) = self.made_at {
+            known
+        } else {
             let person = person_ref(self.user);
             let profile = self.run.hand.profile(self.website, &person).await?;
             let made_at = profile.and_then(|profile| profile.created_at);
-            self.made_at = made_at.and_then(|at| Timestamp::from_millisecond(at).ok());
-        }
-        let was_there = self.made_at.is_some_and(|made_at| made_at <= since);
+            let made_at = made_at.and_then(|at| Timestamp::from_millisecond(at).ok());
+            // Of which Crisp does not tell, that was made too late to prove anything.
+            *self.made_at.insert(made_at.unwrap_or(Timestamp::MAX))
+        };
+        let was_there = made_at <= since;
         Ok(if was_there {
             Cleared::Post
         } else {

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Mode, ReconcileError, Reconciler, Run,
-    outbox::{Outbox, after, known, why_over},
+    outbox::{Outbox, after, is_vouched, known, why_over},
     send::Sending,
     trace::TracedEvent,
 };
@@ -104,7 +104,7 @@ impl Reconciler {
                 writes.push(self.note(run, &mut outbox, row));
             }
         }
-        for row in self.forgotten_elsewhere(run, mirror, &outbox, news) {
+        for row in self.forgotten_elsewhere(run, mirror, &found.edges, &outbox, news) {
             writes.push(self.note(run, &mut outbox, row));
         }
         if run.hand.mode() != Mode::Live {
@@ -168,22 +168,26 @@ impl Reconciler {
         &self,
         run: &Run,
         mirror: &PersonMirror,
+        edges: &Edges,
         outbox: &Outbox,
         news: News,
     ) -> Vec<OutboxRow> {
         let why = |row: &OutboxRow| {
             let (row, gap) = (known(row), outbox.gap);
-            let told_there =
-                |former: &FormerContact| self.rules.may_be_forgotten_at(&row, gap, former.until);
+            let told_there = |former: &FormerContact| {
+                self.rules
+                    .may_be_forgotten_at(&row, edges, gap, former.until)
+            };
             if mirror.former.iter().any(told_there) {
                 Some(reason::ADDRESS_CHANGED)
-            } else if news.replaced && self.rules.forgotten_since(&row, gap).is_some() {
+            } else if news.replaced && self.rules.forgotten_since(&row, edges, gap).is_some() {
                 Some(reason::CONTACT_NEWER)
             } else {
                 None
             }
         };
-        let rows = outbox.rows.values().filter(|row| row.state.is_undecided());
+        let rows = outbox.rows.values();
+        let rows = rows.filter(|row| row.state.is_undecided() && !is_vouched(row));
         rows.filter_map(|row| {
             Some(OutboxRow {
                 state: OutboxState::Unsure,

@@ -168,6 +168,11 @@ pub(super) fn known(row: &OutboxRow) -> Known {
     }
 }
 
+/// Whether a person answers for it that the row was not told. What cannot be proven is no reason any more to keep it back.
+pub(super) fn is_vouched(row: &OutboxRow) -> bool {
+    [reason::RELEASED_UNSURE, reason::RELEASED_UNSURE_OVER_CAP].contains(&row.reason.as_str())
+}
+
 /// Why a row takes a state: where it expires while it waits for a list that no cache answers, that is said.
 pub(super) fn why_over(row: &OutboxRow, state: OutboxState, why: &'static str) -> &'static str {
     if state == OutboxState::Expired && row.reason == reason::TIMELINE_CACHED {

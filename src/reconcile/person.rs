@@ -131,6 +131,7 @@ impl Reconciler {
             }
             // Another address is another contact: what we pushed to the old one says nothing about it.
             let mut former = mirror.former;
+            former.retain(|one| !moved || one.people != mirror.people);
             former.extend(moved.then_some(FormerContact {
                 people: mirror.people,
                 until: run.now,

@@ -12,7 +12,7 @@ use super::{
     ReconcileError, Reconciler, Run,
     event_contact::Contact,
     events::EventsDone,
-    outbox::{Outbox, after, known},
+    outbox::{Outbox, after, is_vouched, known},
     timeline::{Cleared, TimelineRead},
 };
 use crate::{
@@ -134,7 +134,8 @@ impl Sending<'_> {
                 return self.wait(row, pause, reason::MAY_BE_UNDER_WAY).await;
             }
             let cleared = match self.clear(&row).await {
-                Ok(Cleared::Post) => self.same_contact(&row).await,
+                Ok(Cleared::Unsure(_)) if is_vouched(&row) => Ok(Cleared::Post),
+                Ok(Cleared::Post) if !is_vouched(&row) => self.same_contact(&row).await,
                 cleared => cleared,
             };
             match cleared {

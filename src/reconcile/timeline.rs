@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{contact::person_ref, outbox::known, send::Sending};
 use crate::{
     crisp::{client::PersonRef, error::CrispError},
-    ledger::OutboxRow,
+    ledger::{FormerContact, OutboxRow},
     lifecycle::{
         OutboxState, Sender, reason,
         timeline::{Clearance, Entry, Match, clear, match_timeline, reaches_back_past},
@@ -165,8 +165,23 @@ impl Sending<'_> {
             .iter()
             .map(|known| rules.sought(known, self.edges, self.outbox.gap))
             .collect();
-        let entries: Vec<Entry> = (self.timeline.iter().chain(&self.former_timelines))
-            .flat_map(|read| read.entries.iter().cloned())
+        // Whoever has the address now may be told there what is theirs.
+        let until = |read: &TimelineRead| {
+            let mut former = self.mirror.former.iter();
+            let whose = |one: &&FormerContact| one.people.clone().map(PersonRef::Id);
+            let found = former.find(|one| whose(one).as_ref() == Some(&read.whose));
+            found.map_or(Timestamp::MAX, |one| rules.told_there_until(one.until))
+        };
+        let reads = self.timeline.iter().chain(&self.former_timelines);
+        let entries: Vec<Entry> = reads
+            .flat_map(|read| {
+                let until = until(read);
+                let told = read
+                    .entries
+                    .iter()
+                    .filter(move |one| one.timestamp <= until);
+                told.cloned()
+            })
             .collect();
         match_timeline(&sought, &entries)
     }

@@ -114,22 +114,25 @@ impl Store {
         // The state is asked for twice: on PostgreSQL only the outer question is asked again of a row that another process
         // has changed meanwhile, and what is being sent must not become due once more.
         const RELEASE: &str = filtered!(
-            "UPDATE outbox SET state = 'due', due_at = $10, not_before = NULL, updated_at = $10, reason = $11 \
+            "UPDATE outbox SET state = 'due', due_at = $10, not_before = NULL, updated_at = $10, \
+               reason = CASE WHEN state = 'unsure' THEN $12 ELSE $11 END \
              WHERE state IN ('held', 'parked', 'unsure') AND (website, user_key, key) IN (SELECT website, user_key, key FROM outbox",
             "AND (state IN ('held', 'parked') OR (state = 'unsure' AND $4 = 'unsure' AND reason <> 'dropped')) \
              ORDER BY created_at, key LIMIT $9) \
              RETURNING website, user_key, event"
         );
+        let [released, vouched] = if over_cap {
+            [reason::RELEASED_OVER_CAP, reason::RELEASED_UNSURE_OVER_CAP]
+        } else {
+            [reason::RELEASED, reason::RELEASED_UNSURE]
+        };
         let mut writer = self.writer().await?;
         let mut tx = begin(&mut writer, WHAT).await?;
         let rows = bind_filter!(query(RELEASE), filter)
             .bind(page(filter.limit))
             .bind(ms(now))
-            .bind(if over_cap {
-                reason::RELEASED_OVER_CAP
-            } else {
-                reason::RELEASED
-            })
+            .bind(released)
+            .bind(vouched)
             .fetch_all(&mut tx)
             .await
             .map_err(failed(WHAT))?;

@@ -103,13 +103,13 @@ struct Story {
 impl Story {
     /// Tells it: an agent opens Ada's chat after her plan has changed, and Crisp has its bad day.
     async fn told(self) {
-        let (mut world, session) = ada_chats(|setup| {
+        let begun = ada_chats(|setup| {
             // Real time, that only a silence costs.
             if self.fault.hold {
                 setup.add("[crisp]\ntimeout = \"1s\"\nconnect_timeout = \"1s\"");
             }
-        })
-        .await;
+        });
+        let (mut world, session) = Box::pin(begun).await;
         world.change_user("u1", "plan = 'starter'").await;
         world.sandbox.fault(self.fault.clone().times(0));
         let marker = world.marker();

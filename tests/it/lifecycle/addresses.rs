@@ -103,6 +103,23 @@ async fn the_old_contact_is_gone() {
     world.finish().await;
 }
 
+/// Somebody else has the old address by then, and what the app tells there is theirs.
+#[tokio::test]
+async fn what_is_told_at_the_old_one_later_is_somebody_elses() {
+    let mut world = shared().await;
+    happens(&mut world, "canceled_at").await;
+    moves(&mut world, MOVED).await;
+    refresh_of(&mut world, MOVED).await;
+    minutes(&mut world, 5).await;
+    app_pushes(&world, CANCELED);
+    world.change_user("u1", "status = 'canceled'").await;
+    refresh_of(&mut world, MOVED).await;
+    minutes(&mut world, 30).await;
+    assert_eq!(world.timeline(MOVED), [CANCELED]);
+    assert_eq!(posts(&world), 1);
+    world.finish().await;
+}
+
 /// Nobody told it: it is told at the new one.
 #[tokio::test]
 async fn or_nobody_told_it_and_then_we_do() {

@@ -4,6 +4,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use crisp_sync::{
+    ledger::OutboxFilter,
     lifecycle::OutboxState,
     sandbox::Fault,
     server::command::{Chosen, Operation},
@@ -272,6 +273,31 @@ async fn the_timeline_of_a_contact_that_came_later_proves_nothing() {
         assert_stands(&world, EVENT, OutboxState::Unsure, "contact_newer").await;
         world.finish().await;
     }
+}
+
+/// A person who knows better lets it go: what cannot be proven keeps it back no more, and it goes once.
+#[tokio::test]
+async fn what_another_contact_cannot_prove_is_let_go_by_a_person() {
+    let (mut world, copy) = copied().await;
+    world.clock.advance(Duration::from_mins(1));
+    contact_is_replaced(&world);
+    world.hooks_arrive().await;
+    is_put_back(&mut world, &copy).await;
+    refresh(&mut world).await;
+    minutes(&mut world, 60).await;
+    assert_stands(&world, EVENT, OutboxState::Unsure, "contact_newer").await;
+    assert_eq!(posts(&world), 0);
+    let filter = OutboxFilter {
+        state: Some(OutboxState::Unsure),
+        ..OutboxFilter::default()
+    };
+    let released = world.service.ledger.release(&filter, world.now());
+    assert_eq!(released.await.expect("released"), 1);
+    world.settle().await;
+    minutes(&mut world, 60).await;
+    assert_eq!(world.timeline(ADA), [EVENT]);
+    assert_eq!(posts(&world), 1);
+    world.finish().await;
 }
 
 /// The contact is the one that was there before, so what its timeline lacks was not told.

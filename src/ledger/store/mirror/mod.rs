@@ -155,7 +155,7 @@ pub(super) async fn forget_conversation(
 }
 
 /// Writes what an attempt learned. `dirtied` tells that a webhook spoke about the contact since the row was claimed: its
-/// word is newer than what the attempt read.
+/// word is newer than what the attempt read, unless that found another address, which has another contact.
 pub(super) async fn write_person(
     tx: &mut Transaction<'_>,
     mirror: &PersonMirror,
@@ -166,8 +166,11 @@ pub(super) async fn write_person(
            assert_at, edges, former) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $12) \
          ON CONFLICT (website, user_key) DO UPDATE SET \
-           email_mac = excluded.email_mac, people = CASE WHEN $11 = 1 THEN persons.people ELSE excluded.people END, \
-           contact = CASE WHEN $11 = 1 THEN persons.contact ELSE excluded.contact END, \
+           email_mac = excluded.email_mac, \
+           people = CASE WHEN $11 = 1 AND persons.email_mac IS NOT DISTINCT FROM excluded.email_mac \
+             THEN persons.people ELSE excluded.people END, \
+           contact = CASE WHEN $11 = 1 AND persons.email_mac IS NOT DISTINCT FROM excluded.email_mac \
+             THEN persons.contact ELSE excluded.contact END, \
            contact_layer = excluded.contact_layer, profile_done = excluded.profile_done, \
            pushed_at = excluded.pushed_at, assert_at = excluded.assert_at, edges = excluded.edges, \
            former = excluded.former",
