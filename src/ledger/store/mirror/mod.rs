@@ -167,9 +167,9 @@ pub(super) async fn write_person(
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $12) \
          ON CONFLICT (website, user_key) DO UPDATE SET \
            email_mac = excluded.email_mac, \
-           people = CASE WHEN $11 = 1 AND persons.email_mac IS NOT DISTINCT FROM excluded.email_mac \
+           people = CASE WHEN $11 = 1 AND coalesce(persons.email_mac = excluded.email_mac, TRUE) \
              THEN persons.people ELSE excluded.people END, \
-           contact = CASE WHEN $11 = 1 AND persons.email_mac IS NOT DISTINCT FROM excluded.email_mac \
+           contact = CASE WHEN $11 = 1 AND coalesce(persons.email_mac = excluded.email_mac, TRUE) \
              THEN persons.contact ELSE excluded.contact END, \
            contact_layer = excluded.contact_layer, profile_done = excluded.profile_done, \
            pushed_at = excluded.pushed_at, assert_at = excluded.assert_at, edges = excluded.edges, \
