@@ -178,14 +178,20 @@ async fn what_was_tried_is_looked_for_past_the_cache() {
     world.finish().await;
 }
 
-/// Nobody is told on suspicion, and somebody is told of that.
-#[tokio::test]
-async fn what_expires_behind_a_cache_is_said() {
-    let mut world = world(|setup| setup.replace("sender = \"sole\"", "sender = \"shared\"")).await;
+/// The app tells Crisp, too, and Crisp's list comes from a cache.
+async fn shared_behind_a_cache() -> World {
+    let world = world(|setup| setup.replace("sender = \"sole\"", "sender = \"shared\"")).await;
     world
         .sandbox
         .behave(|behaviour| behaviour.cached_lists = true);
     somebody_reads_the_list(&world).await;
+    world
+}
+
+/// Nobody is told on suspicion, and somebody is told of that.
+#[tokio::test]
+async fn what_expires_behind_a_cache_is_said() {
+    let mut world = shared_behind_a_cache().await;
     happens(&mut world, "created_at").await;
     refresh(&mut world).await;
     let unproven = "crisp_sync_people_events_unproven_total";
@@ -204,11 +210,7 @@ async fn what_expires_behind_a_cache_is_said() {
 /// A list that a cache answers is as old as our own last read of it. What the app has told since stands in none.
 #[tokio::test]
 async fn what_the_app_told_a_moment_ago_is_looked_for_past_the_cache() {
-    let mut world = world(|setup| setup.replace("sender = \"sole\"", "sender = \"shared\"")).await;
-    world
-        .sandbox
-        .behave(|behaviour| behaviour.cached_lists = true);
-    somebody_reads_the_list(&world).await;
+    let mut world = shared_behind_a_cache().await;
     happens(&mut world, "created_at").await;
     happens(&mut world, "onboarded_at").await;
     refresh(&mut world).await;
