@@ -129,6 +129,27 @@ fn a_change_is_sought_since_the_last_look_that_did_not_show_it() {
     }
 }
 
+/// A contact of today proves nothing about a change of the gap; of a change since then there was nothing to forget.
+#[test]
+fn a_change_that_a_look_after_the_gap_did_not_show_was_not_forgotten_in_it() {
+    let gap = Gap {
+        from: minute(-60),
+        until: minute(0),
+    };
+    let table = rules(TABLE);
+    for (unchanged_at, forgotten) in [(-5, true), (29, true), (30, false), (90, false)] {
+        let edge = json!({
+            "value": "pro", "count": 3, "of": "plan", "unchanged_at": minute(unchanged_at).to_string(),
+        });
+        let edges = serde_json::from_value(json!({ "changed": edge })).expect("edges");
+        let row = row("changed", "edge=3", 100);
+        let since = table.forgotten_since(&row, &edges, Some(gap));
+        assert_eq!(since, forgotten.then_some(gap.from), "{unchanged_at}");
+        let left = table.may_be_forgotten_at(&row, &edges, Some(gap), minute(100));
+        assert_eq!(left, forgotten, "{unchanged_at}");
+    }
+}
+
 /// A look whose answer was kept for a while says what was true when it was kept.
 #[test]
 fn a_change_is_sought_since_the_last_answer_that_did_not_show_it() {
