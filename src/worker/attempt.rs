@@ -13,6 +13,7 @@ use tokio::sync::{RwLockReadGuard, RwLockWriteGuard};
 use super::{
     Worked, Worker, backoff, budget, log,
     settle::{self, Around},
+    within::within,
 };
 use crate::{
     breaker::{CRISP, DEFINITION, PEOPLE, Permit},
@@ -112,16 +113,13 @@ impl Worker {
         let deadline = left
             .min(self.settings.lease)
             .saturating_sub(self.settings.call_timeout);
-        let working = tokio::time::timeout(
-            deadline,
-            AssertUnwindSafe(self.reconcile(&mut run, claim)).catch_unwind(),
-        );
-        let result = match working.await {
-            Ok(Ok(result)) => result,
+        let working = AssertUnwindSafe(self.reconcile(&mut run, claim)).catch_unwind();
+        let result = match within(deadline, working).await {
+            Some(Ok(result)) => result,
             // Not the panic's own words: they may hold a value.
-            Ok(Err(_panic)) => Err(ReconcileError::Panicked),
+            Some(Err(_panic)) => Err(ReconcileError::Panicked),
             // The request in flight is dropped with the future; what became of it is in doubt.
-            Err(_elapsed) => Err(ReconcileError::Deadline),
+            None => Err(ReconcileError::Deadline),
         };
         self.judge_definition(&result);
         self.settle(claim, run, result).await

@@ -16,6 +16,7 @@ mod log;
 mod run;
 mod settle;
 mod storage;
+mod within;
 
 use std::{
     sync::{Arc, Mutex},
