@@ -41,19 +41,13 @@ impl Worker {
     /// Works one claim to its settlement.
     pub async fn work(&self, claim: Claim) -> Worked {
         let started = self.clock.now();
-        let Some((_place, until)) = self.place(&claim).await else {
-            let lost = Worked {
+        let ended = match self.place(&claim).await {
+            Ok(Some((_place, until))) => self.placed(&claim, started, until).await,
+            Ok(None) => Worked {
                 outcome: "lease_lost",
                 ..Worked::default()
-            };
-            self.log(&claim, &lost, Duration::ZERO);
-            return lost;
-        };
-        let ended = match (self.leave(&claim), self.admits(&claim, started).await) {
-            (_, Err(error)) => self.unsettled(&claim, &error).await,
-            (Err(at), _) => self.wait_for_people(&claim, at, started).await,
-            (Ok(_), Ok(false)) => self.put_off(&claim, started).await,
-            (Ok(_leave), Ok(true)) => self.refresh(&claim, until).await,
+            },
+            Err(error) => self.unsettled(&claim, &error).await,
         };
         let duration = self.clock.now().duration_since(started).unsigned_abs();
         self.metrics
@@ -67,12 +61,22 @@ impl Worker {
         ended
     }
 
+    /// Works a row that has its place.
+    async fn placed(&self, claim: &Claim, started: Timestamp, until: Timestamp) -> Worked {
+        match (self.leave(claim), self.admits(claim, started).await) {
+            (_, Err(error)) => self.unsettled(claim, &error).await,
+            (Err(at), _) => self.wait_for_people(claim, at, started).await,
+            (Ok(_), Ok(false)) => self.put_off(claim, started).await,
+            (Ok(_leave), Ok(true)) => self.refresh(claim, until).await,
+        }
+    }
+
     /// Waits for a place to work the row in, and says how long the lease is from then on. `None`: it was lost meanwhile.
-    async fn place(&self, claim: &Claim) -> Option<(Place<'_>, Timestamp)> {
+    async fn place(&self, claim: &Claim) -> Result<Option<(Place<'_>, Timestamp)>, LedgerError> {
         if claim.crashes < SUSPECT
             && let Ok(guard) = self.alone.try_read()
         {
-            return Some((Place::Shared { _guard: guard }, claim.lease_until));
+            return Ok(Some((Place::Shared { _guard: guard }, claim.lease_until)));
         }
         let waiting = async {
             if claim.crashes < SUSPECT {
@@ -90,18 +94,12 @@ impl Worker {
             let turn = tokio::time::timeout(self.settings.lease / 3, &mut waiting).await;
             // The wait uses up the lease. Should it run out here, that would count as a crash of a row that did nothing.
             let now = self.clock.now();
-            let held = self.ledger.extend(claim, self.settings.lease, now).await;
-            match (held, turn) {
-                (Ok(true), Ok(place)) => {
-                    let until = now.checked_add(self.settings.lease);
-                    return Some((place, until.unwrap_or(Timestamp::MAX)));
-                }
-                (Ok(true), Err(_elapsed)) => {}
-                (Ok(false), _) => return None,
-                (Err(error), _) => {
-                    log::fault(&error);
-                    return None;
-                }
+            if !self.ledger.extend(claim, self.settings.lease, now).await? {
+                return Ok(None);
+            }
+            if let Ok(place) = turn {
+                let until = now.checked_add(self.settings.lease);
+                return Ok(Some((place, until.unwrap_or(Timestamp::MAX))));
             }
         }
     }

@@ -22,9 +22,14 @@ impl Worker {
     pub(super) async fn take(&self, limit: u32) -> Result<Vec<Claim>, LedgerError> {
         while let Some((claim, settlement)) = self.owed(Vec::pop) {
             let now = self.clock.now();
-            if let Err(error) = self.ledger.settle(&claim, settlement.clone(), now).await {
-                self.owed(|owed| owed.push((claim, settlement)));
-                return Err(error);
+            match self.ledger.settle(&claim, settlement.clone(), now).await {
+                Err(error) if error.is_transient() => {
+                    self.owed(|owed| owed.push((claim, settlement)));
+                    return Err(error);
+                }
+                // It never will be. Nobody else may have to wait for it; its lease runs out.
+                Err(error) => log::fault(&error),
+                Ok(_) => {}
             }
         }
         let now = self.clock.now();

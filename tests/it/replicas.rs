@@ -14,7 +14,7 @@ use crisp_sync::{
     },
     lifecycle::OutboxState,
     pseudonym::OccurrenceRef,
-    sandbox::OpenChat,
+    sandbox::{Fault, OpenChat, State},
     worker::Step,
 };
 use futures_util::future::{join, join_all};
@@ -23,7 +23,7 @@ use serde_json::json;
 use sqlx::{Connection as _, Executor as _, PgConnection, SqliteConnection};
 
 use crate::{
-    engines::{execute, with_database},
+    engines::{Database, execute, with_a_server},
     ledger::delivery,
     world::World,
 };
@@ -101,18 +101,7 @@ async fn row(ledger: &Ledger, number: usize) -> WorkRow {
     row.await.expect("a read").expect("a row")
 }
 
-/// Tells a story of several processes. The story gets the URL of their database.
-macro_rules! stories {
-    ($($story:ident,)*) => {
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $story() {
-                super::with_database(super::$story).await;
-            })*
-        }
-    };
-}
-
-stories! {
+with_a_server! {
     processes_that_open_at_once_migrate_once_and_have_one_secret,
     each_row_has_one_worker,
     triggers_from_both_sides_are_all_counted,
@@ -867,6 +856,60 @@ async fn both_engines_have_the_same_columns(url: String) {
     on_server.sort();
     in_file.sort();
     assert_eq!(on_server, in_file);
+}
+
+/// A row that saw crashes is worked alone, and whoever waits beside it dies of no fault of the ledger: it is given back.
+#[tokio::test]
+async fn who_waits_for_a_place_while_the_ledger_fails_saw_no_crash() {
+    let Some(database) = Database::create().await else {
+        return;
+    };
+    let mut world = World::with(|setup| setup.set("CRISP_SYNC_LEDGER", &database.url)).await;
+    world.add_user("u1", "ada@example.org").await;
+    let sessions = [1, 2].map(|_| OpenChat::by("ada@example.org").proven());
+    let suspect = world.open(sessions[0].clone()).await;
+    let other = world.open(sessions[1].clone()).await;
+    world.change_user("u1", "plan = 'starter'").await;
+    for session in [&suspect, &other] {
+        world.sandbox.operator_opens(session).expect("there");
+    }
+    world.hooks_arrive().await;
+    let crashed = format!("UPDATE crisp_sync.work SET crashes = 2 WHERE key = '{suspect}'");
+    execute(&database.url, &crashed).await;
+    world.sandbox.fault(Fault {
+        route: Some("conversation.get".to_owned()),
+        hold: true,
+        times: Some(1),
+        ..Fault::default()
+    });
+    let marker = world.marker();
+    let worker = world.service.worker.clone();
+    let step = tokio::spawn(async move { worker.step().await });
+    let called = |state: &State| !state.calls().since(marker).is_empty();
+    let called = world.sandbox.wait_until("one of them is worked", called);
+    called.await.expect("a call");
+    database
+        .alter("SET default_transaction_read_only = on")
+        .await;
+    world.sandbox.release();
+    let worked = step.await.expect("no panic").expect("claimed");
+    assert_eq!(worked, Step::Worked(2));
+    let count = |outcome: &str| {
+        let kind = "kind=\"conversation\"";
+        world.metric(&format!(
+            "crisp_sync_work_total{{{kind},outcome=\"{outcome}\"}}"
+        ))
+    };
+    assert_eq!((count("unsettled"), count("lease_lost")), (2, 0));
+    database
+        .alter_quietly("RESET default_transaction_read_only")
+        .await;
+    world.pass(Duration::from_mins(3)).await;
+    for session in [&suspect, &other] {
+        assert_eq!(world.data(session, "plan"), "starter");
+    }
+    world.finish().await;
+    database.drop().await;
 }
 
 /// While replicas are replaced, the old definition and the new one do not correct each other.

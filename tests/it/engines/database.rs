@@ -72,6 +72,19 @@ where
     }
 }
 
+/// Tells stories with the URL of an empty database.
+macro_rules! with_a_server {
+    ($($story:ident,)*) => {
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $story() {
+                $crate::engines::with_database(super::$story).await;
+            })*
+        }
+    };
+}
+
+pub(crate) use with_a_server;
+
 /// A name that no other test has, nor another run at the same time.
 pub(super) fn unique_name() -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);

@@ -7,4 +7,4 @@ pub(crate) mod silence;
 mod story;
 mod sweeps;
 
-pub(crate) use database::{Database, execute, with_database};
+pub(crate) use database::{Database, execute, with_a_server, with_database};

@@ -6,10 +6,13 @@ use crisp_sync::sandbox::Fault;
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 
-use super::{execute, open_server, shown, with_a_server, with_database};
-use crate::binary::{
-    process::{PATIENCE, Serving},
-    site::{Ran, Site, set_email},
+use super::{execute, open_server, shown};
+use crate::{
+    binary::{
+        process::{PATIENCE, Serving},
+        site::{Ran, Site, set_email},
+    },
+    engines::with_a_server,
 };
 
 with_a_server! {

@@ -20,7 +20,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, query_scalar};
 use tempfile::TempDir;
 
 use crate::{
-    engines::{execute, with_database},
+    engines::{execute, with_a_server},
     ledger::delivery,
     upgrades::{
         assert_work_goes_on,
@@ -146,19 +146,6 @@ async fn assert_lives_on(url: &str) {
     assert_work_goes_on(&ledger).await;
     ledger.close().await.expect("closed");
 }
-
-/// Tells a story with the URL of an empty database.
-macro_rules! with_a_server {
-    ($($story:ident,)*) => {
-        mod postgres {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $story() {
-                super::with_database(super::$story).await;
-            })*
-        }
-    };
-}
-
-use with_a_server;
 
 with_a_server! {
     every_row_arrives_and_means_the_same,

@@ -5,8 +5,9 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::{
     LedgerSettings, at, begin, contents, execute, finish, full, killed_after, open_file,
-    open_server, said, with_a_server, with_database,
+    open_server, said,
 };
+use crate::engines::{with_a_server, with_database};
 
 with_a_server! {
     a_database_with_a_ledger_is_left_alone,
