@@ -20,7 +20,7 @@ use crisp_sync::{
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::engines::with_database;
+use crate::engines::{execute, with_database};
 
 const LEASE: Duration = Duration::from_mins(1);
 
@@ -164,6 +164,23 @@ impl Home {
         drop(ledger);
         let ledger = place.open(now).await.expect("the ledger again");
         Self { place, ledger }
+    }
+
+    /// Another program's statement.
+    async fn behind_its_back(&self, statement: &str) {
+        match &self.place {
+            Place::File(folder) => {
+                let mut file = connect(&folder.path().join("ledger.db")).await;
+                let statement = sqlx::AssertSqlSafe(statement.to_owned());
+                sqlx::query(statement)
+                    .execute(&mut file)
+                    .await
+                    .expect("done");
+            }
+            Place::Server(url) => {
+                execute(url, &format!("SET search_path TO crisp_sync; {statement}")).await;
+            }
+        }
     }
 
     async fn effect(&self, effect: Effect, now: Timestamp) {
@@ -364,6 +381,7 @@ on_both_engines! {
     a_row_that_cannot_be_stored_does_not_poison_its_neighbours,
     acceptances_come_from_other_runtimes,
     deliveries_are_listed_shown_and_pruned_by_age,
+    work_that_was_done_long_ago_goes_however_much_it_is,
     what_names_a_person_is_not_printed,
 }
 
@@ -2034,6 +2052,25 @@ async fn deliveries_are_listed_shown_and_pruned_by_age(home: Home) {
     assert_eq!(pruned.expect("pruned"), 2);
     let left = ledger.deliveries(&DeliveryFilter::default()).await;
     assert_eq!(left.expect("a list").len(), 2);
+}
+
+/// Removed in steps, of which each leaves what is still to be done.
+async fn work_that_was_done_long_ago_goes_however_much_it_is(home: Home) {
+    const DONE: usize = 4_500;
+    let all = (0..DONE + 3).map(|number| message(&format!("{number:05}"), at(0)));
+    let enqueued = home.ledger.enqueue(all.collect(), at(0)).await;
+    enqueued.expect("enqueued");
+    home.behind_its_back(
+        "UPDATE work SET done_gen = want_gen, done_at = first_triggered_at \
+         WHERE key NOT LIKE '%_00000' AND key NOT LIKE '%_02222' AND key NOT LIKE '%_04444'",
+    )
+    .await;
+    let day = Duration::from_hours(24);
+    let pruned = home.ledger.prune(day, secs(86_399)).await;
+    assert_eq!(pruned.expect("pruned"), 0);
+    let pruned = home.ledger.prune(day, secs(86_401)).await;
+    assert_eq!(pruned.expect("pruned"), DONE as u64);
+    assert_eq!(home.claims(secs(86_401)).await.len(), 3);
 }
 
 async fn what_names_a_person_is_not_printed(home: Home) {

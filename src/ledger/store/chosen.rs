@@ -15,6 +15,7 @@ use super::{
     },
     LedgerError, Store, begin, brake,
     cells::{Cells, failed, list, ms},
+    columns::columns,
     engine::query,
     outbox::{ROW, outbox_row},
     work::Fold,
@@ -27,7 +28,7 @@ pub(super) fn page(limit: u32) -> i64 {
 
 /// The condition of a filter, for its parameters 1 to 8.
 macro_rules! filtered {
-    ($head:literal, $tail:literal) => {
+    ($head:expr, $tail:literal) => {
         concat!(
             $head,
             " WHERE ($1 IS NULL OR website = $1) AND ($2 IS NULL OR user_key = $2) AND ($3 IS NULL OR event = $3) \
@@ -65,7 +66,7 @@ impl Store {
         filter: &OutboxFilter,
     ) -> Result<Vec<OutboxRow>, LedgerError> {
         const LIST: &str = filtered!(
-            "SELECT * FROM outbox",
+            concat!("SELECT ", columns!(outbox), " FROM outbox"),
             "ORDER BY created_at DESC, key LIMIT $9"
         );
         bind_filter!(query(LIST), filter)

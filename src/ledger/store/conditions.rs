@@ -141,7 +141,7 @@ impl Store {
     }
 
     pub(in super::super) async fn conditions(&self) -> Result<Vec<ConditionRow>, LedgerError> {
-        query("SELECT * FROM conditions ORDER BY since, kind, subject")
+        query("SELECT kind, subject, detail, since, seen_at, told_at FROM conditions ORDER BY since, kind, subject")
             .fetch_all(&self.readers)
             .await
             .map_err(failed("read what asks for a person"))?

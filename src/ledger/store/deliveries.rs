@@ -6,6 +6,7 @@ use super::{
     super::deliveries::{DeliveryFilter, DeliveryId, DeliveryRow},
     LedgerError, Store,
     cells::{Cells, failed, ms},
+    columns::columns,
     engine::{Row, query},
 };
 
@@ -14,12 +15,14 @@ impl Store {
         &self,
         filter: &DeliveryFilter,
     ) -> Result<Vec<DeliveryRow>, LedgerError> {
-        query(
-            "SELECT * FROM deliveries \
+        query(concat!(
+            "SELECT ",
+            columns!(deliveries),
+            " FROM deliveries \
              WHERE ($1 IS NULL OR website = $1) AND ($2 IS NULL OR session = $2) AND ($3 IS NULL OR event = $3) \
                AND ($4 IS NULL OR received_at >= $4) AND ($5 IS NULL OR id < $5) \
              ORDER BY id DESC LIMIT $6",
-        )
+        ))
         .bind(filter.website.as_ref().map(WebsiteId::as_str))
         .bind(filter.session.as_ref().map(SessionId::as_str))
         .bind(filter.event.as_deref())
@@ -38,14 +41,18 @@ impl Store {
         &self,
         id: DeliveryId,
     ) -> Result<Option<DeliveryRow>, LedgerError> {
-        query("SELECT * FROM deliveries WHERE id = $1")
-            .bind(id.0)
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(failed("read a delivery"))?
-            .as_ref()
-            .map(delivery_row)
-            .transpose()
+        query(concat!(
+            "SELECT ",
+            columns!(deliveries),
+            " FROM deliveries WHERE id = $1"
+        ))
+        .bind(id.0)
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(failed("read a delivery"))?
+        .as_ref()
+        .map(delivery_row)
+        .transpose()
     }
 }
 

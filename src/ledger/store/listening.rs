@@ -17,6 +17,7 @@ use super::{
     },
     LedgerError, Store, begin,
     cells::{Cells, failed, json, ms},
+    columns::columns,
     engine::{Row, Transaction, query},
     mirror::conversation_row,
 };
@@ -118,7 +119,7 @@ impl Store {
         &self,
         website: Option<&WebsiteId>,
     ) -> Result<Vec<Listening>, LedgerError> {
-        query("SELECT * FROM listening WHERE $1 IS NULL OR website = $1 ORDER BY website")
+        query("SELECT website, since, heard_at, checked_to, scan_from, scan_to, scan_page, unheard_at, silent_since FROM listening WHERE $1 IS NULL OR website = $1 ORDER BY website")
             .bind(website.map(WebsiteId::as_str))
             .fetch_all(&self.readers)
             .await
@@ -134,10 +135,11 @@ impl Store {
         sessions: &[SessionId],
     ) -> Result<Vec<ConversationMirror>, LedgerError> {
         let sessions: Vec<_> = sessions.iter().map(|session| [session.as_str()]).collect();
-        query(
-            "SELECT * FROM conversations \
-             WHERE website = $1 AND session IN (SELECT value ->> 0 FROM json_each($2))",
-        )
+        query(concat!(
+            "SELECT ",
+            columns!(conversations),
+            " FROM conversations WHERE website = $1 AND session IN (SELECT value ->> 0 FROM json_each($2))",
+        ))
         .bind(website.as_str())
         .bind(json(&sessions))
         .fetch_all(&self.readers)

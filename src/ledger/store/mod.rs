@@ -6,6 +6,7 @@ mod brake;
 mod cells;
 mod chosen;
 mod claim;
+mod columns;
 mod conditions;
 mod definitions;
 mod deliveries;

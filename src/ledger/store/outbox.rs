@@ -15,6 +15,7 @@ use super::{
     super::outbox::{Arming, OutboxRow},
     LedgerError, Store, brake,
     cells::{Cells, failed, json, ms},
+    columns::columns,
     engine::{Row, Transaction, query, query_for},
 };
 
@@ -113,15 +114,19 @@ impl Store {
         website: &WebsiteId,
         user_key: &UserKey,
     ) -> Result<Vec<OutboxRow>, LedgerError> {
-        query("SELECT * FROM outbox WHERE website = $1 AND user_key = $2 ORDER BY created_at, key")
-            .bind(website.as_str())
-            .bind(user_key.as_str())
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed("read the outbox"))?
-            .iter()
-            .map(outbox_row)
-            .collect()
+        query(concat!(
+            "SELECT ",
+            columns!(outbox),
+            " FROM outbox WHERE website = $1 AND user_key = $2 ORDER BY created_at, key"
+        ))
+        .bind(website.as_str())
+        .bind(user_key.as_str())
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failed("read the outbox"))?
+        .iter()
+        .map(outbox_row)
+        .collect()
     }
 
     pub(in super::super) async fn high_water(

@@ -186,7 +186,7 @@ pub(super) async fn end(
 }
 
 pub(super) async fn list(readers: &Readers) -> Result<Vec<Pause>, LedgerError> {
-    query("SELECT * FROM pauses ORDER BY scope, website")
+    query("SELECT scope, website, reason, since, until FROM pauses ORDER BY scope, website")
         .fetch_all(readers)
         .await
         .map_err(failed("list the pauses"))?

@@ -73,7 +73,7 @@ pub(super) async fn write(tx: &mut Transaction<'_>, page: &SweptPage) -> Result<
 
 impl Store {
     pub(in super::super) async fn sweeps(&self) -> Result<Vec<Sweeping>, LedgerError> {
-        query("SELECT * FROM sweeps ORDER BY lane")
+        query("SELECT lane, since, until, began_at, after_at, after_key, counts, covered_to, reached, covered_at, finished_at, last FROM sweeps ORDER BY lane")
             .fetch_all(&self.readers)
             .await
             .map_err(failed("read how far the sweeps have come"))?

@@ -76,7 +76,7 @@ impl Store {
         keep: Duration,
         now: Timestamp,
     ) -> Result<u64, LedgerError> {
-        const STEP: u64 = 2_000;
+        const STEP: i64 = 2_000;
         let before = ms(now).saturating_sub(span(keep));
         let mut removed = 0;
         for statement in [
@@ -89,37 +89,25 @@ impl Store {
                 let mut writer = self.writer().await?;
                 let done = query(statement)
                     .bind(before)
-                    .bind(i64::try_from(STEP).unwrap_or(i64::MAX))
+                    .bind(STEP)
                     .execute(&mut *writer)
                     .await
                     .map_err(failed("remove what is too old"))?;
                 removed += done;
-                if done < STEP {
+                if done < STEP.unsigned_abs() {
                     break;
                 }
             }
         }
-        // Work rows are looked for beside the writer, because no index leads to the idle ones.
-        let idle = query(
-            "SELECT kind, website, key FROM work \
-             WHERE want_gen <= done_gen AND state = 'ready' AND lease_token IS NULL \
-               AND coalesce(done_at, first_triggered_at) < $1",
-        )
-        .bind(before)
-        .fetch_all(&self.readers)
-        .await
-        .map_err(failed("look for what is too old"))?
-        .iter()
-        .map(|row| {
-            let cells = Cells::of(row, "a work row");
-            Ok((
-                cells.text("kind")?,
-                cells.text("website")?,
-                cells.text("key")?,
-            ))
-        })
-        .collect::<Result<Vec<_>, LedgerError>>()?;
-        for step in idle.chunks(usize::try_from(STEP).unwrap_or(usize::MAX)) {
+        // Work rows are looked for beside the writer, because no index leads to the idle ones: page by page, in the order in
+        // which they lie.
+        let mut after: [String; 3] = Default::default();
+        loop {
+            let idle = self.idle_work(&after, before, STEP).await?;
+            let Some(last) = idle.last() else {
+                break;
+            };
+            after.clone_from(last);
             let mut writer = self.writer().await?;
             let done = query(
                 "DELETE FROM work WHERE want_gen <= done_gen AND state = 'ready' AND lease_token IS NULL \
@@ -127,13 +115,47 @@ impl Store {
                      (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each($2))",
             )
             .bind(before)
-            .bind(json(&step))
+            .bind(json(&idle))
             .execute(&mut *writer)
             .await
             .map_err(failed("remove what is too old"))?;
             removed += done;
         }
         Ok(removed)
+    }
+
+    /// Kind, website and key of work that was done before an instant, behind a row in the table's order.
+    async fn idle_work(
+        &self,
+        after: &[String; 3],
+        before: i64,
+        limit: i64,
+    ) -> Result<Vec<[String; 3]>, LedgerError> {
+        query(
+            "SELECT kind, website, key FROM work \
+             WHERE (kind, website, key) > ($1, $2, $3) \
+               AND want_gen <= done_gen AND state = 'ready' AND lease_token IS NULL \
+               AND coalesce(done_at, first_triggered_at) < $4 \
+             ORDER BY kind, website, key LIMIT $5",
+        )
+        .bind(&after[0])
+        .bind(&after[1])
+        .bind(&after[2])
+        .bind(before)
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failed("look for what is too old"))?
+        .iter()
+        .map(|row| {
+            let cells = Cells::of(row, "a work row");
+            Ok([
+                cells.text("kind")?,
+                cells.text("website")?,
+                cells.text("key")?,
+            ])
+        })
+        .collect()
     }
 
     pub(in super::super) async fn health(&self, now: Timestamp) -> Result<Health, LedgerError> {

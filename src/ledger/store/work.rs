@@ -10,6 +10,7 @@ use super::{
     super::work::{Enqueue, Trigger, Urgency, WorkKind, WorkRow, WorkState, priority},
     LedgerError, Store, begin,
     cells::{Cells, failed, json, ms, span},
+    columns::columns,
     engine::{Column, Row, RowsStatement, Transaction, Value, query},
     erasure,
 };
@@ -286,27 +287,35 @@ impl Store {
         website: &WebsiteId,
         key: &str,
     ) -> Result<Option<WorkRow>, LedgerError> {
-        query("SELECT * FROM work WHERE kind = $1 AND website = $2 AND key = $3")
-            .bind(kind.as_str())
-            .bind(website.as_str())
-            .bind(key)
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(failed("read a work row"))?
-            .as_ref()
-            .map(work_row)
-            .transpose()
+        query(concat!(
+            "SELECT ",
+            columns!(work),
+            " FROM work WHERE kind = $1 AND website = $2 AND key = $3"
+        ))
+        .bind(kind.as_str())
+        .bind(website.as_str())
+        .bind(key)
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(failed("read a work row"))?
+        .as_ref()
+        .map(work_row)
+        .transpose()
     }
 
     pub(in super::super) async fn dead(&self, limit: u32) -> Result<Vec<WorkRow>, LedgerError> {
-        query("SELECT * FROM work WHERE state = 'dead' ORDER BY dead_at DESC LIMIT $1")
-            .bind(i64::from(limit))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed("list dead letters"))?
-            .iter()
-            .map(work_row)
-            .collect()
+        query(concat!(
+            "SELECT ",
+            columns!(work),
+            " FROM work WHERE state = 'dead' ORDER BY dead_at DESC LIMIT $1"
+        ))
+        .bind(i64::from(limit))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failed("list dead letters"))?
+        .iter()
+        .map(work_row)
+        .collect()
     }
 }
 

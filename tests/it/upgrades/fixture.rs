@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crisp_sync::ledger::MIGRATIONS;
+use crisp_sync::ledger::{MIGRATIONS, MigrationFile};
 use sqlx::{
     Connection as _, SqlSafeStr as _, SqliteConnection,
     migrate::{Migration, MigrationType, Migrator},
@@ -44,16 +44,18 @@ pub(crate) async fn connect(path: &Path) -> SqliteConnection {
         .expect("a connection")
 }
 
+/// The steps of a schema, as sqlx takes them.
+pub(super) fn migrator(steps: &[MigrationFile]) -> Migrator {
+    let step = |step: &MigrationFile| {
+        let (name, sql) = (step.name.into(), step.sql.into_sql_str());
+        Migration::new(step.version, name, MigrationType::Simple, sql, false)
+    };
+    Migrator::with_migrations(steps.iter().map(step).collect())
+}
+
 /// Writes a ledger of this schema, with its rows.
 pub(crate) async fn write(connection: &mut SqliteConnection, version: i64) {
-    let steps = MIGRATIONS
-        .iter()
-        .map(|step| {
-            let (name, sql) = (step.name.into(), step.sql.into_sql_str());
-            Migration::new(step.version, name, MigrationType::Simple, sql, false)
-        })
-        .collect();
-    Migrator::with_migrations(steps)
+    migrator(MIGRATIONS)
         .run_direct(Some(version), &mut *connection, false)
         .await
         .expect("migrated");

@@ -7,6 +7,7 @@
 pub(crate) mod fixture;
 mod killed;
 pub(crate) mod meaning;
+mod server;
 
 use std::{
     collections::BTreeMap,
@@ -60,13 +61,18 @@ pub(crate) fn told_by_the_fixtures() -> BTreeMap<String, Vec<Json>> {
 
 /// Opens a ledger that was made from the rows of this schema, and asks for all of them.
 async fn assert_means_the_same(path: &Path, version: i64) {
+    let ledger = open(path).await.expect("opened");
+    assert_holds_the_rows_of(ledger, version).await;
+}
+
+/// Asks for all the rows of this schema, and closes.
+async fn assert_holds_the_rows_of(ledger: Ledger, version: i64) {
     let rows = {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("ledger.db");
         older(&path, version).await;
         contents(&path).await
     };
-    let ledger = open(path).await.expect("opened");
     let told = meaning::told(&ledger).await;
     for (table, rows) in &rows {
         if ASKED_OTHERWISE.contains(&table.as_str()) {

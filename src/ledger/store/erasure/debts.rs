@@ -125,7 +125,7 @@ impl Store {
         receipt: &str,
         website: &WebsiteId,
     ) -> Result<Vec<Debt>, LedgerError> {
-        query("SELECT * FROM erasure_debts WHERE receipt = $1 AND website = $2 ORDER BY what, subject")
+        query("SELECT receipt, what, subject, final_at FROM erasure_debts WHERE receipt = $1 AND website = $2 ORDER BY what, subject")
             .bind(receipt)
             .bind(website.as_str())
             .fetch_all(&self.readers)

@@ -104,7 +104,7 @@ impl Store {
                 last_error: cells.text_if("last_error")?,
             });
         }
-        query("SELECT * FROM erasures WHERE $1 IS NULL OR receipt = $1 ORDER BY at DESC, receipt")
+        query("SELECT receipt, website, at, lifted_at, codes, deleted, delete_contact FROM erasures WHERE $1 IS NULL OR receipt = $1 ORDER BY at DESC, receipt")
             .bind(only)
             .fetch_all(&self.readers)
             .await

@@ -14,6 +14,7 @@ use super::{
     super::{
         LedgerError, Store,
         cells::{Cells, failed},
+        columns::columns,
         engine::{Query, Row, query},
     },
     owned_names, person_count,
@@ -25,7 +26,11 @@ impl Store {
         website: &WebsiteId,
         session: &SessionId,
     ) -> Result<Option<ConversationMirror>, LedgerError> {
-        let asked = query("SELECT * FROM conversations WHERE website = $1 AND session = $2");
+        let asked = query(concat!(
+            "SELECT ",
+            columns!(conversations),
+            " FROM conversations WHERE website = $1 AND session = $2"
+        ));
         let asked = asked.bind(website.as_str()).bind(session.as_str());
         self.one(asked, "read a conversation", conversation_row)
             .await
@@ -36,7 +41,11 @@ impl Store {
         website: &WebsiteId,
         user_key: &UserKey,
     ) -> Result<Option<PersonMirror>, LedgerError> {
-        let asked = query("SELECT * FROM persons WHERE website = $1 AND user_key = $2");
+        let asked = query(concat!(
+            "SELECT ",
+            columns!(persons),
+            " FROM persons WHERE website = $1 AND user_key = $2"
+        ));
         let asked = asked.bind(website.as_str()).bind(user_key.as_str());
         self.one(asked, "read a person", person_row).await
     }
@@ -46,10 +55,12 @@ impl Store {
         website: &WebsiteId,
         email: &EmailMac,
     ) -> Result<Option<PersonMirror>, LedgerError> {
-        let asked = query(
-            "SELECT * FROM persons WHERE website = $1 AND email_mac = $2 \
+        let asked = query(concat!(
+            "SELECT ",
+            columns!(persons),
+            " FROM persons WHERE website = $1 AND email_mac = $2 \
              ORDER BY coalesce(pushed_at, 0) DESC, user_key LIMIT 1",
-        );
+        ));
         let asked = asked.bind(website.as_str()).bind(email.as_str());
         self.one(asked, "read a person", person_row).await
     }
