@@ -42,7 +42,8 @@ impl Worker {
     pub async fn work(&self, claim: Claim) -> Worked {
         let started = self.clock.now();
         let ended = match self.place(&claim).await {
-            Ok(Some((_place, until))) => self.placed(&claim, started, until).await,
+            // Boxed: whoever awaits an attempt is nested deep already.
+            Ok(Some((_place, until))) => Box::pin(self.placed(&claim, started, until)).await,
             Ok(None) => Worked {
                 outcome: "lease_lost",
                 ..Worked::default()

@@ -22,7 +22,8 @@ impl Worker {
     pub(super) async fn take(&self, limit: u32) -> Result<Vec<Claim>, LedgerError> {
         while let Some((claim, settlement)) = self.owed(Vec::pop) {
             let now = self.clock.now();
-            match self.ledger.settle(&claim, settlement.clone(), now).await {
+            let settled = self.ledger.settle(&claim, settlement.clone(), now).await;
+            match settled {
                 Err(error) if error.is_transient() => {
                     self.owed(|owed| owed.push((claim, settlement)));
                     return Err(error);

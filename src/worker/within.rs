@@ -34,7 +34,7 @@ mod tests {
     async fn where_no_time_is_left_nothing_is_begun() {
         for (left, done) in [
             (Duration::ZERO, None),
-            (Duration::from_secs(60), Some("done")),
+            (Duration::from_mins(1), Some("done")),
         ] {
             let mut is_begun = false;
             let ended = within(left, async {

@@ -892,8 +892,8 @@ async fn who_waits_for_a_place_while_the_ledger_fails_saw_no_crash() {
         .alter("SET default_transaction_read_only = on")
         .await;
     world.sandbox.release();
-    let worked = step.await.expect("no panic").expect("claimed");
-    assert_eq!(worked, Step::Worked(2));
+    let ended = step.await.expect("no panic").expect("claimed");
+    assert_eq!(ended, Step::Worked(2));
     let count = |outcome: &str| {
         let kind = "kind=\"conversation\"";
         world.metric(&format!(
