@@ -48,7 +48,7 @@ impl Worker {
                 outcome: "lease_lost",
                 ..Worked::default()
             },
-            Err(error) => self.unsettled(&claim, &error).await,
+            Err(error) => self.unsettled(&claim, &error, Vec::new()).await,
         };
         let duration = self.clock.now().duration_since(started).unsigned_abs();
         self.metrics
@@ -65,7 +65,7 @@ impl Worker {
     /// Works a row that has its place.
     async fn placed(&self, claim: &Claim, started: Timestamp, until: Timestamp) -> Worked {
         match (self.leave(claim), self.admits(claim, started).await) {
-            (_, Err(error)) => self.unsettled(claim, &error).await,
+            (_, Err(error)) => self.unsettled(claim, &error, Vec::new()).await,
             (Err(at), _) => self.wait_for_people(claim, at, started).await,
             (Ok(_), Ok(false)) => self.put_off(claim, started).await,
             (Ok(_leave), Ok(true)) => self.refresh(claim, until).await,
@@ -157,7 +157,7 @@ impl Worker {
                 again_at: Some(at),
                 ..Worked::default()
             },
-            Err(error) => self.unsettled(claim, &error).await,
+            Err(error) => self.unsettled(claim, &error, Vec::new()).await,
         }
     }
 
@@ -180,7 +180,7 @@ impl Worker {
                 again_at: Some(at),
                 ..Worked::default()
             },
-            Err(error) => self.unsettled(claim, &error).await,
+            Err(error) => self.unsettled(claim, &error, Vec::new()).await,
         }
     }
 
@@ -243,8 +243,9 @@ impl Worker {
                 _ => None,
             },
         };
-        let mut counted = settle::count(&calls);
-        counted.extend(budget::unproven(run.trust, calls.len()));
+        let mut made = settle::count(&calls);
+        made.extend(budget::unproven(run.trust, calls.len()));
+        let mut counted = made.clone();
         if let Some(answered) = answered.filter(|_| !calls.is_empty()) {
             let corrected =
                 budget::corrections(&self.ledger, self.settings.quota, claim, answered, now).await;
@@ -265,7 +266,7 @@ impl Worker {
             }
             Ok(Settled::LeaseLost) => {
                 // The calls were made all the same.
-                if let Err(error) = self.ledger.count_calls(&settle::count(&calls), now).await {
+                if let Err(error) = self.ledger.count_calls(&made, now).await {
                     log::fault(&error);
                 }
                 Worked {
@@ -273,7 +274,7 @@ impl Worker {
                     ..worked
                 }
             }
-            Err(error) => self.unsettled(claim, &error).await,
+            Err(error) => self.unsettled(claim, &error, made).await,
         }
     }
 

@@ -37,9 +37,14 @@ impl Worker {
         self.ledger.claim(limit, self.settings.lease, now).await
     }
 
-    /// The ledger did not take the result. It may have room for so much that the row is ours no more; something may have
-    /// been done under this claim that nobody wrote down.
-    pub(super) async fn unsettled(&self, claim: &Claim, error: &LedgerError) -> Worked {
+    /// The ledger did not take the result, nor count the calls that were made for it. It may have room for so much that the
+    /// row is ours no more; something may have been done under this claim that nobody wrote down.
+    pub(super) async fn unsettled(
+        &self,
+        claim: &Claim,
+        error: &LedgerError,
+        calls: Vec<(&'static str, u32)>,
+    ) -> Worked {
         log::fault(error);
         let now = self.clock.now();
         let told = error.to_string();
@@ -58,6 +63,7 @@ impl Worker {
         };
         let settlement = Settlement {
             writes: Self::doubt(claim).into_iter().collect(),
+            calls,
             ..Settlement::of(outcome)
         };
         let given_back = self.ledger.settle(claim, settlement.clone(), now).await;

@@ -9,6 +9,7 @@ use crisp_sync::{
     server::command::Operation,
     worker::Step,
 };
+use futures_util::future::join;
 use serde_json::{Map, json};
 
 use crate::{
@@ -227,6 +228,39 @@ async fn a_start_after_minutes_lists_also_if_a_command_ran_meanwhile() {
 }
 
 /// Nor do commands that come more often than the service beats make a service.
+/// A deployment starts all replicas anew, and each of them looks whether something was missed.
+#[tokio::test]
+async fn however_many_replicas_start_a_website_is_listed_once() {
+    let Some(mut world) = World::on_a_server().await else {
+        return;
+    };
+    world.add_user("u1", ADA).await;
+    look(&mut world).await;
+    let session = world.open(OpenChat::by(ADA).proven()).await;
+    nobody_listens(&world).await;
+    world.change_user("u1", "plan = 'starter'").await;
+    world.clock.advance(HOUR);
+    world.sandbox.message(&session, "hello?").expect("there");
+    let (second, mut its_server) = world.replica(|_| {}).await;
+    world.clock.advance(MINUTE);
+    hear_again(&world);
+    let marker = world.marker();
+    for service in [&world.service, &second] {
+        service.look_for_gaps().await.expect("enqueued");
+    }
+    for _ in 0..10 {
+        let both = join(world.service.worker.step(), second.worker.step()).await;
+        both.0.expect("the ledger works");
+        both.1.expect("the ledger works");
+    }
+    assert_eq!(lists(&world.calls_since(marker)), 1);
+    assert_eq!(world.data(&session, "plan"), "starter");
+    its_server.drain().await;
+    its_server.close().await;
+    second.ledger.close().await.expect("the ledger closes");
+    world.finish().await;
+}
+
 #[tokio::test]
 async fn commands_while_nobody_listens_hide_no_silence() {
     let mut world = listening().await;

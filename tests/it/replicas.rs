@@ -908,6 +908,14 @@ async fn who_waits_for_a_place_while_the_ledger_fails_saw_no_crash() {
     for session in [&suspect, &other] {
         assert_eq!(world.data(session, "plan"), "starter");
     }
+    let today = world.now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let counted = world.service.ledger.quota(today).await.expect("a read");
+    let counted: u64 = counted.iter().map(|one| one.calls).sum();
+    assert_eq!(
+        counted,
+        world.calls_since(0).len() as u64,
+        "each call is counted"
+    );
     world.finish().await;
     database.drop().await;
 }
