@@ -16,17 +16,18 @@
 #   verified    crisp-sync: the signature checked, the envelope read, the event none of ours: acknowledged, not kept
 #   durable     crisp-sync: verified, folded, committed (synchronous=FULL), logged to a file, answered. Nothing is due within
 #               the run, because every conversation's first refresh waits for a debounce of a day
-#   at work     the same, while the worker refreshes 8 conversations at a time against the sandbox, which answers in 50 ms
+#   forged      crisp-sync: as many bytes with a signature that is not Crisp's: refused, not parsed, not kept
+#   at work     as durable, while the worker refreshes 8 conversations at a time against the sandbox, which answers in 50 ms
 #
 # Each webhook of the file is of a conversation of its own, their ids in no order. Every answer must be 2xx, and every
-# webhook that was acknowledged as durable must be in the ledger afterwards.
+# webhook that was acknowledged as durable must be in the ledger afterwards. A forged one must be answered 401.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 seconds=${1:-10}
 connections=${CONNECTIONS:-128}
 minimum=${MINIMUM:-0}
-only=${ONLY:-bare express verified durable work}
+only=${ONLY:-bare express verified durable forged work}
 website=0b7e4c1a-6f1d-4a58-9d0e-2f5b7c9a1e11
 folder=$(mktemp -d)
 last=
@@ -78,16 +79,17 @@ ready() {
 
 ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
 
-# measure NAME PORT PROCESS FILE: a row of the table and a line of figures; with `at rest` the rate counts the warm-up too.
+# measure NAME PORT PROCESS FILE [refused]: a line of figures. What is bad: an error, and every answer that is not 2xx; or, where
+# all are to be refused, that is.
 measure() {
-  local name=$1 url="http://127.0.0.1:$2/webhooks/crisp" process=$3 file=$4 warm measured before after cpu
+  local name=$1 url="http://127.0.0.1:$2/webhooks/crisp" process=$3 file=$4 expected=${5:-} warm measured before after cpu
   warm=$(taskset -c 1 wrk -t1 -c"$connections" -d3 -s benches/load.lua "$url" -- "$file" | grep '^{')
   before=$(ticks "$process")
   measured=$(taskset -c 1 wrk -t1 -c"$connections" -d"$seconds" -s benches/load.lua "$url" -- "$file" | grep '^{')
   after=$(ticks "$process")
   cpu=$(((after - before) * 1000000 / $(getconf CLK_TCK)))
-  jq -c -n --arg name "$name" --argjson warm "$warm" --argjson measured "$measured" --argjson cpu "$cpu" \
-    '$measured + {name: $name, warm: $warm.answered, bad: ([$warm, $measured] | map(.refused + .errors) | add),
+  jq -c -n --arg name "$name" --arg expected "$expected" --argjson warm "$warm" --argjson measured "$measured" --argjson cpu "$cpu" \
+    '$measured + {name: $name, warm: $warm.answered, bad: ([$warm, $measured] | map((if $expected == "refused" then .answered - .refused else .refused end) + .errors) | add),
       cpu_us: ($cpu / ([$measured.answered, 1] | max))}' >>"$folder/figures"
 }
 
@@ -95,6 +97,7 @@ figure() { jq -r -s --arg name "$1" "map(select(.name == \$name))[0] | $2" "$fol
 
 "$LOAD" sign 50000 user "$website" "$(date +%s%3N)" "$folder/messages"
 "$LOAD" sign 50000 operator "$website" "$(date +%s%3N)" "$folder/ignored"
+awk -F '\t' -v OFS='\t' '{ $2 = substr($2, 33) substr($2, 1, 32); print }' "$folder/messages" >"$folder/forged"
 python3 -c 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute("CREATE TABLE users (id TEXT, email TEXT)")' "$folder/app.db"
 
 # service NAME DEBOUNCE BASE_URL: the released program with a ledger of its own, on $port.
@@ -152,10 +155,11 @@ if wanted express && command -v node >/dev/null && command -v npm >/dev/null; th
 fi
 
 nobody=http://127.0.0.1:1/v1/
-if wanted verified || wanted durable; then
+if wanted verified || wanted durable || wanted forged; then
   service durable 1d "$nobody"
   if wanted verified; then measure verified "$port" "$last" "$folder/ignored"; fi
   if wanted durable; then measure durable "$port" "$last" "$folder/messages"; fi
+  if wanted forged; then measure forged "$port" "$last" "$folder/forged" refused; fi
   stop "$last"
   if wanted durable; then kept durable durable; fi
 fi
@@ -185,7 +189,7 @@ cat "$folder/kept" 2>/dev/null || true
 
 # What the receiver beside us refuses under load is its own affair.
 jq -e -s 'map(select(.name != "express")) | all(.bad == 0 and .answered > 0)' "$folder/figures" >/dev/null ||
-  fail "some requests were not answered 2xx: $(cat "$folder/figures")"
+  fail "some requests were not answered as they should be: $(cat "$folder/figures")"
 if wanted bare && wanted durable; then
   jq -e -s --argjson minimum "$minimum" \
     'map({(.name): .per_second}) | add | .durable >= .bare * $minimum' "$folder/figures" >/dev/null ||

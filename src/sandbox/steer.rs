@@ -157,9 +157,10 @@ impl Sandbox {
 
     // Webhooks.
 
-    /// Where webhooks go from now on.
-    pub fn set_webhook(&self, webhook: Option<WebhookSettings>) {
-        self.shared.act(|state, _| state.webhook = webhook);
+    /// Where webhooks go from now on; the result is where they went.
+    pub fn set_webhook(&self, webhook: Option<WebhookSettings>) -> Option<WebhookSettings> {
+        self.shared
+            .act(|state, _| std::mem::replace(&mut state.webhook, webhook))
     }
 
     /// Any event at all, as Crisp would send it.

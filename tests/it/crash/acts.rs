@@ -50,6 +50,10 @@ pub(super) enum Act {
     Removes(usize),
     /// An agent makes somebody's contact by hand.
     Returns(usize),
+    /// Somebody's contact is removed and made anew, and Crisp tells nobody.
+    Replaces(usize),
+    /// The service is away for longer than it may be without doubt about what happened meanwhile.
+    Away,
     /// Somebody is erased, while the service has something to do for them.
     Erases(usize),
     /// Whoever was erased is back.

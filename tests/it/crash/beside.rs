@@ -12,14 +12,34 @@ use super::{
 impl<S: Stage> Play<'_, S> {
     /// Somebody removes a contact in Crisp. What stood on its timeline is kept in these books.
     pub(super) async fn removes(&mut self, who: usize) {
+        self.stage.ticks().await;
+        if self.is_removed(who) {
+            self.stage.works().await;
+            self.stage.ticks().await;
+        }
+    }
+
+    /// The same, and another one is made before the service has anything to do. No webhook says so.
+    pub(super) async fn replaces(&mut self, who: usize) {
+        self.stage.ticks().await;
+        let webhook = self.stage.sandbox().set_webhook(None);
+        if self.is_removed(who) {
+            self.stage.ticks().await;
+            let address = self.address(who);
+            self.appears(&address);
+            self.stage.sandbox().create_contact(&address, "Kim");
+        }
+        self.stage.sandbox().set_webhook(webhook);
+    }
+
+    fn is_removed(&mut self, who: usize) -> bool {
         let who = self.app.who(who);
         let address = self.address(who);
-        self.stage.ticks().await;
         let at = self.stage.now();
         let sandbox = self.stage.sandbox();
         let events = sandbox.look(|state| state.contact(&address).map(|one| one.events.clone()));
         let Some(events) = events else {
-            return;
+            return false;
         };
         sandbox.remove_contact(&address).expect("it is there");
         self.weather.removals.push(Removal {
@@ -30,8 +50,7 @@ impl<S: Stage> Play<'_, S> {
             back: None,
             made_before: false,
         });
-        self.stage.works().await;
-        self.stage.ticks().await;
+        true
     }
 
     /// Somebody else than the service is about to make a contact, if there is none.

@@ -185,6 +185,17 @@ impl Stage for Here {
         Some(!is_hidden)
     }
 
+    async fn goes_away(&mut self) -> bool {
+        if self.second.is_some() {
+            return false;
+        }
+        self.world.hooks_arrive().await;
+        self.world.service.worker.beat().await;
+        let clock = self.world.clock.clone();
+        self.world.restart(|_| clock.advance(AWAY)).await;
+        true
+    }
+
     async fn is_displaced(&mut self) -> bool {
         let since = self.world.service.ledger.displaced_since().await;
         since.expect("readable").is_some()

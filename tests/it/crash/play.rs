@@ -116,6 +116,8 @@ impl<'stage, S: Stage> Play<'stage, S> {
             }
             Act::Removes(who) => self.removes(who).await,
             Act::Returns(who) => self.returns(who).await,
+            Act::Replaces(who) => self.replaces(who).await,
+            Act::Away => self.is_away().await,
             Act::Erases(who) => self.erases(who).await,
             Act::Lifts(who) => self.lifts(who).await,
             Act::Decides(how) => self.decides(how).await,
@@ -164,6 +166,22 @@ impl<'stage, S: Stage> Play<'stage, S> {
         if let Some(receipts) = receipts {
             // Before anything is worked, as an operator does.
             self.stage.performs(&Order::Replay(receipts)).await;
+        }
+    }
+
+    /// To the events that is as if it were rolled back to when it left: nobody knows what it did then.
+    async fn is_away(&mut self) {
+        let call = self.stage.sandbox().call_marker();
+        let (heard, left_at) = (self.heard(), self.stage.now());
+        if self.stage.goes_away().await {
+            self.weather.rollbacks.push(Rollback {
+                copied_at: left_at,
+                at: self.stage.now(),
+                hooks: (heard, heard),
+                call,
+                displaced: false,
+                armed: None,
+            });
         }
     }
 

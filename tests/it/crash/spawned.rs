@@ -189,6 +189,10 @@ impl Stage for Spawned {
         Some(true)
     }
 
+    async fn goes_away(&mut self) -> bool {
+        false
+    }
+
     async fn is_displaced(&mut self) -> bool {
         let mut books = self.books().await;
         let found: Vec<(String,)> = books

@@ -43,6 +43,8 @@ pub(super) trait Stage {
     async fn copies(&mut self, raw: bool) -> Option<Timestamp>;
     /// The copy takes the ledger's place: whether the service has to notice that it is one. `None` where there is none.
     async fn restores(&mut self, in_place: bool) -> Option<bool>;
+    /// The process ends and comes back minutes later; `false` where that would take minutes.
+    async fn goes_away(&mut self) -> bool;
     /// Whether the ledger is taken for a copy that nobody has armed.
     async fn is_displaced(&mut self) -> bool;
     /// A person arms the events, wherever the ledger came from.

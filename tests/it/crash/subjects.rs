@@ -23,6 +23,10 @@ pub(super) enum Subject {
     Haste,
     /// What was told turns out to have happened earlier, and nothing else makes it untrue.
     Correction,
+    /// A contact is removed and made anew, and nobody says so.
+    Replacement,
+    /// The service is away, perhaps on a ledger that was rolled back just before.
+    Absence,
 }
 
 /// The draws of the subject are its own: what else happens does not depend on it.
@@ -35,6 +39,8 @@ fn own_draw(seed: u64) -> (Draw, Subject) {
         5 => Subject::Sweep,
         6 => Subject::Haste,
         7 => Subject::Correction,
+        8 if draw.one_in(2) => Subject::Replacement,
+        9 if draw.one_in(2) => Subject::Absence,
         _ => Subject::Nothing,
     };
     (draw, subject)
@@ -56,6 +62,8 @@ pub(super) fn bring_up(seed: u64, acts: &mut Vec<Act>, before: usize) {
         Subject::Sweep => sweep(&mut draw, who),
         Subject::Haste => haste(&mut draw, who),
         Subject::Correction => correction(&mut draw),
+        Subject::Replacement => replacement(&mut draw, who),
+        Subject::Absence => absence(&mut draw, who),
     };
     let at = before + draw.below(acts.len() - before + 1);
     acts.splice(at..at, own);
@@ -97,6 +105,61 @@ fn removal(draw: &mut Draw, who: usize) -> Vec<Act> {
     acts.push(Act::Passes(Span::Grace));
     if draw.one_in(2) {
         acts.push(Act::Returns(who));
+    }
+    acts
+}
+
+fn replacement(draw: &mut Draw, who: usize) -> Vec<Act> {
+    let how = draw.failure();
+    let mut acts = vec![Act::Fails {
+        route: Route::Add,
+        how,
+        times: 1,
+    }];
+    let change = draw.change();
+    acts.push(Act::Changes(who, change, Push::No));
+    acts.push(Act::Chats(who));
+    if !draw.one_in(3) {
+        acts.push(Act::Passes(Span::Grace));
+    }
+    acts.push(Act::Replaces(who));
+    if draw.one_in(3) {
+        happens(draw, who, &mut acts);
+    }
+    acts.push(Act::Passes(Span::Quiet));
+    acts
+}
+
+fn absence(draw: &mut Draw, who: usize) -> Vec<Act> {
+    let mut acts = Vec::new();
+    let is_rolled_back = draw.one_in(2);
+    if is_rolled_back {
+        acts.push(Act::Copies {
+            raw: draw.one_in(2),
+        });
+    }
+    let change = draw.change();
+    acts.push(Act::Changes(who, change, draw.push()));
+    acts.push(Act::Chats(who));
+    acts.push(Act::Passes(Span::Grace));
+    if draw.one_in(2) {
+        acts.push(Act::Replaces(who));
+    }
+    if is_rolled_back {
+        acts.push(Act::Restores {
+            in_place: draw.one_in(2),
+        });
+    }
+    if draw.one_in(3) {
+        acts.push(Act::Passes(Span::Moment));
+    }
+    acts.push(Act::Away);
+    if draw.one_in(2) {
+        acts.push(Act::Arms);
+    }
+    happens(draw, who, &mut acts);
+    if draw.one_in(4) {
+        acts.push(Act::Away);
     }
     acts
 }

@@ -137,9 +137,7 @@ impl Weather {
 
     /// The ledger is one that may tell, once somebody says so.
     pub(super) fn is_displaced(&self) -> bool {
-        self.rollbacks
-            .last()
-            .is_some_and(|last| last.displaced && last.armed.is_none())
+        (self.rollbacks.iter()).any(|one| one.displaced && one.armed.is_none())
     }
 
     /// Whether anything stood in the way of work between two moments, or so shortly before that it still did.
