@@ -14,8 +14,16 @@ use serde_json::{Map, json};
 
 use crate::{
     telemetry::lines,
-    world::{SECOND_WEBSITE, SIGNING_SECRET, World},
+    world::{SECOND_WEBSITE, SIGNING_SECRET, World, also_on_postgres},
 };
+
+also_on_postgres! {
+    what_changed_while_nobody_listened_is_found_and_refreshed,
+    a_start_after_minutes_lists_also_if_a_command_ran_meanwhile,
+    a_look_that_is_killed_goes_on_with_its_next_page,
+    a_long_absence_is_made_up_for_within_the_window,
+    a_website_that_falls_silent_is_noticed_and_heard_again,
+}
 
 const ADA: &str = "ada@northwind.example";
 const BEN: &str = "ben@northwind.example";
@@ -397,7 +405,8 @@ async fn a_look_that_is_killed_goes_on_with_its_next_page() {
     assert!(claims.iter().any(|claim| claim.kind == WorkKind::Gap));
     claims.clear();
     world.restart(|_| {}).await;
-    world.settle().await;
+    // On a server its lease has to run out.
+    world.pass(2 * lease).await;
     assert_eq!(
         lists(&world.calls_since(marker)),
         3,
