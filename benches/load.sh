@@ -8,6 +8,7 @@
 #   MINIMUM=0           the least share of the bare handler's rate that a durable answer may have; below, the script fails
 #   PROGRAM=, LOAD=     the two executables, where they are built already; otherwise they are built for release
 #   ONLY=               measure only these, such as "bare durable"
+#   LEDGER_URL=         an empty PostgreSQL database (postgres://…) that keeps the ledger, on cores of its own choice; needs psql
 #
 # Needs wrk, curl, jq, taskset, python3; Node and npm for Express, which is left out where they are missing.
 #
@@ -27,7 +28,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 seconds=${1:-10}
 connections=${CONNECTIONS:-128}
 minimum=${MINIMUM:-0}
-only=${ONLY:-bare express verified durable forged work}
+only=${ONLY:-bare express verified durable forged}
+[ -n "${ONLY:-}${LEDGER_URL:-}" ] || only+=" work"
 website=0b7e4c1a-6f1d-4a58-9d0e-2f5b7c9a1e11
 folder=$(mktemp -d)
 last=
@@ -115,7 +117,7 @@ TOML
   port=$(free_port)
   start 0 "$folder/$1.log" env \
     CRISP_SYNC_CONFIG="$folder/$1.toml" \
-    CRISP_SYNC_LEDGER="$folder/$1.db" \
+    CRISP_SYNC_LEDGER="${LEDGER_URL:-$folder/$1.db}" \
     CRISP_SYNC_LISTEN="127.0.0.1:$port" \
     CRISP_SYNC_OPS_LISTEN=127.0.0.1:0 \
     CRISP_BASE_URL="$3" \
@@ -131,7 +133,11 @@ TOML
 kept() {
   local answered rows
   answered=$(figure "$1" '.answered + .warm')
-  rows=$(python3 -c 'import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute("SELECT count(*) FROM deliveries").fetchone()[0])' "$folder/$2.db")
+  if [ -n "${LEDGER_URL:-}" ]; then
+    rows=$(psql "$LEDGER_URL" -Atc 'SELECT count(*) FROM crisp_sync.deliveries')
+  else
+    rows=$(python3 -c 'import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute("SELECT count(*) FROM deliveries").fetchone()[0])' "$folder/$2.db")
+  fi
   [ "$rows" -ge "$answered" ] && [ "$rows" -le $((answered + 2 * connections)) ] ||
     fail "the ledger and the client disagree: $answered webhooks answered 2xx, $rows in the ledger"
   printf '%s: %s webhooks answered 2xx, %s in the ledger\n' "$1" "$answered" "$rows" >>"$folder/kept"
