@@ -46,7 +46,7 @@ events! {
         ["reason", "status", "attempt", "attempt_limit"];
     DELIVERY_UNAVAILABLE = "delivery.unavailable", "ERROR", "The ledger could not commit; the sender was asked to try again.",
         ["website.id", "webhook.event", "error"];
-    LOG_LINES_LEFT_OUT = "log.lines_left_out", "WARN", "Ten lines of one kind were written within a minute; so many more were not. The metrics count each.", ["kind", "left_out"];
+    LOG_LINES_LEFT_OUT = "log.lines_left_out", "WARN", "Ten lines of one kind were written within a minute; so many more were not, and the metrics count each. Of the kind `unread`: nobody read the log, and there was no room for so many.", ["kind", "left_out"];
     CONVERSATION_REFRESHED = "conversation.refreshed", "INFO", "A conversation was looked at, and changed if it had to be.",
         ["website.id", "session.id", "user.ref", "trigger", "trust", "outcome", "reason", "changed", "crisp.calls", "attempt", "duration_ms", "hook_to_context_ms"];
     PERSON_REFRESHED = "person.refreshed", "INFO", "A contact was looked at, and changed if it had to be.",

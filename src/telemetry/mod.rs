@@ -15,7 +15,12 @@ pub use json::JsonLines;
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{self, writer::BoxMakeWriter},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 pub use metrics::Metrics;
 pub use reference::reference;
@@ -71,13 +76,19 @@ pub fn init(format: LogFormat, filter: Option<&str>) {
             )
             .try_init()
     } else {
+        // On a terminal each line is there before whatever is printed behind it.
+        let writer = if terminal {
+            BoxMakeWriter::new(std::io::stderr)
+        } else {
+            BoxMakeWriter::new(sink::Sink)
+        };
         registry
             .with(
                 fmt::layer()
                     .compact()
                     .with_ansi(terminal)
                     .with_target(false)
-                    .with_writer(std::io::stderr),
+                    .with_writer(writer),
             )
             .try_init()
     };

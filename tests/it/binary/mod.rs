@@ -17,4 +17,5 @@ mod secrets;
 mod shutdown;
 pub(crate) mod site;
 mod typed;
+mod unread;
 mod watch;
