@@ -365,6 +365,7 @@ impl Running {
             _ = &mut self.worker => "worker",
             _ = &mut self.socket => "command socket",
             _ = &mut self.secrets => "watch over the secrets",
+            () = self.ledger.stops_accepting() => "ledger's writer",
             () = self.server.ended() => "listener",
         }
     }
@@ -447,5 +448,11 @@ mod tests {
         let mut service = running(folder.path()).await;
         service.socket.abort();
         assert_eq!(service.crashed().await, "command socket");
+        drop(service);
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut service = running(folder.path()).await;
+        service.ledger.close().await.expect("it closes");
+        assert_eq!(service.crashed().await, "ledger's writer");
     }
 }

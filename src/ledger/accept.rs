@@ -4,11 +4,12 @@
 //! batches, not a longer queue; whoever is about to hand something over when a batch begins is let go first. To wake a task
 //! of another thread is dear, so that one of each thread is told what became of a batch, and tells the others there.
 //!
-//! A batch that holds a row which cannot be stored is halved until that row is alone: it is
-//! set aside, its caller gets the error, and its neighbours are committed. When the storage itself fails, everybody who
-//! waits gets the error at once.
+//! A batch that holds a row which cannot be stored, or meets one that cannot be read, is halved until that row is alone: it
+//! is set aside, its caller gets the error, and its neighbours are committed. So is one that makes us panic: the task goes
+//! on, and the process with it. When the storage itself fails, everybody who waits gets the error at once.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
@@ -16,6 +17,7 @@ use std::{
     thread::{self, ThreadId},
 };
 
+use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use tokio::{
     sync::{Mutex, Notify, mpsc, oneshot},
@@ -24,7 +26,7 @@ use tokio::{
 
 use crate::telemetry::events;
 
-use super::{Acceptance, LedgerError, again::again, store::Store};
+use super::{Acceptance, LedgerError, Source, again::again, store::Store};
 
 /// Somebody who waits for the disk.
 struct Waiting {
@@ -54,6 +56,21 @@ impl Drop for Answers {
             // Who does not wait any more does not want to know.
             drop(sender.send(Answer { result, others }));
         }
+    }
+}
+
+/// What a batch is committed by.
+trait Commits {
+    /// Commits a batch whole or not at all.
+    fn take(
+        &self,
+        batch: &[(&Acceptance, Timestamp)],
+    ) -> impl Future<Output = Result<(), LedgerError>> + Send;
+}
+
+impl Commits for Store {
+    async fn take(&self, batch: &[(&Acceptance, Timestamp)]) -> Result<(), LedgerError> {
+        self.accept(batch).await
     }
 }
 
@@ -123,6 +140,11 @@ impl Writer {
         self.quarantined.load(Ordering::Relaxed)
     }
 
+    /// Ends when the task ended: nothing is accepted any more.
+    pub(super) async fn ended(&self) {
+        self.queue.closed().await;
+    }
+
     /// Commits what waits and ends the task.
     pub(super) async fn close(&self) {
         // A task that is gone already has nothing to be told.
@@ -153,7 +175,7 @@ async fn run(
         }
         // Without a store nobody holds the ledger any more: dropping the batch answers `Closed`.
         let Some(store) = store.upgrade() else { return };
-        commit(&store, batch, &quarantined).await;
+        commit(&*store, batch, &quarantined).await;
         wake.notify_one();
         store.ring_soon();
     }
@@ -175,7 +197,7 @@ fn gather(waiting: &mut mpsc::Receiver<Message>, messages: &mut Vec<Message>, ba
 }
 
 /// Commits a batch, by halves if one of its rows cannot be stored.
-async fn commit(store: &Store, batch: Vec<Waiting>, quarantined: &AtomicU64) {
+async fn commit(store: &impl Commits, batch: Vec<Waiting>, quarantined: &AtomicU64) {
     let mut parts = vec![batch];
     while let Some(mut part) = parts.pop() {
         if part.is_empty() {
@@ -185,16 +207,20 @@ async fn commit(store: &Store, batch: Vec<Waiting>, quarantined: &AtomicU64) {
             .iter()
             .map(|waiting| (&waiting.acceptance, waiting.now))
             .collect();
-        let result = again!(store.accept(&acceptances));
-        match result {
-            Err(LedgerError::Refused { .. }) if part.len() > 1 => {
+        let attempt = async { again!(store.take(&acceptances)) };
+        // What was begun in the ledger is taken back when it is dropped, so that nothing half done is seen again.
+        let result = AssertUnwindSafe(attempt).catch_unwind().await;
+        match result.unwrap_or_else(|_told_on_standard_error| Err(panicked())) {
+            Err(error) if error.is_of_a_row() && part.len() > 1 => {
                 let second = part.split_off(part.len() / 2);
                 parts.push(second);
                 // The first half goes first: effects keep their order.
                 parts.push(part);
             }
             result => {
-                if let Err(error @ LedgerError::Refused { .. }) = &result {
+                if let Err(error) = &result
+                    && error.is_of_a_row()
+                {
                     quarantined.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(
                         event = events::LEDGER_ROW_QUARANTINED,
@@ -226,6 +252,14 @@ fn tell(batch: Vec<Waiting>, result: &Result<(), LedgerError>) {
     }
 }
 
+/// What is told of a row over which we panicked.
+fn panicked() -> LedgerError {
+    LedgerError::Refused {
+        what: "commit deliveries",
+        source: Source::told("a panic, which is a fault of crisp-sync's".to_owned()),
+    }
+}
+
 /// An error with its causes, on one line.
 struct Cause<'a>(&'a LedgerError);
 
@@ -244,6 +278,7 @@ impl std::fmt::Display for Cause<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{ids::WebsiteId, ledger::Delivery};
 
     /// Two who wait on this thread.
     fn two() -> (Answers, [oneshot::Receiver<Answer>; 2]) {
@@ -257,6 +292,96 @@ mod tests {
             result,
             others: answers,
         })
+    }
+
+    /// Takes what is told, but stumbles over some of it.
+    #[derive(Default)]
+    struct Stumbles(std::sync::Mutex<Vec<String>>);
+
+    impl Commits for Stumbles {
+        async fn take(&self, batch: &[(&Acceptance, Timestamp)]) -> Result<(), LedgerError> {
+            let events: Vec<_> = batch
+                .iter()
+                .map(|(acceptance, _)| acceptance.delivery.event.clone())
+                .collect();
+            assert!(!events.contains(&"panics".to_owned()), "as it must not");
+            if events.contains(&"torn".to_owned()) {
+                return Err(LedgerError::Unreadable { what: "a row" });
+            }
+            if events.contains(&"full".to_owned()) {
+                return Err(LedgerError::Saturated);
+            }
+            self.0.lock().expect("no panic here").extend(events);
+            Ok(())
+        }
+    }
+
+    async fn told(store: &Stumbles, events: &[&str]) -> (Vec<Result<(), LedgerError>>, u64) {
+        let quarantined = AtomicU64::new(0);
+        let (batch, answers): (Vec<_>, Vec<_>) = events
+            .iter()
+            .map(|event| {
+                let (answer, answered) = oneshot::channel();
+                let delivery = Delivery {
+                    website: WebsiteId::parse("w-1").expect("an id"),
+                    event: (*event).to_owned(),
+                    session: None,
+                    people: None,
+                    hook: "plugin",
+                    origin: None,
+                    attempt: None,
+                    signed_at: None,
+                    event_at: None,
+                    bytes: 0,
+                };
+                let waiting = Waiting {
+                    acceptance: Acceptance {
+                        delivery,
+                        effects: Vec::new(),
+                    },
+                    now: Timestamp::UNIX_EPOCH,
+                    answer,
+                    thread: thread::current().id(),
+                };
+                (waiting, answered)
+            })
+            .unzip();
+        commit(store, batch, &quarantined).await;
+        // Side by side: one of them is told, and tells the others.
+        let results = answers
+            .into_iter()
+            .map(async |answer| answer.await.expect("told").result);
+        let results = futures_util::future::join_all(results).await;
+        (results, quarantined.into_inner())
+    }
+
+    #[tokio::test]
+    async fn a_row_that_makes_the_writer_panic_is_refused_alone_and_the_writer_goes_on() {
+        let store = Stumbles::default();
+        let (results, quarantined) = told(&store, &["a", "b", "panics", "c", "d"]).await;
+        assert!(matches!(results[2], Err(LedgerError::Refused { .. })));
+        let refused = results.iter().filter(|result| result.is_err()).count();
+        assert_eq!((refused, quarantined), (1, 1), "{results:?}");
+        let (results, _) = told(&store, &["e"]).await;
+        assert!(results[0].is_ok(), "{results:?}");
+        let taken = store.0.into_inner().expect("no panic here");
+        assert_eq!(taken, ["a", "b", "c", "d", "e"], "in order");
+    }
+
+    #[tokio::test]
+    async fn a_row_that_meets_what_cannot_be_read_is_refused_alone() {
+        let store = Stumbles::default();
+        let (results, quarantined) = told(&store, &["torn", "a", "b"]).await;
+        assert!(matches!(results[0], Err(LedgerError::Unreadable { .. })));
+        assert!(results[1].is_ok() && results[2].is_ok(), "{results:?}");
+        assert_eq!(quarantined, 1);
+    }
+
+    #[tokio::test]
+    async fn when_the_storage_fails_everybody_is_told_at_once() {
+        let (results, quarantined) = told(&Stumbles::default(), &["a", "full", "b"]).await;
+        assert!(results.iter().all(Result::is_err), "{results:?}");
+        assert_eq!(quarantined, 0);
     }
 
     #[tokio::test]

@@ -292,6 +292,11 @@ impl std::error::Error for Source {
 }
 
 impl LedgerError {
+    /// Whether it concerns the row that was to be written, or one that it meets, and no other.
+    pub(super) fn is_of_a_row(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Unreadable { .. })
+    }
+
     /// Whether the same may succeed later without anybody changing what was asked.
     pub fn is_transient(&self) -> bool {
         matches!(

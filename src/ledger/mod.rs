@@ -198,4 +198,9 @@ impl Ledger {
     pub async fn accept(&self, acceptance: Acceptance, now: Timestamp) -> Result<(), LedgerError> {
         self.shared.writer.accept(acceptance, now).await
     }
+
+    /// Ends when nothing is accepted any more: the ledger was closed, or its writer ended without being asked to.
+    pub async fn stops_accepting(&self) {
+        self.shared.writer.ended().await;
+    }
 }

@@ -379,6 +379,7 @@ on_both_engines! {
     occurrences_are_chosen_by_time_and_states,
     a_rule_is_armed_from_a_watermark,
     a_row_that_cannot_be_stored_does_not_poison_its_neighbours,
+    a_row_that_meets_an_unreadable_one_does_not_poison_its_neighbours,
     acceptances_come_from_other_runtimes,
     deliveries_are_listed_shown_and_pruned_by_age,
     work_that_was_done_long_ago_goes_however_much_it_is,
@@ -1818,6 +1819,27 @@ async fn a_row_that_cannot_be_stored_does_not_poison_its_neighbours(home: Home) 
         assert_eq!(answer.is_ok(), number != 37, "{number}: {answer:?}");
     }
     assert!(matches!(answers[37], Err(LedgerError::Refused { .. })));
+    let health = home.ledger.health(at(0)).await.expect("a read");
+    assert_eq!((health.pending, health.quarantined), (100, 1));
+}
+
+async fn a_row_that_meets_an_unreadable_one_does_not_poison_its_neighbours(home: Home) {
+    home.written("torn", layer("pro"), at(0)).await;
+    home.behind_its_back("UPDATE conversations SET session_layer = 'torn'")
+        .await;
+    let all = (0..101).map(|number| {
+        let effect = if number == 37 {
+            held("torn", json!({ "plan": "free" }))
+        } else {
+            Effect::Enqueue(message(&number.to_string(), at(0)))
+        };
+        home.ledger.accept(acceptance(vec![effect]), at(0))
+    });
+    let answers = futures_util::future::join_all(all).await;
+    for (number, answer) in answers.iter().enumerate() {
+        assert_eq!(answer.is_ok(), number != 37, "{number}: {answer:?}");
+    }
+    assert!(matches!(answers[37], Err(LedgerError::Unreadable { .. })));
     let health = home.ledger.health(at(0)).await.expect("a read");
     assert_eq!((health.pending, health.quarantined), (100, 1));
 }
