@@ -10,15 +10,14 @@ use crate::{
     breaker::Breakers,
     clock::Clock,
     crisp::quota::QuotaSettings,
-    ledger::{Ledger, LedgerError},
-    reconcile::outlook,
+    ledger::Ledger,
     telemetry::{
         Metrics,
         metrics::{ConditionLabels, LaneLabels, ScopeLabels},
     },
 };
 
-use super::status::{Status, SweepStanding};
+use super::status::{self, Status, Unread};
 
 /// A bearer token that opens the ops listener.
 #[derive(Debug, Clone)]
@@ -112,14 +111,27 @@ impl Ops {
 }
 
 impl Ops {
-    async fn status(&self) -> Result<Status, LedgerError> {
-        Status::read(&self.ledger, &self.breakers, self.quota, self.clock.now()).await
+    async fn look(&self) -> Result<Status, Unread> {
+        let now = self.clock.now();
+        status::look(&self.ledger, &self.breakers, self.quota, now).await
     }
 
-    /// Reads the gauges of what is looked after without anybody asking.
-    async fn gauge_watch(&self) -> Result<(), LedgerError> {
-        let outlook = outlook(&self.ledger, self.quota, self.clock.now()).await?;
+    /// Sets the gauges of what the ledger knows.
+    fn gauge(&self, status: &Status) {
+        let total = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.metrics.work_pending.set(total(status.health.pending));
+        self.metrics.work_dead.set(total(status.health.dead));
+        let mut paused = BTreeMap::from([("token", 0), ("website", 0)]);
+        for pause in &status.health.pauses {
+            let whole = pause.website.is_none();
+            paused.insert(if whole { "token" } else { "website" }, 1);
+        }
+        for (scope, value) in paused {
+            let labels = ScopeLabels { scope };
+            self.metrics.paused.get_or_create(&labels).set(value);
+        }
         let gauges = &self.metrics.watch;
+        let outlook = &status.quota;
         gauges.quota_calls.set(outlook.calls.into());
         gauges.quota_limit.set(outlook.limit.into());
         gauges
@@ -129,23 +141,17 @@ impl Ops {
         gauges
             .quota_exhausted_at
             .set(exhausted_at.map_or(0, jiff::Timestamp::as_second));
-        let listening = self.ledger.listening().await?;
-        let silent = listening
-            .iter()
-            .filter(|one| one.silent_since.is_some())
-            .count();
+        let silent = status.listening.iter();
+        let silent = silent.filter(|one| one.silent_since.is_some()).count();
         gauges
             .silent_websites
             .set(i64::try_from(silent).unwrap_or(i64::MAX));
-        let owed = self.ledger.erasures_owed(self.clock.now()).await?;
-        gauges
-            .erasures_owed
-            .set(i64::try_from(owed).unwrap_or(i64::MAX));
-        for standing in SweepStanding::read(&self.ledger, self.clock.now()).await? {
+        gauges.erasures_owed.set(total(status.erasures_owed));
+        for standing in &status.sweeps {
             let labels = LaneLabels {
                 lane: standing.sweeping.lane.as_str(),
             };
-            let gauges = &self.metrics.watch.sweep;
+            let gauges = &gauges.sweep;
             gauges.lag.get_or_create(&labels).set(standing.lag_seconds);
             gauges
                 .waiting
@@ -153,13 +159,12 @@ impl Ops {
                 .set(standing.waiting.into());
         }
         gauges.conditions.clear();
-        for row in self.ledger.conditions().await? {
+        for row in &status.conditions {
             let labels = ConditionLabels {
-                condition: row.kind,
+                condition: row.kind.clone(),
             };
             gauges.conditions.get_or_create(&labels).set(1);
         }
-        Ok(())
     }
 }
 
@@ -174,8 +179,6 @@ pub(super) enum OpsError {
         "nothing can be changed over HTTP\nhint: set CRISP_SYNC_OPS_ACT_TOKEN, or `server.ops_act_token_file`, and restart"
     )]
     NoActToken,
-    #[error("the ledger could not be read")]
-    Ledger,
 }
 
 impl ResponseError for OpsError {
@@ -183,7 +186,6 @@ impl ResponseError for OpsError {
         match self {
             Self::Forbidden => StatusCode::UNAUTHORIZED,
             Self::ReadOnly | Self::NoActToken => StatusCode::FORBIDDEN,
-            Self::Ledger => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -195,45 +197,15 @@ pub(super) fn routes(services: &mut web::ServiceConfig) {
         .route("/status", web::get().to(status));
 }
 
+/// The answer does not hang on the ledger: what the process counts is asked for most when the ledger is away.
 async fn metrics(ops: web::Data<Ops>, request: HttpRequest) -> Result<HttpResponse, OpsError> {
     ops.admit(&request, Right::Read)?;
     // Gauges are read when somebody looks: between two looks they would only grow old.
-    let health = ops
-        .ledger
-        .health(ops.clock.now())
-        .await
-        .map_err(|_logged_by_the_ledger| OpsError::Ledger)?;
-    ops.metrics
-        .work_pending
-        .set(i64::try_from(health.pending).unwrap_or(i64::MAX));
-    ops.metrics
-        .work_dead
-        .set(i64::try_from(health.dead).unwrap_or(i64::MAX));
-    let mut paused: BTreeMap<&'static str, i64> = BTreeMap::from([("token", 0), ("website", 0)]);
-    for pause in ops
-        .ledger
-        .pauses()
-        .await
-        .map_err(|_logged_by_the_ledger| OpsError::Ledger)?
-    {
-        paused.insert(
-            if pause.website.is_some() {
-                "website"
-            } else {
-                "token"
-            },
-            1,
-        );
+    let look = ops.look().await;
+    if let Ok(status) = &look {
+        ops.gauge(status);
     }
-    for (scope, value) in paused {
-        ops.metrics
-            .paused
-            .get_or_create(&ScopeLabels { scope })
-            .set(value);
-    }
-    ops.gauge_watch()
-        .await
-        .map_err(|_logged_by_the_ledger| OpsError::Ledger)?;
+    ops.metrics.ledger_up.set(i64::from(look.is_ok()));
     Ok(HttpResponse::Ok()
         .content_type(Metrics::CONTENT_TYPE)
         .body(ops.metrics.render()))
@@ -241,9 +213,6 @@ async fn metrics(ops: web::Data<Ops>, request: HttpRequest) -> Result<HttpRespon
 
 async fn status(ops: web::Data<Ops>, request: HttpRequest) -> Result<HttpResponse, OpsError> {
     ops.admit(&request, Right::Read)?;
-    let status = ops
-        .status()
-        .await
-        .map_err(|_logged_by_the_ledger| OpsError::Ledger)?;
-    Ok(HttpResponse::Ok().json(status))
+    let look = ops.look().await;
+    Ok(HttpResponse::Ok().json(status::told(look, &ops.breakers)))
 }

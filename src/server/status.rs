@@ -1,6 +1,10 @@
 //! The state of the service, for people and for machines that run it.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
+use serde_json::{Value as Json, json};
+use tokio::time::timeout;
 
 use crate::{
     breaker::{Breakers, Standing},
@@ -25,6 +29,8 @@ pub struct Status {
     pub sweeps: Vec<SweepStanding>,
     /// What asks for a person.
     pub conditions: Vec<ConditionRow>,
+    /// Erasures of which something is still to be done in Crisp.
+    pub erasures_owed: u64,
 }
 
 impl Status {
@@ -42,7 +48,66 @@ impl Status {
             listening: ledger.listening().await?,
             sweeps: SweepStanding::read(ledger, now).await?,
             conditions: ledger.conditions().await?,
+            erasures_owed: ledger.erasures_owed(now).await?,
         })
+    }
+}
+
+/// Why the ledger could not be read, for people. It names no row and no secret.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub(super) struct Unread {
+    /// What was tried, on what.
+    error: String,
+    /// What to do.
+    hint: String,
+}
+
+impl From<LedgerError> for Unread {
+    fn from(error: LedgerError) -> Self {
+        let text = error.to_string();
+        // What has no hint of its own passes, or repeats itself where somebody writes down why.
+        let otherwise = "look again; if it stays so, `worker.fault` in the log says why";
+        let (error, hint) = text.split_once("\nhint: ").unwrap_or((&text, otherwise));
+        Self {
+            error: error.to_owned(),
+            hint: hint.to_owned(),
+        }
+    }
+}
+
+/// How long a look through the ledger may take, all in all: well below the ten seconds after which Prometheus gives up.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Looks, for no longer than whoever asks waits.
+pub(super) async fn look(
+    ledger: &Ledger,
+    breakers: &Breakers,
+    quota: QuotaSettings,
+    now: Timestamp,
+) -> Result<Status, Unread> {
+    match timeout(PATIENCE, Status::read(ledger, breakers, quota, now)).await {
+        Ok(status) => Ok(status?),
+        Err(_elapsed) => Err(Unread {
+            error: format!("the ledger did not answer within {} s", PATIENCE.as_secs()),
+            hint: "is its server up, and the network to it? Of a file: is the disk slow?"
+                .to_owned(),
+        }),
+    }
+}
+
+/// What is told of a look: everything, or what the process knows without its ledger.
+pub(super) fn told(look: Result<Status, Unread>, breakers: &Breakers) -> Json {
+    match look {
+        Ok(status) => {
+            let mut told = json!(status);
+            told["ledger"] = json!({ "readable": true });
+            told
+        }
+        Err(unread) => {
+            let mut ledger = json!(unread);
+            ledger["readable"] = json!(false);
+            json!({ "ledger": ledger, "breakers": breakers.standings() })
+        }
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Metrics {
     pub people_events: Family<PeopleEventLabels, Counter>,
     /// Those that expired because Crisp's timeline came from a cache all the time.
     pub people_events_unproven: Counter,
+    /// 1 while the ledger can be read.
+    pub ledger_up: Gauge,
     /// Rows that wait for the worker.
     pub work_pending: Gauge,
     /// Dead letters.
@@ -331,6 +333,12 @@ impl Default for Metrics {
             "people_events_unproven",
             "Lifecycle events that expired while Crisp's timeline came from a cache"
         );
+        let ledger_up = register!(
+            registry,
+            Gauge::default(),
+            "ledger_up",
+            "1 while the ledger can be read; at 0 the gauges that are read from it keep what they last said"
+        );
         let work_pending = register!(registry, Gauge::default(), "work_pending", "Rows that wait");
         let work_dead = register!(registry, Gauge::default(), "work_dead", "Dead letters");
         let paused = register!(
@@ -359,6 +367,7 @@ impl Default for Metrics {
             hook_to_context_seconds,
             people_events,
             people_events_unproven,
+            ledger_up,
             work_pending,
             work_dead,
             paused,

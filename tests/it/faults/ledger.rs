@@ -14,7 +14,10 @@ use crisp_sync::{
 use jiff::Timestamp;
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 
-use super::{ADA, ada_chats, agent_looks, assert_shows};
+use super::{
+    ADA, ada_chats, agent_looks, assert_shows, operators_see_that_the_ledger_can_be_read,
+    operators_see_that_the_ledger_cannot_be_read,
+};
 use crate::world::{BEGINNING, World};
 
 const PAGE: u64 = 4096;
@@ -61,15 +64,22 @@ async fn open(path: &Path) -> Result<Ledger, LedgerError> {
     Ledger::open(LedgerSettings::at(path), now()).await
 }
 
+/// Writes noise over some bytes.
+fn scribble(path: &Path, from: u64, length: u64) {
+    let file = fs::OpenOptions::new().write(true).open(path);
+    let mut file = file.expect("a file");
+    file.seek(SeekFrom::Start(from)).expect("a place");
+    let length = usize::try_from(length).expect("small");
+    file.write_all(&vec![0xa5; length]).expect("written");
+}
+
+fn length(path: &Path) -> u64 {
+    path.metadata().expect("a file").len()
+}
+
 impl File {
-    /// Writes noise over some bytes.
-    fn scribble(&self, from: u64, length: usize) {
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .open(&self.path)
-            .expect("a file");
-        file.seek(SeekFrom::Start(from)).expect("a place");
-        file.write_all(&vec![0xa5; length]).expect("written");
+    fn scribble(&self, from: u64, length: u64) {
+        scribble(&self.path, from, length);
     }
 
     fn cut(&self, length: u64) {
@@ -81,7 +91,7 @@ impl File {
     }
 
     fn length(&self) -> u64 {
-        self.path.metadata().expect("a file").len()
+        length(&self.path)
     }
 
     /// It is refused, with what to do, and left as it was.
@@ -122,7 +132,7 @@ async fn a_large_file_that_was_cut_is_refused() {
 #[tokio::test]
 async fn a_page_of_noise_is_refused() {
     let file = file(64).await;
-    file.scribble(3 * PAGE, usize::try_from(PAGE).expect("small"));
+    file.scribble(3 * PAGE, PAGE);
     file.is_refused().await;
 }
 
@@ -148,8 +158,7 @@ async fn damage_under_a_running_service_is_told_with_what_to_do() {
     let file = file(64).await;
     let ledger = open(&file.path).await.expect("a ledger");
     sql(&file.path, "PRAGMA wal_checkpoint(TRUNCATE)").await;
-    let all = usize::try_from(file.length() - PAGE).expect("small");
-    file.scribble(PAGE, all);
+    file.scribble(PAGE, file.length() - PAGE);
     let error = ledger.heartbeat(now()).await.expect_err("damaged");
     assert!(matches!(error, LedgerError::Corrupt { .. }), "{error:?}");
     assert!(
@@ -157,6 +166,27 @@ async fn damage_under_a_running_service_is_told_with_what_to_do() {
         "{error}"
     );
     drop(ledger.close().await);
+}
+
+#[tokio::test]
+async fn operators_are_answered_while_the_file_is_damaged() {
+    let (world, session) = ada_chats(|setup| setup.needs_file = true).await;
+    operators_see_that_the_ledger_can_be_read(&world).await;
+    let path = world.ledger_path();
+    // Whoever has read the file reads it anew once somebody has written to it.
+    sql(
+        &path,
+        "INSERT INTO definitions (hash, noted_at) VALUES ('x', 0)",
+    )
+    .await;
+    sql(&path, "PRAGMA wal_checkpoint(TRUNCATE)").await;
+    scribble(&path, PAGE, length(&path) - PAGE);
+    world.sandbox.operator_opens(&session).expect("there");
+    world.hooks_arrive().await;
+    let metrics = operators_see_that_the_ledger_cannot_be_read(&world).await;
+    let counted = "crisp_sync_webhooks_total{outcome=\"unavailable\",hook=\"plugin\"} 1\n";
+    assert!(metrics.contains(counted), "{metrics}");
+    world.abandon();
 }
 
 /// A file of a format that this SQLite may read and not write, which is how it looks when nothing can be written.

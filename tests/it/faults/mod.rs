@@ -20,6 +20,7 @@ use crisp_sync::{
     ledger::{PauseScope, WorkKind, WorkState},
     sandbox::{DEFAULT_WEBSITE, Fault, OpenChat},
 };
+use serde_json::Value as Json;
 
 use crate::world::{Setup, World};
 
@@ -61,6 +62,45 @@ fn assert_shows(world: &World, session: &str, plan: &str) {
     assert_eq!(world.data(session, "plan"), plan);
     assert_eq!(world.data(session, "context_state"), "", "nothing is old");
     assert_eq!(world.contact_data(ADA, "plan"), plan);
+}
+
+/// What the ops listener answers, within the time that Prometheus gives a scrape.
+async fn operators_see(world: &World, path: &str) -> String {
+    let asked = async {
+        let answer = World::http().get(world.ops_url(path)).send().await;
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status().as_u16(), 200, "{path}");
+        answer.text().await.expect("a body")
+    };
+    let answered = tokio::time::timeout(Duration::from_secs(10), asked).await;
+    answered.expect("an answer in time")
+}
+
+/// The ledger cannot be read: operators are told so, and whatever the process knows. Returns the metrics.
+async fn operators_see_that_the_ledger_cannot_be_read(world: &World) -> String {
+    let status = operators_see(world, "/status").await;
+    assert!(!status.contains("postgres://"), "{status}");
+    let status: Json = serde_json::from_str(&status).expect("JSON");
+    assert_eq!(status["ledger"]["readable"], false, "{status:#}");
+    for said in ["error", "hint"] {
+        assert!(status["ledger"][said].is_string(), "{status:#}");
+    }
+    assert!(status["breakers"].is_array(), "{status:#}");
+    assert!(status.get("pending").is_none(), "nobody knows: {status:#}");
+    let metrics = operators_see(world, "/metrics").await;
+    assert!(metrics.contains("\ncrisp_sync_ledger_up 0\n"), "{metrics}");
+    assert!(metrics.ends_with("# EOF\n"), "{metrics}");
+    metrics
+}
+
+/// And when it can be read again, everything is there.
+async fn operators_see_that_the_ledger_can_be_read(world: &World) {
+    let status = operators_see(world, "/status").await;
+    let status: Json = serde_json::from_str(&status).expect("JSON");
+    assert_eq!(status["ledger"]["readable"], true, "{status:#}");
+    assert!(status["pending"].is_u64(), "{status:#}");
+    let metrics = operators_see(world, "/metrics").await;
+    assert!(metrics.contains("\ncrisp_sync_ledger_up 1\n"), "{metrics}");
 }
 
 /// What the conversation's row comes to while Crisp has its bad day.

@@ -5,7 +5,10 @@ use std::time::Duration;
 use crisp_sync::sandbox::HookState;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
-use super::{ada_chats, assert_shows};
+use super::{
+    ada_chats, assert_shows, operators_see_that_the_ledger_can_be_read,
+    operators_see_that_the_ledger_cannot_be_read,
+};
 use crate::{
     engines::{Database, execute, servers::OwnServer},
     world::World,
@@ -48,6 +51,36 @@ async fn a_server_that_restarts_is_waited_for() {
     server.stop();
     nothing_is_taken(&world, &session).await;
     server.start_again();
+    all_is_well(world, &session).await;
+}
+
+/// When it matters most what the process counts.
+#[tokio::test]
+async fn operators_are_answered_while_the_server_is_gone() {
+    let Some(mut server) = OwnServer::start(&[]) else {
+        return;
+    };
+    let (world, session) = world(&server.url("postgres", "postgres")).await;
+    operators_see_that_the_ledger_can_be_read(&world).await;
+    server.stop();
+    nothing_is_taken(&world, &session).await;
+    for _ in 0..8 {
+        drop(world.service.worker.step().await);
+        world.clock.advance(Duration::from_secs(15));
+    }
+    let metrics = operators_see_that_the_ledger_cannot_be_read(&world).await;
+    for counted in [
+        "crisp_sync_webhooks_total{outcome=\"unavailable\",hook=\"plugin\"} 1\n",
+        "crisp_sync_breaker{name=\"ledger\"} ",
+    ] {
+        assert!(metrics.contains(counted), "`{counted}`: {metrics}");
+    }
+    assert!(
+        !metrics.contains("crisp_sync_breaker{name=\"ledger\"} 0"),
+        "{metrics}"
+    );
+    server.start_again();
+    operators_see_that_the_ledger_can_be_read(&world).await;
     all_is_well(world, &session).await;
 }
 

@@ -7,7 +7,10 @@ use crisp_sync::sandbox::HookState;
 use reqwest::StatusCode;
 use tokio::time::timeout;
 
-use super::{ada_chats, assert_shows};
+use super::{
+    ada_chats, assert_shows, operators_see_that_the_ledger_can_be_read,
+    operators_see_that_the_ledger_cannot_be_read,
+};
 use crate::{
     engines::{
         Database,
@@ -32,12 +35,16 @@ struct Story {
 
 impl Story {
     async fn begins() -> Option<Self> {
+        Self::begins_with(ANSWER).await
+    }
+
+    async fn begins_with(answer: Duration) -> Option<Self> {
         let database = Database::create().await?;
         let way = Way::to(&database.url).await;
         let url = way.url.clone();
         let (world, session) = ada_chats(|setup| {
             setup.set("CRISP_SYNC_LEDGER", url);
-            setup.answer_timeout = Some(ANSWER);
+            setup.answer_timeout = Some(answer);
             setup.add("[webhooks]\naccept_deadline = \"9s\"");
         })
         .await;
@@ -132,6 +139,22 @@ async fn readyz_says_in_time_that_the_server_is_silent_and_that_it_is_back() {
     story.way.comes_back();
     story.world.clock.advance(Duration::from_secs(2));
     assert_eq!(story.readiness().await, StatusCode::OK);
+    story.ends_well("pro").await;
+}
+
+/// Prometheus does not wait for as long as a statement may take: they are told what is known, after one wait and not several.
+#[tokio::test]
+async fn operators_are_answered_in_time_while_the_server_is_silent() {
+    let Some(story) = Story::begins_with(Duration::from_secs(20)).await else {
+        return;
+    };
+    story
+        .way
+        .goes_away_at(Trigger::Text("FROM outbox GROUP BY"));
+    operators_see_that_the_ledger_cannot_be_read(&story.world).await;
+    story.way.fell_silent().await;
+    story.way.comes_back();
+    operators_see_that_the_ledger_can_be_read(&story.world).await;
     story.ends_well("pro").await;
 }
 
