@@ -119,8 +119,11 @@ impl Ops {
     /// Sets the gauges of what the ledger knows.
     fn gauge(&self, status: &Status) {
         let total = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        self.metrics.work_pending.set(total(status.health.pending));
-        self.metrics.work_dead.set(total(status.health.dead));
+        self.metrics
+            .ledger
+            .pending
+            .set(total(status.health.pending));
+        self.metrics.ledger.dead.set(total(status.health.dead));
         let mut paused = BTreeMap::from([("token", 0), ("website", 0)]);
         for pause in &status.health.pauses {
             let whole = pause.website.is_none();
@@ -205,7 +208,7 @@ async fn metrics(ops: web::Data<Ops>, request: HttpRequest) -> Result<HttpRespon
     if let Ok(status) = &look {
         ops.gauge(status);
     }
-    ops.metrics.ledger_up.set(i64::from(look.is_ok()));
+    ops.metrics.ledger.up.set(i64::from(look.is_ok()));
     Ok(HttpResponse::Ok()
         .content_type(Metrics::CONTENT_TYPE)
         .body(ops.metrics.render()))

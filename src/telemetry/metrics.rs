@@ -36,12 +36,8 @@ pub struct Metrics {
     pub people_events: Family<PeopleEventLabels, Counter>,
     /// Those that expired because Crisp's timeline came from a cache all the time.
     pub people_events_unproven: Counter,
-    /// 1 while the ledger can be read.
-    pub ledger_up: Gauge,
-    /// Rows that wait for the worker.
-    pub work_pending: Gauge,
-    /// Dead letters.
-    pub work_dead: Gauge,
+    /// What is read from the ledger.
+    pub ledger: LedgerMetrics,
     /// 1 while calls to Crisp are paused, by scope.
     pub paused: Family<ScopeLabels, Gauge>,
     /// How each circuit breaker stands: 0 closed, 1 half open, 2 open.
@@ -168,6 +164,31 @@ macro_rules! register {
         $registry.register($name, $help, metric.clone());
         metric
     }};
+}
+
+/// What is read from the ledger.
+#[derive(Debug, Clone)]
+pub struct LedgerMetrics {
+    /// 1 while the ledger can be read.
+    pub up: Gauge,
+    /// Rows that wait for the worker.
+    pub pending: Gauge,
+    /// Dead letters.
+    pub dead: Gauge,
+}
+
+impl LedgerMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let up = register!(
+            registry,
+            Gauge::default(),
+            "ledger_up",
+            "1 while the ledger can be read; at 0 the gauges that are read from it keep what they last said"
+        );
+        let pending = register!(registry, Gauge::default(), "work_pending", "Rows that wait");
+        let dead = register!(registry, Gauge::default(), "work_dead", "Dead letters");
+        Self { up, pending, dead }
+    }
 }
 
 /// How the sweeps come along.
@@ -333,14 +354,7 @@ impl Default for Metrics {
             "people_events_unproven",
             "Lifecycle events that expired while Crisp's timeline came from a cache"
         );
-        let ledger_up = register!(
-            registry,
-            Gauge::default(),
-            "ledger_up",
-            "1 while the ledger can be read; at 0 the gauges that are read from it keep what they last said"
-        );
-        let work_pending = register!(registry, Gauge::default(), "work_pending", "Rows that wait");
-        let work_dead = register!(registry, Gauge::default(), "work_dead", "Dead letters");
+        let ledger = LedgerMetrics::register(&mut registry);
         let paused = register!(
             registry,
             Family::default(),
@@ -367,9 +381,7 @@ impl Default for Metrics {
             hook_to_context_seconds,
             people_events,
             people_events_unproven,
-            ledger_up,
-            work_pending,
-            work_dead,
+            ledger,
             paused,
             breaker,
             watch,
