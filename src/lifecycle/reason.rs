@@ -75,7 +75,7 @@ reasons! {
     CONTACT_NEWER = "contact_newer", "unsure", "The ledger may have sent it before and forgotten, and the contact is not the one that it had then, or there is none: its timeline proves nothing. Look at the contact, then `events release --state unsure` or leave it.";
     CONTACT_REPLACED = "contact_replaced", "unsure", "It had no answer yet when another contact took the place of the one it went to.";
     TIMELINE_TOO_SHORT = "timeline_too_short", "unsure", "Crisp's timeline does not reach back far enough to tell. Look at the contact, then `events release --state unsure` or leave it.";
-    ONE_OF_SEVERAL = "one_of_several", "unsure", "Somebody else told Crisp of it or of another one while both waited, and nothing says of which. Look at the contact, then `events release --state unsure` or leave it.";
+    ONE_OF_SEVERAL = "one_of_several", "unsure", "Somebody else told Crisp of it or of another one while both waited, and nothing says of which; the other one may have expired since. Look at the contact, then `events release --state unsure` or leave it.";
     NO_PROOF = "no_proof", "unsure", "A day of reading did not tell whether Crisp took it. Look at the contact, then `events release --state unsure` or leave it.";
 }
 

@@ -319,12 +319,15 @@ impl Rules {
     }
 }
 
-/// Until when an entry of somebody else's may be of a row that waited: for as long as it waits, and of one that was found so,
-/// until then. Of what went another way later ones are not: they are of one that waits still, if there is one.
+/// Until when an entry of somebody else's may be of a row that waited: for as long as it waits, for a person too, and of one
+/// that waits no more until then. Of what left, or never waited, later ones are not: they are of one that waits still, if
+/// there is one.
 fn awaited_until(known: &Known) -> Timestamp {
+    use OutboxState::{AlreadyInCrisp, Expired, Sending, Superseded, Unsure};
     match known.state {
-        OutboxState::AlreadyInCrisp => later(known.updated_at, CLOCK_MARGIN),
-        state if state.is_undecided() || state == OutboxState::Sending => Timestamp::MAX,
+        AlreadyInCrisp | Expired | Superseded => later(known.updated_at, CLOCK_MARGIN),
+        Sending | Unsure => Timestamp::MAX,
+        state if state.is_undecided() => Timestamp::MAX,
         _ => known.happened_at(),
     }
 }

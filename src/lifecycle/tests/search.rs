@@ -324,7 +324,7 @@ fn what_the_app_says_of_an_older_one_is_not_taken_for_the_one_that_waits() {
 /// By state, until when an entry of the app's may be of a row that was decided about an hour after it happened.
 #[test]
 fn what_waits_is_told_by_whoever_tells_meanwhile() {
-    use OutboxState::{AlreadyInCrisp, Sending};
+    use OutboxState::{AlreadyInCrisp, Expired, Sending, Superseded, Unsure};
     for sender in ["shared", "sole"] {
         let table = rules(&format!("sender = \"{sender}\"\n{TABLE}"));
         for state in OutboxState::ALL {
@@ -335,8 +335,9 @@ fn what_waits_is_told_by_whoever_tells_meanwhile() {
             let sought = table.sought(&row, &Edges::default(), None);
             let until = match state {
                 _ if sender == "sole" => minute(0),
-                AlreadyInCrisp => minute(HOUR + 2),
-                state if state.is_undecided() || state == Sending => Timestamp::MAX,
+                AlreadyInCrisp | Expired | Superseded => minute(HOUR + 2),
+                Sending | Unsure => Timestamp::MAX,
+                state if state.is_undecided() => Timestamp::MAX,
                 _ => minute(0),
             };
             assert_eq!(sought.awaited_until, until, "{sender} {state}");
@@ -372,6 +373,46 @@ fn of_two_that_waited_one_was_told_and_the_other_one_perhaps() {
         let matches = match_timeline(&sought, &entries);
         let found = [0, 1].map(|one| clear(&sought[one], &matches, &entries, true, false));
         assert_eq!(found, [first, second], "told at {at:?}");
+    }
+}
+
+/// The same, where the first waits no more: what was told while it did may have been told of it.
+#[test]
+fn of_one_that_still_waits_nothing_was_told_for_sure_while_another_one_waited() {
+    use OutboxState::{Baseline, Expired, Sent, Superseded, Unsure};
+    let table = rules(TABLE);
+    let (has, contested) = (
+        Clearance::Has(OutboxState::AlreadyInCrisp),
+        Clearance::Contested,
+    );
+    // (what became of the first at minute 250, when somebody told, what becomes of the second)
+    for (first, at, second) in [
+        (Expired, 200, contested),
+        (Superseded, 200, contested),
+        (Unsure, 200, contested),
+        (Expired, 300, has),
+        (Superseded, 300, has),
+        // A person may still let it go: it waits.
+        (Unsure, 300, contested),
+        (Sent, 200, has),
+        (Baseline, 200, has),
+        // As it happens, somebody tells of what has just happened.
+        (Unsure, 105, has),
+    ] {
+        let first = Known {
+            updated_at: minute(250),
+            ..known("dated", 0, first)
+        };
+        let second_row = known("dated", 100, OutboxState::NoConsent);
+        let sought = [&first, &second_row].map(|row| table.sought(row, &Edges::default(), None));
+        let entries = [Entry {
+            text: "dated".to_owned(),
+            data: serde_json::Map::new(),
+            timestamp: minute(at),
+        }];
+        let matches = match_timeline(&sought, &entries);
+        let found = clear(&sought[1], &matches, &entries, true, false);
+        assert_eq!(found, second, "{} told at {at}", first.state);
     }
 }
 

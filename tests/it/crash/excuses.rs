@@ -17,6 +17,9 @@ use super::{
 /// What is due is told within so much, where nothing stands in the way.
 pub(super) const AT_ONCE: Duration = Duration::from_mins(2);
 
+/// How far Crisp's clock and ours may lie apart.
+const CLOCKS_APART: Duration = Duration::from_mins(2);
+
 pub(super) type Excused = Result<(), String>;
 
 pub(super) fn excused(yes: bool, why_not: &str) -> Excused {
@@ -174,18 +177,24 @@ fn newer_contact<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
     excused(forced, "the ledger forgot nothing")
 }
 
-/// Somebody else told of one while two or more waited.
+/// Somebody else told of one while two or more waited; of those some may wait no more.
 fn one_of_several<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
+    let waited = |other: &Row, told_at: Timestamp| match other.state.as_str() {
+        "already_in_crisp" | "unsure" => true,
+        "expired" | "superseded" => told_at <= other.updated_at + CLOCKS_APART,
+        _ => false,
+    };
     let told = audit.entries.iter().any(|entry| {
+        let mut others = audit.rows.iter().filter(|other| {
+            other.who == row.who && other.event == row.event && !std::ptr::eq(*other, row)
+        });
         !entry.is_ours()
             && entry.who == row.who
             && entry.event.text == row.event
             && entry.at() <= row.updated_at
+            && others.any(|other| waited(other, entry.at()))
     });
-    let alike = audit.rows.iter().any(|other| {
-        other.who == row.who && other.event == row.event && other.state == "already_in_crisp"
-    });
-    excused(told && alike, "nobody told of another one")
+    excused(told, "nobody told of another one")
 }
 
 /// The contact that its request went to was removed before there was an answer.
