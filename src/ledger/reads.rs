@@ -6,6 +6,7 @@ use jiff::{Timestamp, civil::Date};
 
 use crate::{
     ids::{Email, SessionId, UserKey, WebsiteId},
+    lifecycle,
     pseudonym::EmailMac,
 };
 
@@ -224,6 +225,11 @@ impl Ledger {
     /// The last time of which the ledger may know less than happened.
     pub async fn last_gap(&self) -> Result<Option<Gap>, LedgerError> {
         self.shared.store.last_gap().await
+    }
+
+    /// All the times of which the ledger may know less than happened, the last one last.
+    pub async fn gaps(&self) -> Result<Vec<lifecycle::Gap>, LedgerError> {
+        self.shared.store.gaps().await
     }
 
     /// When there will be something to claim if nothing else happens: a row falls due, a lease runs out, a probe may go.

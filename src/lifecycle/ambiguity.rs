@@ -71,14 +71,14 @@ pub enum Ambiguity {
     Unsure,
 }
 
-/// Judges the attempt of `known`, with a read if one was made. `gap` is the last one of the ledger.
+/// Judges the attempt of `known`, with a read if one was made. `gaps` are those of the ledger.
 ///
 /// A row without an attempt was never on its way: it is absent.
 pub fn settle_ambiguous(
     known: &Known,
     reading: Option<&Reading>,
     quiet: SignedDuration,
-    gap: Option<Gap>,
+    gaps: &[Gap],
     now: Timestamp,
 ) -> Ambiguity {
     if reading.is_some_and(|reading| reading.found) {
@@ -87,7 +87,7 @@ pub fn settle_ambiguous(
     let Some(attempted_at) = known.attempted_at else {
         return Ambiguity::Absent;
     };
-    let quiet_from = quiet_from(attempted_at, quiet, gap);
+    let quiet_from = quiet_from(attempted_at, quiet, gaps);
     let between = between_reads(quiet);
     let read_again = |at: Timestamp| Ambiguity::ReadAgain {
         at,
@@ -125,16 +125,18 @@ pub fn settle_ambiguous(
 
 /// From when on no request of the attempt is under way any more. A gap may be a clock that jumped: of the time that it
 /// seems to have taken, none may have passed.
-fn quiet_from(attempted_at: Timestamp, quiet: SignedDuration, gap: Option<Gap>) -> Timestamp {
-    let by_the_clock = later(attempted_at, quiet);
-    let Some(gap) = gap.filter(|gap| attempted_at <= gap.until) else {
-        return by_the_clock;
-    };
-    let passed = gap
-        .from
-        .duration_since(attempted_at)
-        .max(SignedDuration::ZERO);
-    by_the_clock.max(later(gap.until, (quiet - passed).max(SignedDuration::ZERO)))
+pub(super) fn quiet_from(
+    attempted_at: Timestamp,
+    quiet: SignedDuration,
+    gaps: &[Gap],
+) -> Timestamp {
+    let (mut since, mut left) = (attempted_at, quiet);
+    for gap in gaps.iter().filter(|gap| attempted_at <= gap.until) {
+        let passed = gap.from.duration_since(since).max(SignedDuration::ZERO);
+        left = (left - passed).max(SignedDuration::ZERO);
+        since = since.max(gap.until);
+    }
+    later(since, left).max(later(attempted_at, quiet))
 }
 
 #[cfg(test)]
@@ -236,7 +238,7 @@ mod tests {
             (None, Some(read(1_456)), 1_456, again(1_461, Some(1_456))),
         ] {
             assert_eq!(
-                settle_ambiguous(&sending(absent), reading.as_ref(), QUIET, None, minute(now)),
+                settle_ambiguous(&sending(absent), reading.as_ref(), QUIET, &[], minute(now)),
                 verdict,
                 "{absent:?} {reading:?} at {now}"
             );
@@ -267,7 +269,7 @@ mod tests {
         let mut known = sending(None);
         known.attempted_at = None;
         assert_eq!(
-            settle_ambiguous(&known, None, QUIET, None, minute(0)),
+            settle_ambiguous(&known, None, QUIET, &[], minute(0)),
             Ambiguity::Absent
         );
     }
@@ -275,10 +277,10 @@ mod tests {
     /// The clock jumped an hour ahead, four minutes after the attempt.
     #[test]
     fn a_clock_that_jumped_does_not_make_it_quiet() {
-        let gap = Some(Gap {
+        let gap = Gap {
             from: minute(4),
             until: minute(64),
-        });
+        };
         for (absent, at, verdict) in [
             (None, 64, again(75, None)),
             (None, 74, again(75, None)),
@@ -289,11 +291,22 @@ mod tests {
         ] {
             let (known, reading) = (sending(absent), read(at));
             assert_eq!(
-                settle_ambiguous(&known, Some(&reading), QUIET, gap, minute(at)),
+                settle_ambiguous(&known, Some(&reading), QUIET, &[gap], minute(at)),
                 verdict,
                 "{absent:?} at {at}"
             );
         }
+        // It jumped once more: seven of the fifteen minutes have passed for sure.
+        let again_from = Gap {
+            from: minute(67),
+            until: minute(90),
+        };
+        let gaps = [gap, again_from];
+        let (known, reading) = (sending(None), read(97));
+        assert_eq!(
+            settle_ambiguous(&known, Some(&reading), QUIET, &gaps, minute(97)),
+            again(98, None)
+        );
         // An attempt after it has nothing to do with it.
         let later = Known {
             attempted_at: Some(minute(70)),
@@ -301,7 +314,7 @@ mod tests {
         };
         let reading = read(85);
         assert_eq!(
-            settle_ambiguous(&later, Some(&reading), QUIET, gap, minute(85)),
+            settle_ambiguous(&later, Some(&reading), QUIET, &[gap], minute(85)),
             again(90, Some(85))
         );
     }

@@ -25,14 +25,14 @@ pub struct Found {
     pub failures: Vec<RuleError>,
 }
 
-/// Evaluates every rule for a user. `rows` are those of the rules' own queries, by event; `gap` is the last one of the
+/// Evaluates every rule for a user. `rows` are those of the rules' own queries, by event; `gaps` are those of the
 /// ledger.
 pub fn occurrences(
     rules: &Rules,
     user: &User,
     rows: &BTreeMap<String, Vec<Record>>,
     edges: &Edges,
-    gap: Option<Gap>,
+    gaps: &[Gap],
     now: Timestamp,
 ) -> Found {
     let mut found = Found::default();
@@ -44,7 +44,7 @@ pub fn occurrences(
                 rule,
                 scope: Scope { user, now, row },
             };
-            match look.see(edges, gap) {
+            match look.see(edges, gaps) {
                 Ok((occurrence, edge)) => {
                     if let Some((subject, edge)) = edge {
                         found.edges.insert(rule, &subject, edge);
@@ -94,7 +94,7 @@ impl Look<'_> {
     fn see(
         &self,
         edges: &Edges,
-        gap: Option<Gap>,
+        gaps: &[Gap],
     ) -> Result<(Option<Occurrence>, Option<Remember>), RuleError> {
         let value = match self.sight()? {
             Sight::Nothing => return Ok((None, None)),
@@ -115,7 +115,7 @@ impl Look<'_> {
                 holds,
                 max_age: self.rule.window(),
             },
-            gap,
+            gaps,
             self.scope.now,
         );
         let occurrence = change

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Rule,
+    Gap, Rule, gaps,
     occurrence::{key_part, whole_second},
 };
 
@@ -50,15 +50,6 @@ pub struct Edge {
     pub unchanged_at: Option<Timestamp>,
 }
 
-/// A time of which the ledger may know less than happened: it was not running, or it is a restored copy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gap {
-    /// The last moment that the ledger surely knows all of.
-    pub from: Timestamp,
-    /// When it was noticed.
-    pub until: Timestamp,
-}
-
 /// A change that was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Change {
@@ -66,13 +57,6 @@ pub(super) struct Change {
     pub(super) count: u64,
     /// When it was first seen.
     pub(super) at: Timestamp,
-}
-
-impl Gap {
-    /// The numbers of changes up to this one may have been used by changes that were forgotten.
-    pub(super) fn floor(self) -> u64 {
-        u64::try_from(self.until.as_second()).unwrap_or_default()
-    }
 }
 
 impl Edges {
@@ -121,10 +105,10 @@ impl Edge {
     pub(super) fn look(
         remembered: Option<&Self>,
         seen: &Seen<'_>,
-        gap: Option<Gap>,
+        gaps: &[Gap],
         now: Timestamp,
     ) -> (Self, Option<Change>) {
-        let gap_floor = gap.map_or(0, Gap::floor);
+        let gap_floor = gaps::floor(gaps);
         let value = seen.value.unwrap_or_default();
         let store = |count, floor: u64, unchanged_at| Self {
             value: value.to_owned(),
@@ -208,7 +192,7 @@ mod tests {
             holds,
             max_age: SignedDuration::from_hours(72),
         };
-        Edge::look(edge, &seen, None, hour(at))
+        Edge::look(edge, &seen, &[], hour(at))
     }
 
     /// Hours after noon.
@@ -300,7 +284,7 @@ mod tests {
                 holds: true,
                 max_age: SignedDuration::from_hours(72),
             };
-            let (edge, change) = Edge::look(Some(edge), &seen, Some(gap), hour(at));
+            let (edge, change) = Edge::look(Some(edge), &seen, &[gap], hour(at));
             (edge, change.map(|change| change.count))
         };
         let remembered = Edge {

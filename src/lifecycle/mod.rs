@@ -13,7 +13,8 @@
 //!    and asks the [`Brake`] whether it is one too many;
 //! 3. where [`Rules::needs_timeline`] says so reads Crisp's timeline past [`timeline::Sought::earliest`], and calls
 //!    [`timeline::clear`]; where a cache answered, and shows nothing, it asks again after [`between_cached_reads`], and a list
-//!    from before [`Rules::proof_from`] lets nothing go;
+//!    from before [`Rules::proof_from`] lets nothing go, nor one from before [`Rules::under_way_until`] what a person lets go
+//!    without proof;
 //! 4. commits `sending` with `attempted_at` and the address, if nothing of the event went to that address within `min_gap`:
 //!    from then on nothing older of the event goes ([`OutboxState::may_be_in_crisp`]);
 //! 5. posts, once;
@@ -30,6 +31,8 @@ mod due;
 mod edges;
 mod error;
 mod forecast;
+mod forgotten;
+mod gaps;
 mod gate;
 mod later_events;
 pub mod limits;
@@ -54,9 +57,10 @@ pub use ambiguity::{
 pub use brake::{BRAKE_WINDOW, Brake, Release, Share};
 pub use decide::{Decision, Judgement, decide, judge, look_again};
 pub use due::{Found, occurrences};
-pub use edges::{Edge, Edges, Gap};
+pub use edges::{Edge, Edges};
 pub use error::RuleError;
 pub use forecast::{Forecast, forecast};
+pub use gaps::{Gap, note_gap};
 pub use memory::{Guards, Memory, Verdict};
 pub use occurrence::{Occurrence, OccurrenceAt, payload};
 pub use outbox::{Known, OutboxState, UnknownOutboxState};

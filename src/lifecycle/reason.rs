@@ -38,7 +38,7 @@ reasons! {
     GUARDS_PASSED = "guards_passed", "due", "What kept it back is over: consent was given, or the user is no longer excluded.";
     RELEASED = "released", "due", "A person let it go. It is checked once more, and stays under the brake's cap.";
     RELEASED_OVER_CAP = "released_over_cap", "due", "A person let it go past the brake's cap. It is checked once more.";
-    RELEASED_UNSURE = "released_unsure", "due", "A person let it go that was `unsure`: they answer for it that it was not told. Only what Crisp's timeline shows keeps it back, and the brake's cap.";
+    RELEASED_UNSURE = "released_unsure", "due", "A person let it go that was `unsure`: they answer for it that it was not told. Only what Crisp's timeline shows keeps it back, and the brake's cap; it is read once `quiet` is over since the last request.";
     RELEASED_UNSURE_OVER_CAP = "released_unsure_over_cap", "due", "The same, past the brake's cap.";
     CONTACT_GONE = "contact_gone", "due, unsure", "Crisp had the contact and has it no more. While due, it waits a few minutes for the word that it was removed.";
     TIMELINE_CACHED = "timeline_cached", "due", "Crisp's timeline came from a cache, and may lack what the app told a moment ago, or what we did. It is read again in five minutes, and then ever more seldom.";
@@ -73,7 +73,7 @@ reasons! {
     CONTACT_REMOVED = "contact_removed", "parked, unsure", "The contact was removed in Crisp, and is not made again. While parked, it goes if somebody makes the contact anew within `max_age`.";
     ADDRESS_CHANGED = "address_changed", "unsure", "It had no answer yet when the user's address changed; or it may have been told at the old one, by the app or by us and forgotten, and nobody can tell any more.";
     CONTACT_NEWER = "contact_newer", "unsure", "The ledger may have sent it before and forgotten, and the contact is not the one that it had then, or there is none: its timeline proves nothing. Look at the contact, then `events release --state unsure` or leave it.";
-    CONTACT_REPLACED = "contact_replaced", "unsure", "It had no answer yet when another contact took the place of the one it went to.";
+    CONTACT_REPLACED = "contact_replaced", "unsure", "It had no answer yet when another contact took the place of the one it went to, or the contact of now was made so late that it may be another. Look at the contact, then `events release --state unsure` or leave it.";
     TIMELINE_TOO_SHORT = "timeline_too_short", "unsure", "Crisp's timeline does not reach back far enough to tell. Look at the contact, then `events release --state unsure` or leave it.";
     ONE_OF_SEVERAL = "one_of_several", "unsure", "Somebody else told Crisp of it or of another one while both waited, and nothing says of which; the other one may have expired since. Look at the contact, then `events release --state unsure` or leave it.";
     NO_PROOF = "no_proof", "unsure", "A day of reading did not tell whether Crisp took it. Look at the contact, then `events release --state unsure` or leave it.";

@@ -97,7 +97,7 @@ pub fn recheck(
         return drop(OutboxState::Superseded, reason::NO_LONGER_TRUE);
     };
     // What happened since the last look counts too, though no row has it yet. A rule that fails says nothing, here as there.
-    let found = occurrences(rules, user, fresh.rows, fresh.edges, None, now);
+    let found = occurrences(rules, user, fresh.rows, fresh.edges, &[], now);
     if LaterEvents::new(rules, memory.known, &found, now).supersede(
         rule,
         &known.subject,

@@ -180,60 +180,14 @@ impl Rules {
 
     /// Whether Crisp's timeline has to be read before `known` is sent: the app may have told Crisp, an earlier attempt may
     /// have arrived, or the ledger may have sent it in a gap and forgotten.
-    pub fn needs_timeline(&self, known: &Known, gap: Option<Gap>) -> bool {
+    pub fn needs_timeline(&self, known: &Known, gaps: &[Gap]) -> bool {
         self.sender == Sender::Shared
             || known.attempted_at.is_some()
-            || self.lies_in(known, gap).is_some()
-    }
-
-    /// From when on a timeline that lacks `known` proves something: a request that left before the gap was noticed, and that
-    /// the ledger forgot, may be applied until then.
-    pub fn proof_from(&self, known: &Known, gap: Option<Gap>) -> Option<Timestamp> {
-        let gap = self.lies_in(known, gap)?;
-        Some(later(gap.until, self.quiet))
-    }
-
-    /// From when on the ledger may have sent `known` and forgotten, if it may have: what a contact shows that was made later
-    /// proves nothing.
-    pub fn forgotten_since(
-        &self,
-        known: &Known,
-        edges: &Edges,
-        gap: Option<Gap>,
-    ) -> Option<Timestamp> {
-        let gap = self.lies_in(known, self.not_over(known, edges, gap))?;
-        Some(if self.may_be_forgotten(known, gap) {
-            gap.from
-        } else {
-            gap.from.max(known.happened_at())
-        })
-    }
-
-    /// Whether the ledger may have sent `known` to an address that the user had until an instant, and forgotten.
-    pub fn may_be_forgotten_at(
-        &self,
-        known: &Known,
-        edges: &Edges,
-        gap: Option<Gap>,
-        until: Timestamp,
-    ) -> bool {
-        let gap = self.not_over(known, edges, gap);
-        self.lies_in(known, gap).is_some_and(|gap| {
-            until > gap.from && (known.happened_at() <= until || self.may_be_forgotten(known, gap))
-        })
-    }
-
-    /// The gap, unless a change is newer: after it the value was looked at, and was another.
-    fn not_over(&self, known: &Known, edges: &Edges, gap: Option<Gap>) -> Option<Gap> {
-        let changed_since = |gap: &Gap| {
-            let unchanged_at = self.unchanged_at(known, edges);
-            unchanged_at.is_some_and(|at| at >= later(gap.until, self.sight_age()))
-        };
-        gap.filter(|gap| !changed_since(gap))
+            || self.lies_in(known, gaps).next().is_some()
     }
 
     /// Until when the value was another, of an occurrence that is a change.
-    fn unchanged_at(&self, known: &Known, edges: &Edges) -> Option<Timestamp> {
+    pub(super) fn unchanged_at(&self, known: &Known, edges: &Edges) -> Option<Timestamp> {
         let rule = self.rule(&known.event)?;
         let which = which(&known.key, rule)?;
         let edge = edges.of(rule, &known.subject).filter(|edge| match which {
@@ -248,17 +202,12 @@ impl Rules {
         later(until, CLOCK_MARGIN)
     }
 
-    /// The gap, if the ledger may have sent `known` in it and forgotten.
-    fn lies_in(&self, known: &Known, gap: Option<Gap>) -> Option<Gap> {
-        gap.filter(|gap| known.happened_at() <= gap.until || self.may_be_forgotten(known, *gap))
-    }
-
     /// What to look for in the timeline. All rows of the user belong in one search.
     ///
     /// Nobody tells Crisp of a change before it is made: where `edges` remember until when the value was another, older entries
     /// are about something else. But a look shows what a replica had by then, and what was committed: the app may have told
     /// of the change before it, by as much as the sweep's overlap allows for.
-    pub fn sought(&self, known: &Known, edges: &Edges, gap: Option<Gap>) -> Sought {
+    pub fn sought(&self, known: &Known, edges: &Edges, gaps: &[Gap]) -> Sought {
         let rule = self.rule(&known.event);
         let mut texts = vec![known.event.clone()];
         for text in rule.iter().flat_map(|rule| rule.names()) {
@@ -291,10 +240,8 @@ impl Rules {
                 sought.earliest = later(sought.earliest, rule.delay);
             }
         }
-        if let Some(gap) = gap
-            && self.may_be_forgotten(known, gap)
-        {
-            sought.earliest = sought.earliest.min(gap.from);
+        if let Some(from) = self.forgotten_entries(known, edges, gaps) {
+            sought.earliest = sought.earliest.min(from);
             sought.is_renumbered = rule
                 .and_then(|rule| which(&known.key, rule))
                 .is_some_and(|which| matches!(which, Which::Change(_)));
@@ -303,19 +250,9 @@ impl Rules {
     }
 
     /// How much older than the look may be what it shows: an answer was kept, a replica lags, a transaction commits late.
-    fn sight_age(&self) -> SignedDuration {
+    pub(super) fn sight_age(&self) -> SignedDuration {
         let overlap = SignedDuration::try_from(self.sweep.overlap).unwrap_or(SignedDuration::MAX);
         overlap.saturating_add(self.answers_kept_for)
-    }
-
-    /// Whether the row may be an occurrence that was sent in the gap, and is only dated later because it was seen again.
-    fn may_be_forgotten(&self, known: &Known, gap: Gap) -> bool {
-        self.rule(&known.event)
-            .and_then(|rule| which(&known.key, rule))
-            .is_some_and(|which| match which {
-                Which::Change(number) => number <= gap.floor(),
-                Which::Id(_) => true,
-            })
     }
 }
 
@@ -333,7 +270,7 @@ fn awaited_until(known: &Known) -> Timestamp {
 }
 
 /// What a key tells of an occurrence that is dated by when it was seen.
-enum Which<'key> {
+pub(super) enum Which<'key> {
     /// The number of a change.
     Change(u64),
     /// An id that came without an instant.
@@ -347,7 +284,7 @@ impl Rule {
     }
 }
 
-fn which<'key>(key: &'key str, rule: &Rule) -> Option<Which<'key>> {
+pub(super) fn which<'key>(key: &'key str, rule: &Rule) -> Option<Which<'key>> {
     let last = key.rsplit('/').next()?;
     match last.split_once('=')? {
         ("edge", number) => number.parse().ok().map(Which::Change),

@@ -197,6 +197,11 @@ pub fn reaches_back_past(entries: &[Entry], complete: bool, instant: Timestamp) 
         || entries.iter().any(|entry| entry.timestamp < past)
 }
 
+/// Whether something that Crisp dates was surely there at an instant of ours, however far the two clocks lie apart.
+pub fn is_surely_before(made_at: Timestamp, instant: Timestamp) -> bool {
+    made_at <= earlier(instant, CLOCK_MARGIN)
+}
+
 /// Whether an event may be posted, as far as Crisp's timeline tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clearance {

@@ -3,6 +3,8 @@
 //! Only the timeline of the contact that the request went to can tell. Where that contact is gone, or the person has
 //! another address now, nobody will ever know.
 
+use jiff::Timestamp;
+
 use super::{
     ReconcileError,
     outbox::{after, known},
@@ -26,7 +28,7 @@ impl Sending<'_> {
         if self.mirror.contact == ContactState::Removed {
             return self.give_up(row, reason::CONTACT_REMOVED).await;
         }
-        let (quiet, gap) = (self.reconciler.rules.quiet(), self.outbox.gap);
+        let quiet = self.reconciler.rules.quiet();
         let attempted_at = row.attempted_at.unwrap_or(row.due_at);
         // Too early to prove absence; presence could be proven now, but the later read costs the same and settles more.
         let too_early = after(attempted_at, quiet) > self.run.now;
@@ -59,7 +61,8 @@ impl Sending<'_> {
                 .await?;
             return Ok(Turn::Next);
         }
-        match settle_ambiguous(&known(&row), reading.as_ref(), quiet, gap, self.run.now) {
+        let (gaps, now) = (&self.outbox.gaps, self.run.now);
+        match settle_ambiguous(&known(&row), reading.as_ref(), quiet, gaps, now) {
             Ambiguity::Sent => {
                 let row = OutboxRow {
                     sent_at: row.attempted_at,
@@ -84,23 +87,7 @@ impl Sending<'_> {
                 self.reconciler.keep(self.run, self.outbox, row).await?;
                 Ok(Turn::Stop(None))
             }
-            Ambiguity::Absent => {
-                let state = match self.reconciler.rules.after_ambiguous() {
-                    AfterAmbiguous::Resend => OutboxState::Due,
-                    AfterAmbiguous::Hold => OutboxState::Held,
-                };
-                let row = OutboxRow {
-                    not_before: Some(self.run.now),
-                    ..row
-                };
-                self.enter(row, state, reason::PROVEN_ABSENT).await?;
-                // Sent again, it goes before what came after it: in the next run.
-                Ok(if state == OutboxState::Due {
-                    Turn::Stop(None)
-                } else {
-                    Turn::Next
-                })
-            }
+            Ambiguity::Absent => self.settle_absent(row, attempted_at).await,
             Ambiguity::Unsure => {
                 // A later read reaches back no further; from a cache it might have come later.
                 let is_cut = reading.is_some_and(|read| !read.cached && !read.reaches_back);
@@ -112,6 +99,37 @@ impl Sending<'_> {
                 self.give_up(row, why).await
             }
         }
+    }
+
+    /// The timeline lacks it for good, if it is the timeline that it would be on.
+    async fn settle_absent(
+        &mut self,
+        row: OutboxRow,
+        attempted_at: Timestamp,
+    ) -> Result<Turn, ReconcileError> {
+        match self.was_contact(attempted_at).await {
+            Ok(true) => {}
+            Ok(false) => return self.give_up(row, reason::CONTACT_REPLACED).await,
+            Err(CrispError::PeopleNotFound) => {
+                return self.give_up(row, reason::CONTACT_GONE).await;
+            }
+            Err(error) => return Ok(Turn::Stop(Some(error.into()))),
+        }
+        let state = match self.reconciler.rules.after_ambiguous() {
+            AfterAmbiguous::Resend => OutboxState::Due,
+            AfterAmbiguous::Hold => OutboxState::Held,
+        };
+        let row = OutboxRow {
+            not_before: Some(self.run.now),
+            ..row
+        };
+        self.enter(row, state, reason::PROVEN_ABSENT).await?;
+        // Sent again, it goes before what came after it: in the next run.
+        Ok(if state == OutboxState::Due {
+            Turn::Stop(None)
+        } else {
+            Turn::Next
+        })
     }
 
     async fn give_up(&mut self, row: OutboxRow, why: &str) -> Result<Turn, ReconcileError> {

@@ -11,8 +11,9 @@ use super::{
 };
 use crate::{
     crisp::error::CrispError,
+    ids::PeopleId,
     ledger::{ContactState, OutboxRow, Write},
-    lifecycle::{OutboxState, reason},
+    lifecycle::{OutboxState, reason, timeline::is_surely_before},
 };
 
 /// How long a contact that is suddenly gone is not made again: the webhook that says who removed it may be on its way.
@@ -26,6 +27,14 @@ pub(super) enum Contact {
     Missing(&'static str),
     /// It is gone, and it is too early to make another.
     Gone,
+}
+
+/// The contact as Crisp tells of it now.
+#[derive(Debug)]
+pub(super) struct ContactNow {
+    people: Option<PeopleId>,
+    /// By Crisp's clock.
+    made_at: Timestamp,
 }
 
 impl Sending<'_> {
@@ -74,32 +83,52 @@ impl Sending<'_> {
             && !self.contact_gone
             && self.creates()
             && !is_vouched(row)
-            && (rules.forgotten_since(&known(row), self.edges, self.outbox.gap)).is_some()
+            && (rules.forgotten_since(&known(row), self.edges, &self.outbox.gaps)).is_some()
     }
 
     /// Whether the contact is the one that a request of which the ledger may know nothing would have gone to: it was there by
     /// then.
     pub(super) async fn same_contact(&mut self, row: &OutboxRow) -> Result<Cleared, CrispError> {
         let rules = &self.reconciler.rules;
-        let Some(since) = rules.forgotten_since(&known(row), self.edges, self.outbox.gap) else {
+        let Some(since) = rules.forgotten_since(&known(row), self.edges, &self.outbox.gaps) else {
             return Ok(Cleared::Post);
         };
-        let made_at = if let Some(known) = self.made_at {
-            known
-        } else {
-            let person = person_ref(self.user);
-            let profile = self.run.hand.profile(self.website, &person).await?;
-            let made_at = profile.and_then(|profile| profile.created_at);
-            let made_at = made_at.and_then(|at| Timestamp::from_millisecond(at).ok());
-            // Of which Crisp does not tell, that was made too late to prove anything.
-            *self.made_at.insert(made_at.unwrap_or(Timestamp::MAX))
-        };
-        let was_there = made_at <= since;
-        Ok(if was_there {
+        let contact = self.contact_now().await?;
+        Ok(if contact.made_at <= since {
             Cleared::Post
         } else {
             Cleared::Unsure(reason::CONTACT_NEWER)
         })
+    }
+
+    /// Whether the contact is the one that a request went to, whose answer never came: it was there long enough before, or it
+    /// is the one that was known all along. Not every webhook that says who took whose place arrives.
+    pub(super) async fn was_contact(
+        &mut self,
+        attempted_at: Timestamp,
+    ) -> Result<bool, CrispError> {
+        let known = self.mirror.people.clone();
+        let contact = self.contact_now().await?;
+        let is_known = contact.people.is_some() && contact.people == known;
+        Ok(is_surely_before(contact.made_at, attempted_at)
+            || is_known && contact.made_at <= attempted_at)
+    }
+
+    async fn contact_now(&mut self) -> Result<&ContactNow, CrispError> {
+        let contact = if let Some(known) = self.contact_now.take() {
+            known
+        } else {
+            let person = person_ref(self.user);
+            let profile = self.run.hand.profile(self.website, &person).await?;
+            let profile = profile.unwrap_or_default();
+            let made_at = (profile.created_at).and_then(|at| Timestamp::from_millisecond(at).ok());
+            ContactNow {
+                people: profile.people_id,
+                // Of which Crisp does not tell, that was made too late to prove anything.
+                made_at: made_at.unwrap_or(Timestamp::MAX),
+            }
+        };
+        Ok(self.contact_now.insert(contact))
     }
 
     /// Crisp says that there is no such contact, and we thought there was.

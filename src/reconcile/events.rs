@@ -14,7 +14,7 @@ use super::{
 use crate::{
     ids::WebsiteId,
     ledger::{FormerContact, OutboxRow, PersonMirror, Settled, Write},
-    lifecycle::{Decision, Edges, Gap, OutboxState, decide, look_again, occurrences, reason},
+    lifecycle::{Decision, Edges, OutboxState, decide, look_again, occurrences, reason},
     record::User,
     telemetry::{self, metrics::PeopleEventLabels},
 };
@@ -78,13 +78,13 @@ impl Reconciler {
         };
         // A mirror from before edges were kept, or none: the first sight of a value is no change.
         let edges: Edges = serde_json::from_value(mirror.edges.clone()).unwrap_or_default();
-        let gap = self.last_gap().await?;
-        let found = occurrences(&self.rules, user, &event_rows, &edges, gap, run.now);
+        let gaps = self.ledger.gaps().await?;
+        let found = occurrences(&self.rules, user, &event_rows, &edges, &gaps, run.now);
         for failure in &found.failures {
             run.trace
                 .fact(format!("a rule could not be evaluated: {failure}"));
         }
-        let mut outbox = match self.remembered(website, mirror, gap).await {
+        let mut outbox = match self.remembered(website, mirror, gaps).await {
             Ok(outbox) => outbox,
             Err(error) => return EventsDone::owing(error, news),
         };
@@ -104,7 +104,7 @@ impl Reconciler {
                 writes.push(self.note(run, &mut outbox, row));
             }
         }
-        for row in self.forgotten_elsewhere(run, mirror, &found.edges, &outbox, news) {
+        for row in self.lost_elsewhere(run, mirror, &found.edges, &outbox, news) {
             writes.push(self.note(run, &mut outbox, row));
         }
         if run.hand.mode() != Mode::Live {
@@ -141,7 +141,7 @@ impl Reconciler {
             outbox: &mut outbox,
             timeline: None,
             former_timelines: Vec::new(),
-            made_at: None,
+            contact_now: None,
             contact_gone: news.contact_gone,
             done: EventsDone::default(),
         };
@@ -161,10 +161,11 @@ impl Reconciler {
         Write::Outbox(row)
     }
 
-    /// What the ledger may have sent to another contact and forgotten, at an address that the person had or in the place of the
-    /// one of now: its timeline proves nothing. What kept a row back may have ended in the time that was forgotten, and ends
-    /// once more: consent that was given, a contact that was made, a person who let it go.
-    fn forgotten_elsewhere(
+    /// What may have gone to another contact, whose timeline proves nothing: a request without an answer, where another contact
+    /// has the place of the one of then; and what the ledger may have sent and forgotten, there or at an address that the
+    /// person had. What kept a row back may have ended in the time that was forgotten, and ends once more: consent that was
+    /// given, a contact that was made, a person who let it go.
+    fn lost_elsewhere(
         &self,
         run: &Run,
         mirror: &PersonMirror,
@@ -173,21 +174,26 @@ impl Reconciler {
         news: News,
     ) -> Vec<OutboxRow> {
         let why = |row: &OutboxRow| {
-            let (row, gap) = (known(row), outbox.gap);
+            if row.state == OutboxState::Sending {
+                return news.replaced.then_some(reason::CONTACT_REPLACED);
+            }
+            if !row.state.is_undecided() || is_vouched(row) {
+                return None;
+            }
+            let (row, gaps) = (known(row), &outbox.gaps);
             let told_there = |former: &FormerContact| {
                 self.rules
-                    .may_be_forgotten_at(&row, edges, gap, former.until)
+                    .may_be_forgotten_at(&row, edges, gaps, former.until)
             };
             if mirror.former.iter().any(told_there) {
                 Some(reason::ADDRESS_CHANGED)
-            } else if news.replaced && self.rules.forgotten_since(&row, edges, gap).is_some() {
+            } else if news.replaced && self.rules.forgotten_since(&row, edges, gaps).is_some() {
                 Some(reason::CONTACT_NEWER)
             } else {
                 None
             }
         };
         let rows = outbox.rows.values();
-        let rows = rows.filter(|row| row.state.is_undecided() && !is_vouched(row));
         rows.filter_map(|row| {
             Some(OutboxRow {
                 state: OutboxState::Unsure,
@@ -224,15 +230,6 @@ impl Reconciler {
     pub(super) fn since(&self, now: Timestamp) -> Timestamp {
         now.checked_sub(self.rules.longest_age())
             .unwrap_or(Timestamp::MIN)
-    }
-
-    /// The last time of which the ledger may know less than happened, in the core's words.
-    pub(super) async fn last_gap(&self) -> Result<Option<Gap>, ReconcileError> {
-        let gap = self.ledger.last_gap().await?;
-        Ok(gap.map(|gap| Gap {
-            from: gap.from,
-            until: gap.to,
-        }))
     }
 
     /// The row that a decision makes or moves. `None`: a known row that is gone.

@@ -29,7 +29,7 @@ impl Reconciler {
         if run.hand.mode() != Mode::Live {
             return Ok(reconciled);
         }
-        let mut outbox = self.remembered(website, mirror, None).await?;
+        let mut outbox = self.remembered(website, mirror, Vec::new()).await?;
         let rows: Vec<OutboxRow> = outbox.rows.values().cloned().collect();
         for row in rows {
             let is_known_missing = row.reason == reason::USER_MISSING

@@ -22,7 +22,7 @@ pub(super) struct Outbox {
     high_water: BTreeMap<(String, String), Timestamp>,
     pub(super) watermarks: BTreeMap<String, Timestamp>,
     last_to_address: BTreeMap<String, Timestamp>,
-    pub(super) gap: Option<Gap>,
+    pub(super) gaps: Vec<Gap>,
 }
 
 impl Reconciler {
@@ -31,7 +31,7 @@ impl Reconciler {
         &self,
         website: &WebsiteId,
         mirror: &PersonMirror,
-        gap: Option<Gap>,
+        gaps: Vec<Gap>,
     ) -> Result<Outbox, ReconcileError> {
         let last_to_address = match &mirror.email_mac {
             Some(email) => self.ledger.last_sent_to(website, email).await?,
@@ -57,7 +57,7 @@ impl Reconciler {
                 .map(|arming| (arming.rule, arming.watermark.max(back_since)))
                 .collect(),
             last_to_address,
-            gap,
+            gaps,
         })
     }
 }

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     ReconcileError, Reconciler, Run,
-    event_contact::Contact,
+    event_contact::{Contact, ContactNow},
     events::EventsDone,
     outbox::{Outbox, after, is_vouched, known},
     timeline::{Cleared, TimelineRead},
@@ -19,7 +19,7 @@ use crate::{
     crisp::error::CrispError,
     ids::WebsiteId,
     ledger::{OutboxRow, PersonMirror, Write},
-    lifecycle::{Edges, OutboxState, Release, between_cached_reads, reason},
+    lifecycle::{Edges, Known, OutboxState, Release, between_cached_reads, reason},
     record::User,
 };
 
@@ -47,8 +47,8 @@ pub(super) struct Sending<'a> {
     pub(super) timeline: Option<TimelineRead>,
     /// Those of the contacts that the person had at other addresses.
     pub(super) former_timelines: Vec<TimelineRead>,
-    /// When the contact was made, as Crisp tells; asked once per run, when a row needs it.
-    pub(super) made_at: Option<Timestamp>,
+    /// The contact as Crisp tells of it; asked once per run, when a row needs it.
+    pub(super) contact_now: Option<ContactNow>,
     /// Whether the contact was there before this run, and is not now.
     pub(super) contact_gone: bool,
     pub(super) done: EventsDone,
@@ -58,9 +58,10 @@ impl Sending<'_> {
     /// Works the rows whose turn it is.
     pub(super) async fn work(mut self) -> Result<EventsDone, ReconcileError> {
         for key in self.outbox.turns(self.mirror, self.creates(), self.run.now) {
+            let gaps = std::mem::take(&mut self.outbox.gaps);
             *self.outbox = self
                 .reconciler
-                .remembered(self.website, self.mirror, self.outbox.gap)
+                .remembered(self.website, self.mirror, gaps)
                 .await?;
             let Some(row) = self.outbox.rows.get(&key).cloned() else {
                 continue;
@@ -124,10 +125,9 @@ impl Sending<'_> {
         if self
             .reconciler
             .rules
-            .needs_timeline(&as_known, self.outbox.gap)
+            .needs_timeline(&as_known, &self.outbox.gaps)
         {
-            let rules = &self.reconciler.rules;
-            if let Some(from) = rules.proof_from(&as_known, self.outbox.gap)
+            if let Some(from) = self.proof_from(&row, &as_known)
                 && from > self.run.now
             {
                 let pause = from.duration_since(self.run.now);
@@ -158,6 +158,16 @@ impl Sending<'_> {
             }
         }
         self.post(row, event).await
+    }
+
+    /// From when on a timeline that lacks a row proves something. Of what is let go without proof a request may be under way
+    /// that nobody waits for any more.
+    fn proof_from(&self, row: &OutboxRow, as_known: &Known) -> Option<Timestamp> {
+        let (rules, gaps) = (&self.reconciler.rules, &self.outbox.gaps);
+        let under_way_until = is_vouched(row).then(|| rules.under_way_until(as_known, gaps));
+        rules
+            .proof_from(as_known, gaps)
+            .max(under_way_until.flatten())
     }
 
     /// Keeps a row due, but not yet; nothing later goes before it.

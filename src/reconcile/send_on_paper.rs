@@ -51,7 +51,7 @@ impl Reconciler {
             let person = person_ref(user);
             if run.hand.mode() == Mode::Plan
                 && !is_read
-                && self.rules.needs_timeline(&as_known, outbox.gap)
+                && self.rules.needs_timeline(&as_known, &outbox.gaps)
             {
                 is_read = true;
                 run.hand.timeline(website, &person, 1).await?;

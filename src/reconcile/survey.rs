@@ -124,8 +124,8 @@ impl Reconciler {
         }
         let rows = self.users.event_rows(user, self.since(now)).await?;
         let edges: Edges = serde_json::from_value(mirror.edges.clone()).unwrap_or_default();
-        let gap = self.last_gap().await?;
-        let found = occurrences(&self.rules, user, &rows, &edges, gap, now);
+        let gaps = self.ledger.gaps().await?;
+        let found = occurrences(&self.rules, user, &rows, &edges, &gaps, now);
         surveyed.failures = found.failures.iter().map(ToString::to_string).collect();
         let guards = match self.rules.guards(user, now) {
             Ok(guards) => guards,
@@ -135,7 +135,7 @@ impl Reconciler {
             }
         };
         let mirror = self.with_address(mirror, user);
-        let mut outbox = self.remembered(website, &mirror, gap).await?;
+        let mut outbox = self.remembered(website, &mirror, gaps).await?;
         for rule in self.rules.iter() {
             let armed = rule
                 .names()

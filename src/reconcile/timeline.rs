@@ -45,7 +45,7 @@ impl Sending<'_> {
     /// another address, that of their contact there.
     pub(super) async fn clear(&mut self, row: &OutboxRow) -> Result<Cleared, CrispError> {
         let rules = &self.reconciler.rules;
-        let sought = rules.sought(&known(row), self.edges, self.outbox.gap);
+        let sought = rules.sought(&known(row), self.edges, &self.outbox.gaps);
         self.read_past(sought.earliest).await?;
         let is_all_read = self.read_former(sought.earliest).await?;
         let matches = self.matches();
@@ -163,7 +163,7 @@ impl Sending<'_> {
             .outbox
             .known()
             .iter()
-            .map(|known| rules.sought(known, self.edges, self.outbox.gap))
+            .map(|known| rules.sought(known, self.edges, &self.outbox.gaps))
             .collect();
         // Whoever has the address now may be told there what is theirs.
         let until = |read: &TimelineRead| {

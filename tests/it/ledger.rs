@@ -358,6 +358,7 @@ on_both_engines! {
     the_first_look_at_a_ledger_is_where_a_silence_begins,
     who_only_looks_at_the_ledger_notices_a_clock_set_back,
     a_silence_is_a_gap_and_makes_cautious,
+    a_silence_ends_nothing_that_an_earlier_one_put_in_doubt,
     a_lease_longer_than_any_was_given_by_a_wrong_clock,
     an_older_definition_claims_nothing,
     what_crisp_holds_before_there_is_a_mirror_means_nothing,
@@ -1135,6 +1136,20 @@ async fn a_silence_is_a_gap_and_makes_cautious(home: Home) {
         home.ledger.cautious_until().await.expect("a read"),
         Some(secs(700))
     );
+}
+
+async fn a_silence_ends_nothing_that_an_earlier_one_put_in_doubt(home: Home) {
+    let mut home = home;
+    for second in [0, 360, 700, 1_100, 1_120] {
+        home = home.reopened(secs(second)).await;
+        home.ledger.heartbeat(secs(second)).await.expect("a beat");
+    }
+    let gaps = home.ledger.gaps().await.expect("a read");
+    let gaps: Vec<_> = gaps.iter().map(|gap| (gap.from, gap.until)).collect();
+    let expected = [(0, 360), (360, 700), (700, 1_100)];
+    assert_eq!(gaps, expected.map(|(from, to)| (secs(from), secs(to))));
+    let last = home.ledger.last_gap().await.expect("a read");
+    assert_eq!(last.map(|gap| gap.from), Some(secs(700)));
 }
 
 #[tokio::test]

@@ -2,12 +2,16 @@
 
 use jiff::Timestamp;
 
-use crate::{clock::millis, telemetry::events};
+use crate::{
+    clock::millis,
+    lifecycle::{self, note_gap},
+    telemetry::events,
+};
 
 use super::{
     super::quota::Gap,
     LedgerError, Store, TOLERANCE, begin,
-    cells::{failed, ms, span},
+    cells::{failed, json, ms, span},
     engine::{Connection, Transaction, query},
     facts::{fact, instant_fact, set_fact},
     home::note_timeline,
@@ -16,6 +20,8 @@ use super::{
 /// The last time of which the ledger may know less than happened.
 const CAUTIOUS_FROM: &str = "cautious_from";
 const CAUTIOUS_UNTIL: &str = "cautious_until";
+/// Those before it, as JSON: none ends what an earlier one put in doubt.
+const CAUTIOUS_BEFORE: &str = "cautious_before";
 
 /// Between `since` and `now`, more may have happened than the ledger knows.
 pub(super) async fn be_cautious(
@@ -24,6 +30,20 @@ pub(super) async fn be_cautious(
     now: i64,
     reason: &'static str,
 ) -> Result<(), LedgerError> {
+    let last = last_gap(
+        instant_fact(&mut *tx, CAUTIOUS_FROM).await?,
+        instant_fact(&mut *tx, CAUTIOUS_UNTIL).await?,
+    );
+    let mut gaps = gaps(fact(&mut *tx, CAUTIOUS_BEFORE).await?, last)?;
+    note_gap(
+        &mut gaps,
+        lifecycle::Gap {
+            from: millis(since),
+            until: millis(now),
+        },
+    );
+    gaps.pop();
+    set_fact(&mut *tx, CAUTIOUS_BEFORE, &json(&gaps)).await?;
     set_fact(&mut *tx, CAUTIOUS_FROM, &since.to_string()).await?;
     set_fact(tx, CAUTIOUS_UNTIL, &now.to_string()).await?;
     tracing::warn!(
@@ -33,6 +53,29 @@ pub(super) async fn be_cautious(
         "every lifecycle event up to now needs a complete timeline before it is sent"
     );
     Ok(())
+}
+
+fn last_gap(from: Option<i64>, until: Option<i64>) -> Option<Gap> {
+    from.zip(until).map(|(from, until)| Gap {
+        from: millis(from),
+        to: millis(until),
+    })
+}
+
+/// All gaps, of those before the last one and it.
+fn gaps(before: Option<String>, last: Option<Gap>) -> Result<Vec<lifecycle::Gap>, LedgerError> {
+    let mut gaps: Vec<lifecycle::Gap> = before
+        .map(|text| serde_json::from_str(&text))
+        .transpose()
+        .map_err(|_not_json: serde_json::Error| LedgerError::Unreadable {
+            what: "the times of which the ledger may know less than happened",
+        })?
+        .unwrap_or_default();
+    gaps.extend(last.map(|gap| lifecycle::Gap {
+        from: gap.from,
+        until: gap.to,
+    }));
+    Ok(gaps)
 }
 
 /// The clock was set back by `back` milliseconds: what lies ahead was planned by the wrong clock and moves by as much,
@@ -193,10 +236,13 @@ impl Store {
     pub(in super::super) async fn last_gap(&self) -> Result<Option<Gap>, LedgerError> {
         let from = instant_fact(&self.readers, CAUTIOUS_FROM).await?;
         let to = instant_fact(&self.readers, CAUTIOUS_UNTIL).await?;
-        Ok(from.zip(to).map(|(from, to)| Gap {
-            from: millis(from),
-            to: millis(to),
-        }))
+        Ok(last_gap(from, to))
+    }
+
+    pub(in super::super) async fn gaps(&self) -> Result<Vec<lifecycle::Gap>, LedgerError> {
+        // The last one first: one that is noticed meanwhile is among those before by then.
+        let last = self.last_gap().await?;
+        gaps(fact(&self.readers, CAUTIOUS_BEFORE).await?, last)
     }
 
     pub(in super::super) async fn cautious_until(&self) -> Result<Option<Timestamp>, LedgerError> {

@@ -92,7 +92,7 @@ fn each_row_of_a_query_is_an_occurrence() {
         &user([("tenant", text("acme"))]),
         &rows,
         &Edges::default(),
-        None,
+        &[],
         minute(1),
     );
     let seen: Vec<_> = found
@@ -126,7 +126,7 @@ fn an_id_without_an_instant_is_seen_when_it_changes() {
             &user([("subscription", id)]),
             &BTreeMap::new(),
             &edges,
-            None,
+            &[],
             minute(now),
         );
         let seen: Vec<String> = found.occurrences.iter().map(Occurrence::key).collect();
@@ -150,7 +150,7 @@ fn a_change_is_one_occurrence_per_subject() {
         (3, "bolt", "pro", vec![]),
     ] {
         let user = user([("tenant", text(tenant)), ("plan", text(plan))]);
-        let found = occurrences(&rules, &user, &BTreeMap::new(), &edges, None, minute(now));
+        let found = occurrences(&rules, &user, &BTreeMap::new(), &edges, &[], minute(now));
         let seen: Vec<String> = found.occurrences.iter().map(Occurrence::key).collect();
         assert_eq!(seen, keys, "minute {now}");
         edges = found.edges;
@@ -165,7 +165,7 @@ fn a_renamed_rule_remembers_and_a_removed_one_does_not() {
             &user([("plan", text(plan))]),
             &BTreeMap::new(),
             edges,
-            None,
+            &[],
             minute(0),
         )
     };
@@ -210,7 +210,7 @@ fn a_rule_that_fails_holds_nobody_up() {
         &user,
         &BTreeMap::new(),
         &Edges::default(),
-        None,
+        &[],
         minute(0),
     );
     assert_eq!(found.occurrences.len(), 1);
@@ -225,7 +225,7 @@ fn a_rule_that_fails_holds_nobody_up() {
 fn a_failing_rule_keeps_what_it_remembers() {
     let rules = rules("[[event]]\nname = \"a\"\non_change = \"plan\"");
     let look = |user: &User, edges: &Edges| {
-        occurrences(&rules, user, &BTreeMap::new(), edges, None, minute(0))
+        occurrences(&rules, user, &BTreeMap::new(), edges, &[], minute(0))
     };
     let first = look(&user([("plan", text("free"))]), &Edges::default());
     let failed = look(&user([]), &first.edges);

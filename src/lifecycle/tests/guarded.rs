@@ -290,7 +290,7 @@ fn a_hundred_thousand_who_were_there_make_no_row() {
             &user,
             &BTreeMap::new(),
             &Edges::default(),
-            None,
+            &[],
             minute(number % 20_000),
         );
         assert_eq!(found.occurrences.len(), 3);
@@ -311,7 +311,7 @@ fn the_timeline_is_searched_where_a_delayed_event_would_be() {
     let sought = rules.sought(
         &known("win_back", 0, OutboxState::Due),
         &Edges::default(),
-        None,
+        &[],
     );
     assert_eq!(
         (sought.earliest, sought.latest),

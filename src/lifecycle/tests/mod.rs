@@ -121,7 +121,7 @@ fn found_in(rules: &Rules, user: &User, now: i64) -> Found {
         user,
         &BTreeMap::new(),
         &Edges::default(),
-        None,
+        &[],
         minute(now),
     );
     assert_eq!(found.failures, []);

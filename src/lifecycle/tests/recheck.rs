@@ -44,7 +44,7 @@ fn edges(user: &User) -> Edges {
         user,
         &BTreeMap::new(),
         &Edges::default(),
-        None,
+        &[],
         minute(-50),
     )
     .edges
@@ -226,7 +226,7 @@ fn a_change_stands_while_its_value_does() {
             &user([("plan", text(plan))]),
             &BTreeMap::new(),
             edges,
-            None,
+            &[],
             minute(now),
         )
     };

@@ -69,16 +69,11 @@ fn the_timeline_is_read_where_somebody_may_have_been_faster() {
         ),
     ] {
         let sole = rules(&format!("sender = \"sole\"\n{TABLE}"));
+        assert_eq!(sole.needs_timeline(&row, &[gap]), after_gap, "{}", row.key);
+        assert_eq!(sole.needs_timeline(&row, &[]), without, "{}", row.key);
+        assert!(rules(TABLE).needs_timeline(&row, &[]), "{}", row.key);
         assert_eq!(
-            sole.needs_timeline(&row, Some(gap)),
-            after_gap,
-            "{}",
-            row.key
-        );
-        assert_eq!(sole.needs_timeline(&row, None), without, "{}", row.key);
-        assert!(rules(TABLE).needs_timeline(&row, None), "{}", row.key);
-        assert_eq!(
-            sole.sought(&row, &Edges::default(), Some(gap)).earliest,
+            sole.sought(&row, &Edges::default(), &[gap]).earliest,
             minute(earliest),
             "{}",
             row.key
@@ -96,7 +91,7 @@ fn both_names_of_a_rule_are_searched() {
     ] {
         assert_eq!(
             rules
-                .sought(&row(event, "at=…", 0), &Edges::default(), None)
+                .sought(&row(event, "at=…", 0), &Edges::default(), &[])
                 .texts,
             texts
         );
@@ -124,7 +119,7 @@ fn a_change_is_sought_since_the_last_look_that_did_not_show_it() {
         (edge(4, -60), -3 * DAY - 10),
         (Edges::default(), -3 * DAY - 10),
     ] {
-        let sought = table.sought(&row("changed", "edge=3", 0), &edges, None);
+        let sought = table.sought(&row("changed", "edge=3", 0), &edges, &[]);
         assert_eq!(sought.earliest, minute(earliest), "{edges:?}");
     }
 }
@@ -143,9 +138,9 @@ fn a_change_that_a_look_after_the_gap_did_not_show_was_not_forgotten_in_it() {
         });
         let edges = serde_json::from_value(json!({ "changed": edge })).expect("edges");
         let row = row("changed", "edge=3", 100);
-        let since = table.forgotten_since(&row, &edges, Some(gap));
+        let since = table.forgotten_since(&row, &edges, &[gap]);
         assert_eq!(since, forgotten.then_some(gap.from), "{unchanged_at}");
-        let left = table.may_be_forgotten_at(&row, &edges, Some(gap), minute(100));
+        let left = table.may_be_forgotten_at(&row, &edges, &[gap], minute(100));
         assert_eq!(left, forgotten, "{unchanged_at}");
     }
 }
@@ -161,10 +156,10 @@ fn a_change_is_sought_since_the_last_answer_that_did_not_show_it() {
     for (kept, earliest) in [(0, -100), (30, -130), (30 * DAY, -30 * DAY - 100)] {
         let kept = std::time::Duration::from_secs(u64::try_from(kept * 60).expect("a length"));
         let table = rules(TABLE).with_answers_kept_for(kept);
-        let sought = table.sought(&change, &edges, None);
+        let sought = table.sought(&change, &edges, &[]);
         assert_eq!(sought.earliest, minute(earliest), "{kept:?}");
         // What a column dates is dated by it.
-        let dated = table.sought(&row("dated", "at=…", 0), &edges, None);
+        let dated = table.sought(&row("dated", "at=…", 0), &edges, &[]);
         assert_eq!(dated.earliest, minute(-10));
     }
 }
@@ -178,7 +173,7 @@ fn a_delayed_change_is_sought_where_the_app_told_it_at_once() {
     let table = rules(TABLE);
     let change = row("left", "edge=3", 0);
     for (edges, earliest) in [(edges, -52), (Edges::default(), -3 * DAY - 10)] {
-        let sought = table.sought(&change, &edges, None);
+        let sought = table.sought(&change, &edges, &[]);
         assert_eq!(
             (sought.earliest, sought.latest),
             (minute(earliest), minute(HOUR + 10))
@@ -194,7 +189,7 @@ fn how_late_the_database_may_be_is_the_overlap_of_the_sweep() {
     let edges = serde_json::from_value(json!({ "changed": edge })).expect("edges");
     for (overlap, earliest) in [("0s", -70), ("2h", -190)] {
         let table = rules(&format!("{TABLE}\n[sweep]\noverlap = \"{overlap}\""));
-        let sought = table.sought(&row("changed", "edge=3", 0), &edges, None);
+        let sought = table.sought(&row("changed", "edge=3", 0), &edges, &[]);
         assert_eq!(sought.earliest, minute(earliest), "{overlap}");
     }
 }
@@ -212,7 +207,7 @@ const WIN_BACK: &str = r#"
 fn a_delayed_event_is_sought_since_it_happened_where_the_app_tells_it_too() {
     for (sender, earliest) in [("shared", -10), ("sole", 10 * DAY - 10)] {
         let table = rules(&format!("sender = \"{sender}\"\n{WIN_BACK}"));
-        let sought = table.sought(&row("win_back", "at=…", 0), &Edges::default(), None);
+        let sought = table.sought(&row("win_back", "at=…", 0), &Edges::default(), &[]);
         assert_eq!(
             (sought.earliest, sought.latest),
             (minute(earliest), minute(10 * DAY + 10)),
@@ -236,7 +231,7 @@ fn told_of(state: OutboxState, left_at: &[i64], entries: &[(i64, serde_json::Val
                 state,
                 ..row("win_back", &at.to_string(), *at)
             };
-            table.sought(&row, &Edges::default(), None)
+            table.sought(&row, &Edges::default(), &[])
         })
         .collect();
     let entries: Vec<_> = entries
@@ -332,7 +327,7 @@ fn what_waits_is_told_by_whoever_tells_meanwhile() {
                 updated_at: minute(HOUR),
                 ..known("dated", 0, state)
             };
-            let sought = table.sought(&row, &Edges::default(), None);
+            let sought = table.sought(&row, &Edges::default(), &[]);
             let until = match state {
                 _ if sender == "sole" => minute(0),
                 AlreadyInCrisp | Expired | Superseded => minute(HOUR + 2),
@@ -361,7 +356,7 @@ fn of_two_that_waited_one_was_told_and_the_other_one_perhaps() {
     ] {
         let sought = [0, 100].map(|at| {
             let row = known("dated", at, OutboxState::NoConsent);
-            table.sought(&row, &Edges::default(), None)
+            table.sought(&row, &Edges::default(), &[])
         });
         let entries: Vec<Entry> = (at.iter())
             .map(|at| Entry {
@@ -404,7 +399,7 @@ fn of_one_that_still_waits_nothing_was_told_for_sure_while_another_one_waited() 
             ..known("dated", 0, first)
         };
         let second_row = known("dated", 100, OutboxState::NoConsent);
-        let sought = [&first, &second_row].map(|row| table.sought(row, &Edges::default(), None));
+        let sought = [&first, &second_row].map(|row| table.sought(row, &Edges::default(), &[]));
         let entries = [Entry {
             text: "dated".to_owned(),
             data: serde_json::Map::new(),
@@ -420,7 +415,7 @@ fn of_one_that_still_waits_nothing_was_told_for_sure_while_another_one_waited() 
 fn the_app_has_its_whole_grace_to_tell() {
     for (grace, latest) in [("5m", 10), ("30m", 30)] {
         let table = rules(&format!("grace = \"{grace}\"\n{TABLE}"));
-        let sought = table.sought(&row("dated", "at=…", 0), &Edges::default(), None);
+        let sought = table.sought(&row("dated", "at=…", 0), &Edges::default(), &[]);
         assert_eq!(
             (sought.earliest, sought.latest),
             (minute(-10), minute(latest)),
@@ -434,7 +429,7 @@ fn the_app_has_its_whole_grace_to_tell() {
 fn what_is_told_as_it_happens_is_of_what_has_just_happened() {
     let table = rules(&format!("grace = \"30m\"\n{TABLE}"));
     let row_of = |at: i64| row("dated", &format!("at={at}"), at);
-    let sought = [0, 20].map(|at| table.sought(&row_of(at), &Edges::default(), None));
+    let sought = [0, 20].map(|at| table.sought(&row_of(at), &Edges::default(), &[]));
     for (told, owners) in [
         (vec![20], vec!["dated//at=20"]),
         // Each of them late: then both are told.

@@ -50,7 +50,7 @@ fn beside(user: &User, row: &Known) -> (Option<OutboxState>, Recheck) {
     let own = known("canceled", 0, Due);
     let mut remembered = Remembered::armed(&rules, -100);
     remembered.known.extend([own.clone(), row.clone()]);
-    let found = occurrences(&rules, user, &rows, &edges, None, minute(10));
+    let found = occurrences(&rules, user, &rows, &edges, &[], minute(10));
     let memory = remembered.memory();
     let decided = decide(&rules, &found, &memory, Guards::OPEN, minute(10));
     let state = decided.iter().find(|decision| decision.key == own.key);

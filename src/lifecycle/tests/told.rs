@@ -19,7 +19,7 @@ fn of_two_at_once_the_second_is_held_and_one_that_is_known_is_not_new() {
     let rows = BTreeMap::from([("invoice".to_owned(), rows.to_vec())]);
     let user = user([]);
     let edges = Edges::default();
-    let found = occurrences(&rules, &user, &rows, &edges, None, minute(20));
+    let found = occurrences(&rules, &user, &rows, &edges, &[], minute(20));
     let mut remembered = Remembered::armed(&rules, -DAY);
     remembered.known.push(Known {
         key: found.occurrences[2].key(),

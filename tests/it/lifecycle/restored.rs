@@ -310,3 +310,86 @@ async fn the_timeline_of_the_same_contact_proves_that_it_was_not_told() {
     assert_eq!(world.timeline(ADA), [EVENT]);
     world.finish().await;
 }
+
+/// The service is away once more, for a little longer than a heartbeat may be late.
+async fn is_away_again(world: &mut World) {
+    world.service.worker.beat().await;
+    let clock = world.clock.clone();
+    world
+        .restart(|_| clock.advance(Duration::from_mins(6)))
+        .await;
+}
+
+/// Before anybody looks at Ada, nobody is there once more: what the copy forgot is forgotten all the same.
+#[tokio::test]
+async fn a_second_silence_does_not_end_what_was_forgotten_before_it() {
+    let (mut world, copy) = copied().await;
+    refresh(&mut world).await;
+    assert_eq!(world.timeline(ADA), [EVENT]);
+    minutes(&mut world, 1).await;
+    contact_is_replaced(&world);
+    world.hooks_arrive().await;
+    is_put_back(&mut world, &copy).await;
+    is_away_again(&mut world).await;
+    refresh(&mut world).await;
+    minutes(&mut world, 60).await;
+    assert_eq!(posts(&world), 1);
+    assert_stands(&world, EVENT, OutboxState::Unsure, "contact_newer").await;
+    // What happens from then on is told there.
+    happens(&mut world, "onboarded_at").await;
+    refresh(&mut world).await;
+    assert_eq!(world.timeline(ADA), ["user:onboarding:completed"]);
+    world.finish().await;
+}
+
+/// A change has no moment of its own: of whoever was not looked at since the first silence it may have been told in it.
+#[tokio::test]
+async fn a_second_silence_does_not_date_a_change() {
+    let mut world = world(|setup| {
+        setup.needs_file = true;
+        setup.replace("at = \"subscribed_at\"", "on_change = \"plan\"");
+    })
+    .await;
+    refresh(&mut world).await;
+    let copy = copy(&mut world).await;
+    minutes(&mut world, 10).await;
+    world.change_user("u1", "plan = 'team'").await;
+    refresh(&mut world).await;
+    let event = "user:subscription:started";
+    assert_eq!(world.timeline(ADA), [event]);
+    minutes(&mut world, 1).await;
+    contact_is_replaced(&world);
+    world.hooks_arrive().await;
+    is_put_back(&mut world, &copy).await;
+    is_away_again(&mut world).await;
+    refresh(&mut world).await;
+    minutes(&mut world, 60).await;
+    assert_eq!(posts(&world), 1);
+    assert_stands(&world, event, OutboxState::Unsure, "contact_newer").await;
+    world.finish().await;
+}
+
+/// No copy, but as far as the ledger knows it may be one.
+#[tokio::test]
+async fn two_silences_are_two() {
+    let mut world = world(|_| {}).await;
+    minutes(&mut world, 1).await;
+    happens(&mut world, "created_at").await;
+    world.clock.advance(Duration::from_mins(1));
+    contact_is_replaced(&world);
+    world.hooks_arrive().await;
+    let clock = world.clock.clone();
+    world
+        .restart(|_| clock.advance(Duration::from_mins(6)))
+        .await;
+    is_away_again(&mut world).await;
+    refresh(&mut world).await;
+    minutes(&mut world, 60).await;
+    assert_eq!(posts(&world), 0);
+    assert_stands(&world, EVENT, OutboxState::Unsure, "contact_newer").await;
+    world.finish().await;
+}
+
+crate::world::also_on_postgres! {
+    two_silences_are_two,
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crisp_sync::{
     crisp::client::{Meter, PersonRef},
     ids::Email,
+    ledger::OutboxFilter,
     lifecycle::OutboxState,
     sandbox::{Author, Fault, FaultBody, Reset, TimelineEvent},
 };
@@ -299,6 +300,79 @@ async fn an_attempt_on_a_contact_that_was_made_anew_is_not_repeated() {
     world.finish().await;
 }
 
+/// Crisp took it and its answer was lost; then another contact took the place of Ada's, and no webhook came through.
+async fn replaced_unheard(after: &str) -> World {
+    let mut world = world(|setup| {
+        let after = format!("sender = \"sole\"\nafter_ambiguous = \"{after}\"");
+        setup.replace("sender = \"sole\"", &after);
+    })
+    .await;
+    happens(&mut world, "created_at").await;
+    world.sandbox.fault(Fault::reset(ADD, Reset::After));
+    refresh(&mut world).await;
+    assert_eq!(world.timeline(ADA), [EVENT]);
+    world.sandbox.set_webhook(None);
+    world.clock.advance(Duration::from_secs(1));
+    world.sandbox.remove_contact(ADA).expect("a contact");
+    world.sandbox.create_contact(ADA, "Ada again");
+    world
+}
+
+#[tokio::test]
+async fn what_another_contact_lacks_is_not_absent() {
+    for after in ["resend", "hold"] {
+        let mut world = replaced_unheard(after).await;
+        minutes(&mut world, 120).await;
+        refresh(&mut world).await;
+        assert_stands(&world, EVENT, OutboxState::Unsure, "contact_replaced").await;
+        assert_eq!(posts(&world), 1, "{after}");
+        world.finish().await;
+    }
+}
+
+/// Whoever looks at the profile sees it, and says so at once.
+#[tokio::test]
+async fn another_contact_that_is_noticed_ends_the_wait_for_an_answer() {
+    let mut world = replaced_unheard("resend").await;
+    world.change_user("u1", "plan = 'team'").await;
+    refresh(&mut world).await;
+    assert_stands(&world, EVENT, OutboxState::Unsure, "contact_replaced").await;
+    minutes(&mut world, 120).await;
+    assert_eq!(posts(&world), 1);
+    world.finish().await;
+}
+
+/// They answer for it that it was not told: it may be told yet.
+#[tokio::test]
+async fn what_a_person_lets_go_waits_for_a_request_that_may_be_under_way() {
+    let mut world = resending().await;
+    happens(&mut world, "created_at").await;
+    world
+        .sandbox
+        .fault(Fault::applied_late(ADD, Duration::from_mins(12)));
+    refresh(&mut world).await;
+    minutes(&mut world, 1).await;
+    world.sandbox.remove_contact(ADA).expect("a contact");
+    world.sandbox.create_contact(ADA, "Ada again");
+    world.settle().await;
+    assert_eq!(stands(&world, EVENT).await.0, OutboxState::Unsure);
+    let unsure = OutboxFilter {
+        state: Some(OutboxState::Unsure),
+        ..OutboxFilter::default()
+    };
+    let released = world.service.ledger.release(&unsure, world.now()).await;
+    assert_eq!(released.expect("released"), 1);
+    refresh(&mut world).await;
+    minutes(&mut world, 13).await;
+    refresh(&mut world).await;
+    assert_stands(&world, EVENT, OutboxState::Due, "released_unsure").await;
+    assert_eq!(posts(&world), 1, "not before it is quiet");
+    minutes(&mut world, 60).await;
+    assert_eq!(world.timeline(ADA), [EVENT]);
+    assert_eq!(stands(&world, EVENT).await.0, OutboxState::Sent);
+    world.finish().await;
+}
+
 #[tokio::test]
 async fn a_foreign_entry_counts_for_an_attempt_too() {
     let mut world = resending().await;
@@ -330,5 +404,8 @@ crate::world::also_on_postgres! {
     what_a_cache_shows_is_there,
     an_attempt_is_not_judged_by_the_timeline_of_another_address,
     an_attempt_on_a_contact_that_was_made_anew_is_not_repeated,
+    what_another_contact_lacks_is_not_absent,
+    another_contact_that_is_noticed_ends_the_wait_for_an_answer,
+    what_a_person_lets_go_waits_for_a_request_that_may_be_under_way,
     a_foreign_entry_counts_for_an_attempt_too,
 }

@@ -23,6 +23,8 @@ struct Store {
     released: BTreeSet<String>,
     /// Events whose brake has latched.
     latched: BTreeSet<String>,
+    /// The times of which it may know less than happened.
+    gaps: Vec<Gap>,
     at: i64,
 }
 
@@ -36,7 +38,6 @@ pub(super) struct Caller {
     imports: Vec<Record>,
     store: Store,
     backup: Option<Store>,
-    gap: Option<Gap>,
     pub(super) crisp: Crisp,
     book: Book,
 }
@@ -69,10 +70,10 @@ impl Caller {
                 edges: Edges::default(),
                 released: BTreeSet::new(),
                 latched: BTreeSet::new(),
+                gaps: Vec::new(),
                 at: 0,
             },
             backup: None,
-            gap: None,
             crisp: Crisp::new(skew),
             book: Book::new(sender, armed, weather),
         }
@@ -158,17 +159,14 @@ impl Caller {
         let from = self.ours();
         self.off += minutes;
         if minutes > 5 {
-            self.widen_gap(from);
+            self.note_gap(from);
         }
     }
 
-    /// Two gaps are one that began with the first: what a backup forgot may have been forgotten before.
-    fn widen_gap(&mut self, from: i64) {
+    /// The ledger knows less than happened since then.
+    fn note_gap(&mut self, from: i64) {
         let (from, until) = (minute(from), minute(self.ours()));
-        self.gap = Some(self.gap.map_or(Gap { from, until }, |gap| Gap {
-            from: gap.from.min(from),
-            until: gap.until.max(until),
-        }));
+        note_gap(&mut self.store.gaps, Gap { from, until });
     }
 
     fn restore(&mut self) {
@@ -179,8 +177,9 @@ impl Caller {
         // Nobody restores a ledger by a clock that is behind: what happened since would seem to lie ahead.
         self.off = self.off.max(0);
         self.book.plan_seen = None;
-        self.widen_gap(backup.at);
+        let copied_at = backup.at;
         self.store = backup;
+        self.note_gap(copied_at);
         self.store.at = self.ours();
     }
 
@@ -192,7 +191,7 @@ impl Caller {
             &self.user,
             &rows,
             &self.store.edges,
-            self.gap,
+            &self.store.gaps,
             now,
         );
         assert_eq!(found.failures, []);
@@ -334,7 +333,7 @@ impl Caller {
             self.book.is_latched = true;
             return self.enter(row, OutboxState::Held);
         }
-        if self.rules.needs_timeline(&known, self.gap) {
+        if self.rules.needs_timeline(&known, &self.store.gaps) {
             match self.timeline_says(&known, cached) {
                 Clearance::Post => {}
                 Clearance::ReadLater => return,
@@ -414,9 +413,14 @@ impl Caller {
         let Read { entries, cached } = self.crisp.read(cached);
         let rows = self.store.remembered.known.iter();
         let sought: Vec<_> = rows
-            .map(|known| self.rules.sought(known, &self.store.edges, self.gap))
+            .map(|known| {
+                self.rules
+                    .sought(known, &self.store.edges, &self.store.gaps)
+            })
             .collect();
-        let this = self.rules.sought(known, &self.store.edges, self.gap);
+        let this = self
+            .rules
+            .sought(known, &self.store.edges, &self.store.gaps);
         for read in [PAGE.min(entries.len()), entries.len()] {
             let complete = read == entries.len();
             let matches = match_timeline(&sought, &entries[..read]);
@@ -450,7 +454,7 @@ impl Caller {
             &known,
             Some(&reading),
             self.rules.quiet(),
-            self.gap,
+            &self.store.gaps,
             minute(self.ours()),
         );
         match verdict {
