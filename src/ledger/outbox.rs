@@ -86,6 +86,8 @@ pub struct OutboxFilter {
     pub user_key: Option<UserKey>,
     /// Only of this event.
     pub event: Option<String>,
+    /// The name that the event had: what is stored under it counts as the event's.
+    pub former: Option<String>,
     /// Only in this state.
     pub state: Option<OutboxState>,
     /// Only in one of these states; in any where the list is empty.
@@ -98,6 +100,19 @@ pub struct OutboxFilter {
     pub until: Option<Timestamp>,
     /// At most so many; 0 takes 50.
     pub limit: u32,
+}
+
+impl OutboxFilter {
+    /// The names of the event, if it is about one.
+    pub(super) fn events(&self) -> Option<Vec<&str>> {
+        let event = self.event.as_deref()?;
+        Some(
+            [Some(event), self.former.as_deref()]
+                .into_iter()
+                .flatten()
+                .collect(),
+        )
+    }
 }
 
 /// How many occurrences of a filter stand alike.

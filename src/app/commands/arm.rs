@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::super::Service;
 use crate::{
+    ledger::Arming,
     lifecycle::span,
     server::command::{Answer, Table, instant},
 };
@@ -26,9 +27,14 @@ impl Service {
         for website in websites {
             let armed = self.ledger.armings(website).await?;
             for name in &chosen {
-                let before = armed.iter().find(|arming| arming.rule == **name);
+                let before = self.arming(&armed, name);
                 // Arming again must not mail what happened since: the first watermark stays.
                 let (since, said) = if let Some(arming) = before {
+                    if arming.rule != *name {
+                        // Under the new name too: the file need not say for ever which one it had.
+                        let watermark = arming.watermark;
+                        self.ledger.arm(website, name, watermark, now).await?;
+                    }
                     (arming.watermark, "armed already")
                 } else {
                     self.ledger.arm(website, name, watermark, now).await?;
@@ -83,13 +89,7 @@ impl Service {
         let mut moves = Vec::new();
         for website in websites {
             let armed = self.ledger.armings(website).await?;
-            let arming = self
-                .rules
-                .rule(event)
-                .into_iter()
-                .flat_map(crate::lifecycle::Rule::names)
-                .find_map(|name| armed.iter().find(|arming| arming.rule == name));
-            match arming {
+            match self.arming(&armed, event) {
                 Some(arming) if to < arming.watermark => moves.push((website, arming.watermark)),
                 Some(arming) => lines.push(format!(
                     "on {website} the watermark is {} and stays",
@@ -122,6 +122,13 @@ impl Service {
                 "websites": moves.iter().map(|(website, from)| json!({ "website": website.as_str(), "from": from })).collect::<Vec<_>>(),
             }),
         })
+    }
+
+    /// What armed an event, under its name or the one it had.
+    fn arming<'a>(&self, armed: &'a [Arming], event: &str) -> Option<&'a Arming> {
+        let rule = self.rules.rule(event)?;
+        rule.names()
+            .find_map(|name| armed.iter().find(|arming| arming.rule == name))
     }
 
     /// The names of all rules, or the one that was named.

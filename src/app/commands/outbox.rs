@@ -38,6 +38,7 @@ impl Service {
     pub(super) async fn list_events(&self, listed: Listed) -> anyhow::Result<Answer> {
         let mut filter = OutboxFilter {
             website: website(listed.website.as_deref())?,
+            former: self.former_name(listed.event.as_deref()),
             event: listed.event,
             states: (listed.states.iter())
                 .map(|word| state(word))
@@ -100,6 +101,12 @@ impl Service {
         ]
     }
 
+    /// The name that an event had before the one it has.
+    fn former_name(&self, event: Option<&str>) -> Option<String> {
+        let rule = self.rules.iter().find(|rule| Some(rule.name()) == event)?;
+        rule.renamed_from().map(str::to_owned)
+    }
+
     /// Whose address this is: the app's database knows it best, the ledger may know somebody who has left the app.
     async fn key_of(&self, email: &Email) -> anyhow::Result<UserKey> {
         let asked = self.users.by_email(email, Freshness::Cached).await;
@@ -131,6 +138,7 @@ impl Service {
     async fn decide(&self, chosen: Chosen, verdict: Verdict) -> anyhow::Result<Answer> {
         let (confirmed, dry_run, over_cap) = (chosen.confirmed, chosen.dry_run, chosen.over_cap);
         let mut filter = filter(chosen)?;
+        filter.former = self.former_name(filter.event.as_deref());
         anyhow::ensure!(filter.limit > 0, "`--limit 0` chooses nothing");
         let movable = verdict.movable(filter.state);
         let totals = self

@@ -98,9 +98,8 @@ pub(super) async fn unlatch(
         let is_decided =
             decided.contains(&(latch.website.as_str().to_owned(), latch.event.clone()));
         let is_named = filter
-            .event
-            .as_ref()
-            .is_none_or(|event| *event == latch.event)
+            .events()
+            .is_none_or(|names| names.contains(&latch.event.as_str()))
             && filter
                 .website
                 .as_ref()

@@ -31,7 +31,7 @@ macro_rules! filtered {
     ($head:expr, $tail:literal) => {
         concat!(
             $head,
-            " WHERE ($1 IS NULL OR website = $1) AND ($2 IS NULL OR user_key = $2) AND ($3 IS NULL OR event = $3) \
+            " WHERE ($1 IS NULL OR website = $1) AND ($2 IS NULL OR user_key = $2) AND ($3 IS NULL OR event IN (SELECT value ->> 0 FROM json_each($3))) \
              AND ($4 IS NULL OR state = $4) AND ($5 IS NULL OR reference = $5) \
              AND ($6 IS NULL OR updated_at >= $6) AND ($7 IS NULL OR updated_at < $7) \
              AND ($8 IS NULL OR state IN (SELECT value ->> 0 FROM json_each($8))) ",
@@ -45,7 +45,7 @@ macro_rules! bind_filter {
         $query
             .bind($filter.website.as_ref().map(WebsiteId::as_str))
             .bind($filter.user_key.as_ref().map(UserKey::as_str))
-            .bind($filter.event.as_deref())
+            .bind($filter.events().map(|names| list(&names)))
             .bind($filter.state.map(OutboxState::as_str))
             .bind($filter.reference.as_ref().map(OccurrenceRef::as_str))
             .bind($filter.since.map(ms))
