@@ -229,7 +229,18 @@ impl<'a> Bench<'a> {
         if !known.state.is_undecided() {
             return None;
         }
-        let rule = self.rules.rule(&known.event)?;
+        let decided = |state, reason| {
+            Some(Decision {
+                key: known.key.clone(),
+                occurrence: None,
+                state,
+                due_at: known.due_at,
+                reason,
+            })
+        };
+        let Some(rule) = self.rules.rule(&known.event) else {
+            return decided(OutboxState::Superseded, reason::RULE_REMOVED);
+        };
         let happened_at = known.happened_at();
         let (state, reason) = if self.is_too_old(rule, happened_at) {
             let reason = match known.state {
@@ -248,13 +259,7 @@ impl<'a> Bench<'a> {
         } else {
             self.advance(rule, known)?
         };
-        Some(Decision {
-            key: known.key.clone(),
-            occurrence: None,
-            state,
-            due_at: known.due_at,
-            reason,
-        })
+        decided(state, reason)
     }
 
     /// The step that time or the guards allow.

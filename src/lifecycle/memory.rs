@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Known, OutboxState, Rule, period::later, reason};
 
 /// How long until a row that waits for something undated is looked at again.
-pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
+pub const LOOK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 
 /// What the ledger remembers that bears on one user.
 #[derive(Debug, Clone, Copy)]

@@ -131,7 +131,7 @@ impl OutboxState {
             Self::Excluded => {
                 "`exclude` is true of the user. It goes if that changes within `max_age`."
             }
-            Self::Held => "A person has to decide.",
+            Self::Held => "A person has to decide, within `max_age`.",
             Self::Parked => {
                 "Crisp has no contact to put it on. It goes when there is one, within `max_age`."
             }

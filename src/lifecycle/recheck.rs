@@ -93,10 +93,9 @@ pub fn recheck(
     let Some(user) = fresh.user else {
         return drop(OutboxState::Superseded, reason::USER_GONE);
     };
-    let Some(occurrence) = still_there(rules, rule, known, user, fresh, now)? else {
-        return drop(OutboxState::Superseded, reason::NO_LONGER_TRUE);
-    };
+    let occurrence = still_there(rules, rule, known, user, fresh, now)?;
     // What happened since the last look counts too, though no row has it yet. A rule that fails says nothing, here as there.
+    // It comes first, because it is beyond doubt: a replica may lag behind, but none runs ahead.
     let found = occurrences(rules, user, fresh.rows, fresh.edges, &[], now);
     if LaterEvents::new(rules, memory.known, &found, now).supersede(
         rule,
@@ -105,6 +104,9 @@ pub fn recheck(
     ) {
         return drop(OutboxState::Superseded, reason::LATER_EVENT);
     }
+    let Some(occurrence) = occurrence else {
+        return drop(OutboxState::Superseded, reason::NO_LONGER_TRUE);
+    };
     // The row's own moment, and what the definition of today makes of it: somebody may have lengthened the delay.
     let due_at = known.due_at.max(occurrence.due);
     if due_at > now {

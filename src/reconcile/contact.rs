@@ -37,8 +37,8 @@ impl Reconciler {
         mirror: &mut PersonMirror,
         user: &User,
     ) -> Result<Reconciled, ReconcileError> {
-        // A sweep comes by often, and mostly for people who never wrote.
-        let believed = if run.is_swept() {
+        // A sweep comes by often, and so does whoever waits for consent; mostly they are people who never wrote.
+        let believed = if run.is_unwatched() {
             self.settings.assert_every
         } else {
             NO_CONTACT_FOR
@@ -132,8 +132,8 @@ impl Reconciler {
     ) -> Map<String, Json> {
         let stamp = Stamp {
             now: run.now,
-            // Nobody looks at a contact because a sweep came by: its age alone is no reason to call Crisp.
-            max_age: if run.is_swept() {
+            // Nobody looks at a contact because a sweep came by, or an hour: its age alone is no reason to call Crisp.
+            max_age: if run.is_unwatched() {
                 self.settings.assert_every
             } else {
                 self.settings.as_of_max_age

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Mode, ReconcileError, Reconciler, Run,
-    outbox::{Outbox, after, is_vouched, known, why_over},
+    outbox::{Outbox, after, is_released, is_vouched, known, why_over},
     send::Sending,
     trace::TracedEvent,
 };
@@ -19,7 +19,8 @@ use crate::{
     telemetry::{self, metrics::PeopleEventLabels},
 };
 
-/// How often a person with events is looked at while the ledger is a copy that nobody has armed.
+/// How often a person with events is looked at while none may leave: the ledger is a copy that nobody has armed, or the
+/// service observes.
 const LOOK_WHETHER_ARMED: SignedDuration = SignedDuration::from_hours(1);
 
 /// What became of a person's events in one run.
@@ -69,7 +70,7 @@ impl Reconciler {
         user: &User,
         news: News,
     ) -> Result<EventsDone, ReconcileError> {
-        if self.rules.is_empty() {
+        if self.rules.is_empty() && !self.owes(website, mirror).await? {
             return Ok(EventsDone::default());
         }
         let event_rows = match self.users.event_rows(user, self.since(run.now)).await {
@@ -96,6 +97,7 @@ impl Reconciler {
             Ok(guards) => guards,
             Err(error) => return EventsDone::owing(error, news),
         };
+        let owed = outbox.next_at(&self.rules, run.now);
         let known = outbox.known();
         let decisions = decide(&self.rules, &found, &outbox.memory(&known), guards, run.now);
         let mut writes = Vec::new();
@@ -117,7 +119,11 @@ impl Reconciler {
                 &outbox,
             )
             .await?;
-            return Ok(EventsDone::default());
+            // Of what was noted while it was live nobody else would remind us once it is live again.
+            return Ok(EventsDone {
+                again_at: owed.map(|at| at.max(after(run.now, LOOK_WHETHER_ARMED))),
+                ..EventsDone::default()
+            });
         }
         let known = outbox.known();
         let look_again = look_again(&self.rules, &found, &outbox.memory(&known), run.now);
@@ -152,6 +158,18 @@ impl Reconciler {
             .flatten()
             .min();
         Ok(done)
+    }
+
+    /// Whether a person's outbox has anything that is not over. Asked where no rule is left that would ask.
+    async fn owes(
+        &self,
+        website: &WebsiteId,
+        mirror: &PersonMirror,
+    ) -> Result<bool, ReconcileError> {
+        let rows = self.ledger.outbox(website, &mirror.user_key).await?;
+        let is_open =
+            |row: &OutboxRow| row.state.is_undecided() || row.state == OutboxState::Sending;
+        Ok(rows.iter().any(is_open))
     }
 
     /// Tells of a row that is new, or that moved; what is returned writes it down.
@@ -245,7 +263,11 @@ impl Reconciler {
         let moved = |row: OutboxRow| OutboxRow {
             state: decision.state,
             due_at: decision.due_at,
-            reason: why_over(&row, decision.state, decision.reason).to_owned(),
+            reason: if decision.state == OutboxState::Due && is_released(&row) {
+                row.reason.clone()
+            } else {
+                why_over(&row, decision.state, decision.reason).to_owned()
+            },
             updated_at: run.now,
             ..row
         };

@@ -3,19 +3,32 @@
 //! One answer proves little: a replica that lags behind, or was made anew, knows fewer people than there are. So what waits
 //! is only set aside when a second look, a while later, finds nobody either.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{Mode, Outcome, ReconcileError, Reconciled, Reconciler, Run, outbox::after};
+use super::{
+    Mode, Outcome, ReconcileError, Reconciled, Reconciler, Run,
+    outbox::{after, is_released, over_at},
+};
 use crate::{
     ids::WebsiteId,
     ledger::{OutboxRow, PersonMirror},
-    lifecycle::{OutboxState, reason},
+    lifecycle::{LOOK_AGAIN, OutboxState, reason},
 };
 
 /// How much later the second look is.
-const LOOK_TWICE: SignedDuration = SignedDuration::from_mins(10);
+pub(super) const LOOK_TWICE: SignedDuration = SignedDuration::from_mins(10);
 /// How long the first look counts. Whoever was there in between is missed anew.
 const MARK_LAPSES: SignedDuration = SignedDuration::from_hours(1);
+
+/// What becomes of a row whose user is gone.
+enum Fate {
+    /// Nothing that is not over.
+    Over,
+    /// It stays as it is, and is looked at again then.
+    Stays(Timestamp),
+    /// It takes this state, for this reason, and is looked at again then.
+    Moves(OutboxState, &'static str, Option<Timestamp>),
+}
 
 impl Reconciler {
     /// Settles the outbox of somebody who is gone.
@@ -26,41 +39,33 @@ impl Reconciler {
         mirror: &PersonMirror,
     ) -> Result<Reconciled, ReconcileError> {
         let mut reconciled = Reconciled::nothing(Outcome::NoUser);
+        let mut outbox = self.remembered(website, mirror, Vec::new()).await?;
         if run.hand.mode() != Mode::Live {
+            // Of what was noted while it was live nobody else would remind us once it is live again.
+            let waits = outbox.rows.values().any(|row| row.state.is_undecided());
+            reconciled.again_at = waits.then(|| after(run.now, LOOK_AGAIN));
             return Ok(reconciled);
         }
-        let mut outbox = self.remembered(website, mirror, Vec::new()).await?;
         let rows: Vec<OutboxRow> = outbox.rows.values().cloned().collect();
         for row in rows {
-            let is_known_missing = row.reason == reason::USER_MISSING
-                && row
-                    .not_before
-                    .is_some_and(|at| run.now < after(at, MARK_LAPSES));
-            let is_over = row.not_before.is_none_or(|at| at <= run.now);
-            let quiet_at = after(row.attempted_at.unwrap_or(row.due_at), self.rules.quiet());
-            let (state, until) = match row.state {
-                OutboxState::Scheduled | OutboxState::Due | OutboxState::Parked => {
-                    match (is_known_missing, is_over) {
-                        (true, true) => (OutboxState::Superseded, None),
-                        (true, false) => (row.state, row.not_before),
-                        (false, _) => (row.state, Some(after(run.now, LOOK_TWICE))),
-                    }
+            let (state, why, until) = match self.fate(&row, run.now) {
+                Fate::Over => continue,
+                Fate::Stays(until) => {
+                    reconciled.again_at = reconciled.again_at.into_iter().chain([until]).min();
+                    continue;
                 }
-                // Its answer never came. The contact is nobody's now, so nobody will find out.
-                OutboxState::Sending if quiet_at <= run.now => (OutboxState::Unsure, None),
-                OutboxState::Sending => (row.state, Some(quiet_at)),
-                _ => continue,
+                Fate::Moves(state, why, until) => (state, why, until),
             };
             reconciled.again_at = [reconciled.again_at, until].into_iter().flatten().min();
-            let why = match (state == row.state, state) {
-                (false, _) => reason::USER_GONE,
-                (true, OutboxState::Sending) => continue,
-                (true, _) if is_known_missing => continue,
-                (true, _) => reason::USER_MISSING,
-            };
+            // What a person let go bears that word, and its wait tells that it was missed.
+            let keeps_word = state == row.state && is_released(&row);
             let row = OutboxRow {
                 state,
-                reason: why.to_owned(),
+                reason: if keeps_word {
+                    row.reason
+                } else {
+                    why.to_owned()
+                },
                 not_before: until,
                 ..row
             };
@@ -68,5 +73,45 @@ impl Reconciler {
             self.keep(run, &mut outbox, row).await?;
         }
         Ok(reconciled)
+    }
+
+    fn fate(&self, row: &OutboxRow, now: Timestamp) -> Fate {
+        match row.state {
+            OutboxState::Scheduled | OutboxState::Due | OutboxState::Parked => {
+                let is_marked = row.reason == reason::USER_MISSING || is_released(row);
+                let counts = |at: &Timestamp| is_marked && now < after(*at, MARK_LAPSES);
+                match row.not_before.filter(counts) {
+                    Some(second_look) if second_look > now => Fate::Stays(second_look),
+                    Some(_) => Fate::Moves(OutboxState::Superseded, reason::USER_GONE, None),
+                    None => Fate::Moves(
+                        row.state,
+                        reason::USER_MISSING,
+                        Some(after(now, LOOK_TWICE)),
+                    ),
+                }
+            }
+            // Nothing sends it as it stands, and whoever is back by then is asked again.
+            OutboxState::NoConsent | OutboxState::Excluded | OutboxState::Held => {
+                let over_at = over_at(row, &self.rules, now);
+                if over_at > now {
+                    Fate::Stays(over_at)
+                } else if self.rules.rule(&row.event).is_some() {
+                    Fate::Moves(OutboxState::Expired, reason::MAX_AGE, None)
+                } else {
+                    Fate::Moves(OutboxState::Superseded, reason::RULE_REMOVED, None)
+                }
+            }
+            OutboxState::Sending => {
+                let attempted_at = row.attempted_at.unwrap_or(row.due_at);
+                let quiet_at = after(attempted_at, self.rules.quiet());
+                if quiet_at > now {
+                    Fate::Stays(quiet_at)
+                } else {
+                    // Its answer never came. The contact is nobody's now, so nobody will find out.
+                    Fate::Moves(OutboxState::Unsure, reason::USER_GONE, None)
+                }
+            }
+            _ => Fate::Over,
+        }
     }
 }

@@ -296,10 +296,14 @@ impl Reconciler {
 }
 
 impl Run {
-    /// Whether nobody asked for it but a sweep: there is no chat in which somebody looks at the result.
-    fn is_swept(&self) -> bool {
+    /// Whether nobody asked for it but a sweep, or an earlier run that waits for something: there is no chat in which somebody
+    /// looks at the result.
+    fn is_unwatched(&self) -> bool {
         let trigger = self.claim.as_ref().map(|claim| claim.trigger);
-        matches!(trigger, Some(Trigger::Sweep | Trigger::Rescan))
+        matches!(
+            trigger,
+            Some(Trigger::Sweep | Trigger::Rescan | Trigger::FollowUp)
+        )
     }
 
     /// Requests that were made, by purpose.

@@ -9,7 +9,7 @@ use super::{ReconcileError, Reconciler};
 use crate::{
     ids::WebsiteId,
     ledger::{ContactState, OutboxRow, PersonMirror, Tombstoned},
-    lifecycle::{Gap, Known, Memory, OutboxState, Rules, reason},
+    lifecycle::{Gap, Known, LOOK_AGAIN, Memory, OutboxState, Release, Rules, reason},
 };
 
 /// What is past is past by so much.
@@ -131,10 +131,11 @@ impl Outbox {
         for row in self.in_order() {
             let at = match row.state {
                 // Nobody may ever come for it: it is looked at once it is too old.
-                OutboxState::Parked => match rules.rule(&row.event) {
-                    Some(rule) => after(rule.sent_until(known(row).happened_at()), ONE_SECOND),
-                    None => continue,
-                },
+                OutboxState::Parked | OutboxState::Held => over_at(row, rules, now),
+                // Nobody tells when that changes, so it is looked at: in the app's database, which costs no call.
+                OutboxState::NoConsent | OutboxState::Excluded => {
+                    after(now, LOOK_AGAIN).min(over_at(row, rules, now))
+                }
                 OutboxState::Scheduled | OutboxState::Due => {
                     row.due_at.max(row.not_before.unwrap_or(row.due_at))
                 }
@@ -148,6 +149,13 @@ impl Outbox {
         }
         next
     }
+}
+
+/// When a row is too old to be sent; at once where its rule is gone.
+pub(super) fn over_at(row: &OutboxRow, rules: &Rules, now: Timestamp) -> Timestamp {
+    rules.rule(&row.event).map_or(now, |rule| {
+        after(rule.sent_until(known(row).happened_at()), ONE_SECOND)
+    })
 }
 
 /// A row as the core sees it.
@@ -166,6 +174,18 @@ pub(super) fn known(row: &OutboxRow) -> Known {
         first_absent_at: row.first_absent_at,
         updated_at: row.updated_at,
     }
+}
+
+/// Whether a person let the row go. That stands until it leaves, whatever keeps it back for a while.
+pub(super) fn is_released(row: &OutboxRow) -> bool {
+    Release::of(&row.reason) != Release::No
+}
+
+/// Whether a look at the app's database has missed the row already, so long ago that another one counts. One that a person let
+/// go bears that word instead, and is known by its wait.
+pub(super) fn was_missed(row: &OutboxRow, now: Timestamp) -> bool {
+    let is_marked = [reason::NOT_SEEN, reason::USER_MISSING].contains(&row.reason.as_str());
+    (is_marked || is_released(row)) && row.not_before.is_some_and(|at| at <= now)
 }
 
 /// Whether a person answers for it that the row was not told. What cannot be proven is no reason any more to keep it back.

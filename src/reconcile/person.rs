@@ -29,8 +29,9 @@ impl Reconciler {
             .person(website, key)
             .await?
             .unwrap_or_else(|| PersonMirror::unknown(website.clone(), key.clone()));
-        // A sweep looks once at what changed: an answer from before the change would be the last word on it.
-        let freshness = if run.is_swept() {
+        // A sweep looks once at what changed: an answer from before the change would be the last word on it. Nor is what was
+        // answered before a second look.
+        let freshness = if run.is_unwatched() {
             Freshness::Fresh
         } else {
             Freshness::Cached

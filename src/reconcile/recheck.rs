@@ -6,7 +6,8 @@ use jiff::SignedDuration;
 
 use super::{
     ReconcileError,
-    outbox::{after, known, why_over},
+    gone::LOOK_TWICE,
+    outbox::{after, known, was_missed, why_over},
     send::{Sending, Turn},
 };
 use crate::{
@@ -53,6 +54,21 @@ impl Sending<'_> {
                 data,
                 color: Some(color.as_str().to_owned()),
             })),
+            // One answer proves little; what is dropped for it never comes back.
+            Ok(Recheck::Drop {
+                reason: reason::USER_GONE,
+                ..
+            }) if !was_missed(row, self.run.now) => {
+                let turn = self.wait(row.clone(), LOOK_TWICE, reason::USER_MISSING);
+                Ok(Err(turn.await?))
+            }
+            Ok(Recheck::Drop {
+                reason: reason::NO_LONGER_TRUE,
+                ..
+            }) if !was_missed(row, self.run.now) => {
+                let turn = self.wait(row.clone(), LOOK_TWICE, reason::NOT_SEEN);
+                Ok(Err(turn.await?))
+            }
             Ok(Recheck::Drop { state, reason }) => {
                 if state == OutboxState::Superseded {
                     // What made it untrue may be an event itself, and this run has looked already.

@@ -12,14 +12,14 @@ use super::{
     ReconcileError, Reconciler, Run,
     event_contact::{Contact, ContactNow},
     events::EventsDone,
-    outbox::{Outbox, after, is_vouched, known},
+    outbox::{Outbox, after, is_released, is_vouched, known},
     timeline::{Cleared, TimelineRead},
 };
 use crate::{
     crisp::error::CrispError,
     ids::WebsiteId,
     ledger::{OutboxRow, PersonMirror, Write},
-    lifecycle::{Edges, Known, OutboxState, Release, between_cached_reads, reason},
+    lifecycle::{Edges, Known, OutboxState, between_cached_reads, reason},
     record::User,
 };
 
@@ -103,6 +103,7 @@ impl Sending<'_> {
         if braking.holds {
             return self.hold_braked(row, &braking).await;
         }
+        let row = self.due(row).await?;
         if self.was_forgotten_without_contact(&row) {
             self.enter(row, OutboxState::Unsure, reason::CONTACT_NEWER)
                 .await?;
@@ -193,9 +194,25 @@ impl Sending<'_> {
     ) -> Result<(), ReconcileError> {
         let row = OutboxRow {
             due_at: until,
+            not_before: None,
             ..row
         };
         self.enter(row, OutboxState::Scheduled, why).await
+    }
+
+    /// A row that may leave is `due`, and seen: what came straight from waiting is written down as such.
+    async fn due(&mut self, row: OutboxRow) -> Result<OutboxRow, ReconcileError> {
+        let is_missed = [reason::NOT_SEEN, reason::USER_MISSING].contains(&row.reason.as_str());
+        if row.state == OutboxState::Due && !is_missed {
+            return Ok(row);
+        }
+        let key = row.key.clone();
+        let due = OutboxRow {
+            not_before: None,
+            ..row.clone()
+        };
+        self.enter(due, OutboxState::Due, reason::DUE).await?;
+        Ok(self.outbox.rows.get(&key).cloned().unwrap_or(row))
     }
 
     /// Moves a row into a state, commits it, and tells about it.
@@ -206,8 +223,12 @@ impl Sending<'_> {
         why: &str,
     ) -> Result<(), ReconcileError> {
         // What a person decided stands until the row leaves, whatever keeps it back for a while.
-        let is_released = state == OutboxState::Due && Release::of(&row.reason) != Release::No;
-        let why = if is_released { &row.reason } else { why };
+        let waits = matches!(state, OutboxState::Due | OutboxState::Scheduled);
+        let why = if waits && is_released(&row) {
+            &row.reason
+        } else {
+            why
+        };
         let row = OutboxRow {
             state,
             reason: why.to_owned(),

@@ -147,21 +147,20 @@ async fn is_braked(
         .holds(count.sent, count.latched, people, Release::of(&row.reason)))
 }
 
-/// From the state that the caller saw, or from `due`, if that is one from which a row may leave.
+/// From `due` alone, whatever the caller saw: what a person decided meanwhile stands.
 async fn move_to_sending(
     tx: &mut Transaction<'_>,
     row: &OutboxRow,
     now: Timestamp,
 ) -> Result<bool, LedgerError> {
-    let seen = match row.state {
-        OutboxState::Due | OutboxState::Scheduled | OutboxState::Parked => row.state,
-        _ => return Ok(false),
-    };
+    if row.state != OutboxState::Due {
+        return Ok(false);
+    }
     let done = query(
-        "UPDATE outbox SET state = 'sending', reason = $9, attempts = attempts + 1, attempted_at = $4, \
+        "UPDATE outbox SET state = 'sending', reason = $8, attempts = attempts + 1, attempted_at = $4, \
            updated_at = $4, not_before = NULL, absent_reads = 0, first_absent_at = NULL, email_mac = $5, data = $6, \
            color = $7 \
-         WHERE website = $1 AND user_key = $2 AND key = $3 AND state IN ('due', $8)",
+         WHERE website = $1 AND user_key = $2 AND key = $3 AND state = 'due'",
     )
     .bind(row.website.as_str())
     .bind(row.user_key.as_str())
@@ -170,7 +169,6 @@ async fn move_to_sending(
     .bind(row.email_mac.as_ref().map(EmailMac::as_str))
     .bind(json(&row.data))
     .bind(&row.color)
-    .bind(seen.as_str())
     .bind(reason::ON_ITS_WAY)
     .execute(tx)
     .await

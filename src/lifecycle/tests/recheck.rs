@@ -114,7 +114,7 @@ fn whatever_changed_stops_it() {
         (
             Some(with("canceled_at", at(15))),
             20,
-            dropped(Superseded, "no_longer_true"),
+            dropped(Superseded, "later_event"),
         ),
         // A plan that changed since the last look is a start that no row knows yet.
         (

@@ -9,6 +9,7 @@ mod guards;
 pub(crate) mod kit;
 mod moved;
 mod nobody;
+mod owed;
 mod paper;
 mod rechecks;
 mod recipes;
