@@ -9,10 +9,10 @@ use crisp_sync::{
     ids::{Email, PeopleId, SessionId, UserKey, WebsiteId},
     ledger::{
         Acceptance, Begun, Claim, ContactState, ConversationMirror, Delivery, DeliveryFilter,
-        DeliveryId, Effect, Enqueue, Ledger, LedgerError, LedgerSettings, Location, OutboxFilter,
-        OutboxRow, Outcome, OwnedKind, OwnedName, PauseScope, PersonBy, PersonMirror, SendLimits,
-        Settled, Settlement, Side, Standing, Trace, Trigger, Urgency, WorkKind, WorkRow, WorkState,
-        Write,
+        DeliveryId, Effect, Enqueue, Lane, Ledger, LedgerError, LedgerSettings, Location,
+        OutboxFilter, OutboxRow, Outcome, OwnedKind, OwnedName, PauseScope, PersonBy, PersonMirror,
+        SendLimits, Settled, Settlement, Side, Standing, SweepCounts, SweepLook, Sweeping,
+        SweptPage, Trace, Trigger, Urgency, WorkKind, WorkRow, WorkState, Write,
     },
     lifecycle::OutboxState,
     pseudonym::OccurrenceRef,
@@ -376,6 +376,8 @@ on_both_engines! {
     the_high_water_never_falls,
     held_occurrences_are_released_and_dropped_by_a_person,
     what_a_person_may_release_and_drop_is_what_the_states_say,
+    a_row_goes_where_its_state_may_and_leaves_from_due_alone,
+    a_clock_set_back_pulls_the_sweep_and_the_outbox_along,
     what_nobody_can_decide_is_given_up_and_stays_in_doubt,
     occurrences_are_chosen_by_time_and_states,
     a_rule_is_armed_from_a_watermark,
@@ -1061,6 +1063,85 @@ async fn a_clock_set_back_pulls_what_it_had_planned(home: Home) {
     assert_eq!(taken.expect("a claim")[0].crashes, 1);
 }
 
+/// What the wrong clock planned comes when it was meant to. When a request without an answer left stays as it was noted: a
+/// list that does not show it has to reach back to then.
+async fn a_clock_set_back_pulls_the_sweep_and_the_outbox_along(home: Home) {
+    let look = SweepLook {
+        since: at(0),
+        until: at(0),
+        after: None,
+        began_at: secs(7_200),
+        counts: SweepCounts::default(),
+    };
+    let swept = |lane, look| {
+        Write::Swept(SweptPage {
+            sweeping: Sweeping {
+                look,
+                covered_at: Some(secs(7_100)),
+                finished_at: Some(secs(7_150)),
+                ..Sweeping::fresh(lane)
+            },
+            known: Vec::new(),
+            forget_before: None,
+        })
+    };
+    let row = |key: &str, state, reason: &str| OutboxRow {
+        reason: reason.to_owned(),
+        ..occurrence(key, state, at(0))
+    };
+    let writes = vec![
+        swept(Lane::Changes, None),
+        swept(Lane::Rescan, Some(look)),
+        Write::Outbox(OutboxRow {
+            not_before: Some(secs(7_500)),
+            ..row("due", OutboxState::Due, "timeline_cached")
+        }),
+        Write::Outbox(OutboxRow {
+            due_at: secs(10_800),
+            ..row("when", OutboxState::Scheduled, "when")
+        }),
+        Write::Outbox(OutboxRow {
+            due_at: secs(10_800),
+            ..row("ahead", OutboxState::Scheduled, "not_due")
+        }),
+        Write::Outbox(OutboxRow {
+            attempted_at: Some(secs(7_200)),
+            not_before: Some(secs(8_100)),
+            ..row("sending", OutboxState::Sending, "no_answer")
+        }),
+        Write::Outbox(OutboxRow {
+            attempted_at: Some(secs(7_200)),
+            sent_at: Some(secs(7_201)),
+            ..row("sent", OutboxState::Sent, "confirmed")
+        }),
+    ];
+    home.enqueue(person(Trigger::Command, secs(7_200)), secs(7_200))
+        .await;
+    let claim = home.claim(secs(7_200)).await;
+    home.write(&claim, Outcome::Done, writes, secs(7_200)).await;
+    let beat = home.ledger.heartbeat(secs(7_200)).await;
+    assert_eq!(beat.expect("a beat"), None);
+    // Two hours back.
+    let beat = home.ledger.heartbeat(at(0)).await;
+    assert_eq!(beat.expect("a beat"), None);
+    for sweep in home.ledger.sweeps().await.expect("a read") {
+        assert_eq!(sweep.covered_at, Some(at(0)));
+        assert_eq!(sweep.finished_at, Some(at(0)));
+        assert!(sweep.look.is_none_or(|look| look.began_at == at(0)));
+    }
+    let lags = home.ledger.sweep_lags(at(0)).await.expect("a read");
+    assert!(lags.iter().all(|lag| lag.since <= at(0)), "{lags:?}");
+    assert_eq!(outbox(&home, "due").await.not_before, Some(secs(300)));
+    assert_eq!(outbox(&home, "when").await.due_at, secs(3_600));
+    assert_eq!(outbox(&home, "ahead").await.due_at, secs(10_800));
+    let sending = outbox(&home, "sending").await;
+    assert_eq!(sending.not_before, Some(secs(900)));
+    assert_eq!(sending.attempted_at, Some(secs(7_200)));
+    let sent = outbox(&home, "sent").await;
+    let instants = (sent.attempted_at, sent.sent_at);
+    assert_eq!(instants, (Some(at(0)), Some(at(0))));
+}
+
 async fn a_lease_longer_than_any_was_given_by_a_wrong_clock(home: Home) {
     home.enqueue(message("a", at(0)), at(0)).await;
     let claim = home.claim(at(0)).await;
@@ -1716,6 +1797,54 @@ async fn what_nobody_can_decide_is_given_up_and_stays_in_doubt(home: Home) {
     assert_eq!(ledger.release(&named, secs(2)).await.expect("released"), 0);
     let dropped = ledger.drop_occurrences(&named, secs(2)).await;
     assert_eq!(dropped.expect("dropped"), 0);
+}
+
+/// Every pair of states through the ledger's own write, and every state through the moment before a request leaves.
+async fn a_row_goes_where_its_state_may_and_leaves_from_due_alone(home: Home) {
+    home.enqueue(person(Trigger::Command, at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    let pairs = || OutboxState::ALL.map(|from| OutboxState::ALL.map(|to| (from, to)));
+    let key = |from: OutboxState, to: OutboxState| format!("{from}-{to}");
+    for is_second in [false, true] {
+        let writes = pairs().concat().into_iter().map(|(from, to)| {
+            let state = if is_second { to } else { from };
+            Write::Outbox(occurrence(&key(from, to), state, at(0)))
+        });
+        let written = home
+            .ledger
+            .checkpoint(&claim, writes.collect(), at(0))
+            .await;
+        assert_eq!(written.expect("an answer"), Settled::Written);
+    }
+    for (from, to) in pairs().concat() {
+        let expected = if from.may_become(to) { to } else { from };
+        let row = outbox(&home, &key(from, to)).await;
+        assert_eq!(row.state, expected, "{from} → {to}");
+    }
+    for state in OutboxState::ALL {
+        let row = outbox(&home, &key(state, state)).await;
+        let begun = home
+            .ledger
+            .begin_send(&claim, &row, &SendLimits::default(), secs(1))
+            .await
+            .expect("an answer");
+        let expected = if state == OutboxState::Due {
+            Begun::Yes
+        } else {
+            Begun::Moved
+        };
+        assert_eq!(begun, expected, "{state}");
+        // Nor does it leave for somebody who read it as due, and it is something else by now.
+        if state != OutboxState::Due {
+            let as_due = OutboxRow {
+                state: OutboxState::Due,
+                ..row
+            };
+            let limits = SendLimits::default();
+            let begun = home.ledger.begin_send(&claim, &as_due, &limits, secs(1));
+            assert_eq!(begun.await.expect("an answer"), Begun::Moved, "{state}");
+        }
+    }
 }
 
 async fn occurrences_are_chosen_by_time_and_states(home: Home) {

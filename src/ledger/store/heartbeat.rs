@@ -86,6 +86,7 @@ pub(super) async fn clamp(
     now: i64,
     back: i64,
 ) -> Result<(), LedgerError> {
+    const WHAT: &str = "follow the clock";
     for statement in [
         "UPDATE work SET \
            run_at = CASE WHEN run_at > $1 THEN max($1, run_at - $2) ELSE run_at END, \
@@ -96,13 +97,44 @@ pub(super) async fn clamp(
          WHERE max(run_at, not_before, coalesce(lease_until, 0), coalesce(done_at, 0), coalesce(urgent_since, 0), \
                    coalesce(revived_at, 0), coalesce(dead_at, 0), first_triggered_at) > $1",
         "UPDATE pauses SET until = max($1, until - $2), since = min(since, $1) WHERE until > $1",
+        // What is waited for, and not the moment that the app named.
+        "UPDATE outbox SET \
+           not_before = CASE WHEN not_before > $1 THEN max($1, not_before - $2) ELSE not_before END, \
+           due_at = CASE WHEN due_at > $1 AND state = 'scheduled' \
+                          AND reason IN ('when', 'after', 'rule_after', 'rule_failed') \
+                         THEN max($1, due_at - $2) ELSE due_at END \
+         WHERE state IN ('scheduled', 'due', 'sending', 'parked') AND max(due_at, coalesce(not_before, 0)) > $1",
     ] {
         query(statement)
             .bind(now)
             .bind(back)
             .execute(&mut *tx)
             .await
-            .map_err(failed("follow the clock"))?;
+            .map_err(failed(WHAT))?;
+    }
+    for statement in [
+        "UPDATE sweeps SET began_at = min(began_at, $1), covered_at = min(covered_at, $1), \
+           finished_at = min(finished_at, $1) \
+         WHERE max(coalesce(began_at, 0), coalesce(covered_at, 0), coalesce(finished_at, 0)) > $1",
+        // Of those that Crisp confirmed the brake and `min_gap` are asked, and they were sent by now. When a request without an
+        // answer left stays as it was noted: a list that does not show it must reach back to then.
+        "UPDATE outbox SET attempted_at = min(attempted_at, $1), sent_at = min(sent_at, $1) \
+         WHERE state = 'sent' AND max(coalesce(attempted_at, 0), coalesce(sent_at, 0)) > $1",
+    ] {
+        query(statement)
+            .bind(now)
+            .execute(&mut *tx)
+            .await
+            .map_err(failed(WHAT))?;
+    }
+    // Nobody has to be careful longer than since the clock was put right: every request of before has left by now.
+    for name in [CAUTIOUS_FROM, CAUTIOUS_UNTIL, UNHEARD] {
+        if instant_fact(&mut *tx, name)
+            .await?
+            .is_some_and(|at| at > now)
+        {
+            set_fact(&mut *tx, name, &now.to_string()).await?;
+        }
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use crisp_sync::{
     server::command::Operation,
 };
 
-use super::{ADA, DAY, is_known, lane, people, sweep, touched, world};
+use super::{ADA, DAY, cancels, is_known, lane, people, sweep, touched, world};
 use crate::world::{DEFINITION, Setup, World};
 
 async fn row(world: &World) -> WorkRow {
@@ -56,6 +56,30 @@ async fn an_app_database_that_is_away_is_waited_for() {
     for number in 0..4 {
         assert!(is_known(&world, &format!("p{number:03}")).await);
     }
+    world.finish().await;
+}
+
+/// A clock that ran ten days ahead is put right: nobody waits ten days for the next look, nor for the event that it finds.
+#[tokio::test]
+async fn a_clock_that_was_ahead_stops_no_look() {
+    let mut world = world(|_| {}).await;
+    world.add_user("u1", ADA).await;
+    world.sandbox.create_contact(ADA, "Ada");
+    sweep(&mut world).await;
+    world.service.worker.beat().await;
+    world.clock.advance(10 * DAY);
+    world.service.worker.beat().await;
+    world.settle().await;
+    world.service.worker.beat().await;
+    world.clock.set_back(10 * DAY);
+    world.service.worker.beat().await;
+    let lags = world.service.ledger.sweep_lags(world.now()).await;
+    let now = world.now();
+    assert!(lags.expect("readable").iter().all(|lag| lag.since <= now));
+    cancels(&mut world, "u1").await;
+    // The hour of a look, and the time in which a request of before the jump may still be under way.
+    world.pass(Duration::from_mins(80)).await;
+    assert_eq!(world.timeline(ADA), ["user:subscription:canceled"]);
     world.finish().await;
 }
 
