@@ -359,6 +359,7 @@ on_both_engines! {
     who_only_looks_at_the_ledger_notices_a_clock_set_back,
     a_silence_is_a_gap_and_makes_cautious,
     a_silence_ends_nothing_that_an_earlier_one_put_in_doubt,
+    a_clock_that_was_ahead_leaves_no_gap_that_is_not_over,
     a_lease_longer_than_any_was_given_by_a_wrong_clock,
     an_older_definition_claims_nothing,
     what_crisp_holds_before_there_is_a_mirror_means_nothing,
@@ -1231,6 +1232,18 @@ async fn a_silence_ends_nothing_that_an_earlier_one_put_in_doubt(home: Home) {
     assert_eq!(gaps, expected.map(|(from, to)| (secs(from), secs(to))));
     let last = home.ledger.last_gap().await.expect("a read");
     assert_eq!(last.map(|gap| gap.from), Some(secs(700)));
+}
+
+/// Of a gap that ends ahead of the clock everything would lie in it, and wait for it to end.
+async fn a_clock_that_was_ahead_leaves_no_gap_that_is_not_over(home: Home) {
+    for second in [0, 7_200, 7_600] {
+        home.ledger.heartbeat(secs(second)).await.expect("a beat");
+    }
+    assert_eq!(home.ledger.gaps().await.expect("a read").len(), 2);
+    home.ledger.heartbeat(secs(100)).await.expect("a beat");
+    let gaps = home.ledger.gaps().await.expect("a read");
+    assert_eq!(gaps.len(), 2);
+    assert!(gaps.iter().all(|gap| gap.until <= secs(100)), "{gaps:?}");
 }
 
 #[tokio::test]

@@ -136,6 +136,16 @@ pub(super) async fn clamp(
             set_fact(&mut *tx, name, &now.to_string()).await?;
         }
     }
+    let mut before = gaps(fact(&mut *tx, CAUTIOUS_BEFORE).await?, None)?;
+    if before.iter().any(|gap| gap.until > millis(now)) {
+        for gap in &mut before {
+            *gap = lifecycle::Gap {
+                from: gap.from.min(millis(now)),
+                until: gap.until.min(millis(now)),
+            };
+        }
+        set_fact(tx, CAUTIOUS_BEFORE, &json(&before)).await?;
+    }
     Ok(())
 }
 
