@@ -194,7 +194,8 @@ impl Rules {
             Which::Change(number) => edge.count == number,
             Which::Id(id) => key_part(&edge.value) == id,
         });
-        edge?.unchanged_at
+        // A look by a clock that ran ahead tells nothing of what was seen since.
+        edge?.unchanged_at.filter(|at| *at <= known.happened_at())
     }
 
     /// Until when an entry at a contact that somebody had until an instant may be of theirs.

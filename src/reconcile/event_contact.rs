@@ -37,6 +37,13 @@ pub(super) struct ContactNow {
     made_at: Timestamp,
 }
 
+impl ContactNow {
+    /// Whether it is surely not the one that is known, of which no webhook told that it was replaced.
+    fn is_another(&self, known: Option<&PeopleId>) -> bool {
+        known.is_some_and(|known| self.people.as_ref().is_some_and(|now| now != known))
+    }
+}
+
 impl Sending<'_> {
     /// Makes sure of a contact.
     pub(super) async fn contact(&mut self) -> Result<Contact, ReconcileError> {
@@ -93,12 +100,15 @@ impl Sending<'_> {
         let Some(since) = rules.forgotten_since(&known(row), self.edges, &self.outbox.gaps) else {
             return Ok(Cleared::Post);
         };
+        let known = self.mirror.people.clone();
         let contact = self.contact_now().await?;
-        Ok(if contact.made_at <= since {
-            Cleared::Post
-        } else {
-            Cleared::Unsure(reason::CONTACT_NEWER)
-        })
+        Ok(
+            if contact.made_at <= since && !contact.is_another(known.as_ref()) {
+                Cleared::Post
+            } else {
+                Cleared::Unsure(reason::CONTACT_NEWER)
+            },
+        )
     }
 
     /// Whether the contact is the one that a request went to, whose answer never came: it was there long enough before, or it
@@ -109,6 +119,9 @@ impl Sending<'_> {
     ) -> Result<bool, CrispError> {
         let known = self.mirror.people.clone();
         let contact = self.contact_now().await?;
+        if contact.is_another(known.as_ref()) {
+            return Ok(false);
+        }
         let is_known = contact.people.is_some() && contact.people == known;
         Ok(is_surely_before(contact.made_at, attempted_at)
             || is_known && contact.made_at <= attempted_at)
@@ -137,6 +150,8 @@ impl Sending<'_> {
         self.mirror.contact = ContactState::Unknown;
         self.mirror.people = None;
         self.mirror.pushed_at = None;
+        // The run that comes back for it asks whether it is there again.
+        self.mirror.assert_at = None;
         self.contact_gone = true;
         let write = Write::Person(self.mirror.clone());
         self.reconciler.checkpoint(self.run, vec![write]).await?;
@@ -154,5 +169,32 @@ impl Sending<'_> {
         row: OutboxRow,
     ) -> Result<Turn, ReconcileError> {
         self.wait(row, CONTACT_GONE, reason::CONTACT_GONE).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_contact_is_another_only_where_both_ids_are_known_and_differ() {
+        let id = |name: &str| PeopleId::parse(name).expect("an id");
+        let (one, other) = (
+            id("4a8e3a6e-7f0b-4a5d-9a51-0c2c6f4f0001"),
+            id("4a8e3a6e-7f0b-4a5d-9a51-0c2c6f4f0002"),
+        );
+        for (known, now, is_another) in [
+            (None, None, false),
+            (None, Some(&one), false),
+            (Some(&one), None, false),
+            (Some(&one), Some(&one), false),
+            (Some(&one), Some(&other), true),
+        ] {
+            let contact = ContactNow {
+                people: now.cloned(),
+                made_at: Timestamp::MIN,
+            };
+            assert_eq!(contact.is_another(known), is_another, "{known:?} {now:?}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Mode, Outcome, ReconcileError, Reconciled, Reconciler, Run,
-    outbox::{after, is_released, over_at},
+    outbox::{after, is_released, over_at, second_look},
 };
 use crate::{
     ids::WebsiteId,
@@ -18,7 +18,7 @@ use crate::{
 /// How much later the second look is.
 pub(super) const LOOK_TWICE: SignedDuration = SignedDuration::from_mins(10);
 /// How long the first look counts. Whoever was there in between is missed anew.
-const MARK_LAPSES: SignedDuration = SignedDuration::from_hours(1);
+pub(super) const MARK_LAPSES: SignedDuration = SignedDuration::from_hours(1);
 
 /// What becomes of a row whose user is gone.
 enum Fate {
@@ -78,10 +78,8 @@ impl Reconciler {
     fn fate(&self, row: &OutboxRow, now: Timestamp) -> Fate {
         match row.state {
             OutboxState::Scheduled | OutboxState::Due | OutboxState::Parked => {
-                let is_marked = row.reason == reason::USER_MISSING || is_released(row);
-                let counts = |at: &Timestamp| is_marked && now < after(*at, MARK_LAPSES);
-                match row.not_before.filter(counts) {
-                    Some(second_look) if second_look > now => Fate::Stays(second_look),
+                match second_look(row, now) {
+                    Some(at) if at > now => Fate::Stays(at),
                     Some(_) => Fate::Moves(OutboxState::Superseded, reason::USER_GONE, None),
                     None => Fate::Moves(
                         row.state,
@@ -93,7 +91,10 @@ impl Reconciler {
             // Nothing sends it as it stands, and whoever is back by then is asked again.
             OutboxState::NoConsent | OutboxState::Excluded | OutboxState::Held => {
                 let over_at = over_at(row, &self.rules, now);
-                if over_at > now {
+                let is_asked_again = row.state != OutboxState::Held;
+                if over_at > now && is_asked_again {
+                    Fate::Stays(over_at.min(after(now, LOOK_AGAIN)))
+                } else if over_at > now {
                     Fate::Stays(over_at)
                 } else if self.rules.rule(&row.event).is_some() {
                     Fate::Moves(OutboxState::Expired, reason::MAX_AGE, None)

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{ReconcileError, Reconciler};
+use super::{
+    ReconcileError, Reconciler,
+    gone::{LOOK_TWICE, MARK_LAPSES},
+};
 use crate::{
     ids::WebsiteId,
     ledger::{ContactState, OutboxRow, PersonMirror, Tombstoned},
@@ -181,11 +184,19 @@ pub(super) fn is_released(row: &OutboxRow) -> bool {
     Release::of(&row.reason) != Release::No
 }
 
-/// Whether a look at the app's database has missed the row already, so long ago that another one counts. One that a person let
-/// go bears that word instead, and is known by its wait.
-pub(super) fn was_missed(row: &OutboxRow, now: Timestamp) -> bool {
+/// When the second look is due at a row that a look at the app's database has missed. One that a person let go bears that word
+/// instead, and is known by how long it waits. A first look that is long past does not count any more.
+pub(super) fn second_look(row: &OutboxRow, now: Timestamp) -> Option<Timestamp> {
     let is_marked = [reason::NOT_SEEN, reason::USER_MISSING].contains(&row.reason.as_str());
-    (is_marked || is_released(row)) && row.not_before.is_some_and(|at| at <= now)
+    let waits_for_it = row.not_before == Some(after(row.updated_at, LOOK_TWICE));
+    row.not_before.filter(|at| {
+        (is_marked || is_released(row) && waits_for_it) && now < after(*at, MARK_LAPSES)
+    })
+}
+
+/// Whether a look has missed the row already, so long ago that another one counts.
+pub(super) fn was_missed(row: &OutboxRow, now: Timestamp) -> bool {
+    second_look(row, now).is_some_and(|at| at <= now)
 }
 
 /// Whether a person answers for it that the row was not told. What cannot be proven is no reason any more to keep it back.
@@ -210,4 +221,61 @@ pub(super) fn after(now: Timestamp, wait: SignedDuration) -> Timestamp {
 /// The moment so long before.
 pub(super) fn earlier(now: Timestamp, by: SignedDuration) -> Timestamp {
     now.checked_sub(by).unwrap_or(Timestamp::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{ids::UserKey, pseudonym::OccurrenceRef};
+
+    /// Minutes after noon.
+    fn minute(minutes: i64) -> Timestamp {
+        Timestamp::from_second(1_767_355_200 + minutes * 60).expect("an instant")
+    }
+
+    /// Written at noon, to wait for so many minutes.
+    fn waiting(reason: &str, minutes: i64) -> OutboxRow {
+        OutboxRow {
+            website: WebsiteId::parse("w-1").expect("an id"),
+            user_key: UserKey::parse("42").expect("a key"),
+            key: "a//edge=1".to_owned(),
+            event: "a".to_owned(),
+            subject: String::new(),
+            instant: None,
+            state: OutboxState::Due,
+            reference: OccurrenceRef::from_stored("5eed".to_owned()),
+            due_at: minute(0),
+            not_before: Some(minute(minutes)),
+            attempts: 0,
+            attempted_at: None,
+            sent_at: None,
+            absent_reads: 0,
+            first_absent_at: None,
+            reason: reason.to_owned(),
+            email_mac: None,
+            data: json!({}),
+            color: "green".to_owned(),
+            created_at: minute(0),
+            updated_at: minute(0),
+        }
+    }
+
+    #[test]
+    fn a_look_counts_as_the_second_only_soon_after_one_that_missed_the_row() {
+        for (why, waits, now, counts) in [
+            (reason::NOT_SEEN, 10, 9, false),
+            (reason::NOT_SEEN, 10, 10, true),
+            (reason::USER_MISSING, 10, 69, true),
+            (reason::USER_MISSING, 10, 70, false),
+            (reason::RELEASED_UNSURE, 10, 10, true),
+            // It waited for something else.
+            (reason::RELEASED_UNSURE, 15, 15, false),
+            (reason::DUE, 10, 10, false),
+        ] {
+            let row = waiting(why, waits);
+            assert_eq!(was_missed(&row, minute(now)), counts, "{why} at {now}");
+        }
+    }
 }

@@ -360,6 +360,7 @@ on_both_engines! {
     a_silence_is_a_gap_and_makes_cautious,
     a_silence_ends_nothing_that_an_earlier_one_put_in_doubt,
     a_clock_that_was_ahead_leaves_no_gap_that_is_not_over,
+    a_gap_takes_back_what_a_person_answered_for,
     a_lease_longer_than_any_was_given_by_a_wrong_clock,
     an_older_definition_claims_nothing,
     what_crisp_holds_before_there_is_a_mirror_means_nothing,
@@ -1103,6 +1104,14 @@ async fn a_clock_set_back_pulls_the_sweep_and_the_outbox_along(home: Home) {
         }),
         Write::Outbox(OutboxRow {
             due_at: secs(10_800),
+            ..row("released", OutboxState::Scheduled, "released_over_cap")
+        }),
+        Write::Outbox(OutboxRow {
+            attempted_at: Some(secs(7_200)),
+            ..row("unsure", OutboxState::Unsure, "no_proof")
+        }),
+        Write::Outbox(OutboxRow {
+            due_at: secs(10_800),
             ..row("ahead", OutboxState::Scheduled, "not_due")
         }),
         Write::Outbox(OutboxRow {
@@ -1134,6 +1143,8 @@ async fn a_clock_set_back_pulls_the_sweep_and_the_outbox_along(home: Home) {
     assert!(lags.iter().all(|lag| lag.since <= at(0)), "{lags:?}");
     assert_eq!(outbox(&home, "due").await.not_before, Some(secs(300)));
     assert_eq!(outbox(&home, "when").await.due_at, secs(3_600));
+    assert_eq!(outbox(&home, "released").await.due_at, secs(3_600));
+    assert_eq!(outbox(&home, "unsure").await.attempted_at, Some(at(0)));
     assert_eq!(outbox(&home, "ahead").await.due_at, secs(10_800));
     let sending = outbox(&home, "sending").await;
     assert_eq!(sending.not_before, Some(secs(900)));
@@ -1242,8 +1253,36 @@ async fn a_clock_that_was_ahead_leaves_no_gap_that_is_not_over(home: Home) {
     assert_eq!(home.ledger.gaps().await.expect("a read").len(), 2);
     home.ledger.heartbeat(secs(100)).await.expect("a beat");
     let gaps = home.ledger.gaps().await.expect("a read");
-    assert_eq!(gaps.len(), 2);
-    assert!(gaps.iter().all(|gap| gap.until <= secs(100)), "{gaps:?}");
+    let gaps: Vec<_> = gaps.iter().map(|gap| (gap.from, gap.until)).collect();
+    // The second one began 7,500 s before it was noticed that the clock was wrong.
+    let expected = [(0, 100), (-300, 100)];
+    assert_eq!(gaps, expected.map(|(from, to)| (secs(from), secs(to))));
+}
+
+/// Who let an event go that nobody could prove knew nothing of a time that came after.
+async fn a_gap_takes_back_what_a_person_answered_for(home: Home) {
+    home.ledger.heartbeat(at(0)).await.expect("a beat");
+    let row = |key: &str, state, reason: &str| {
+        Write::Outbox(OutboxRow {
+            reason: reason.to_owned(),
+            ..occurrence(key, state, at(0))
+        })
+    };
+    let writes = vec![
+        row("due", OutboxState::Due, "released_unsure"),
+        row("over", OutboxState::Scheduled, "released_unsure_over_cap"),
+        row("sent", OutboxState::Sent, "released_unsure"),
+    ];
+    home.enqueue(person(Trigger::Command, at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    home.write(&claim, Outcome::Done, writes, at(0)).await;
+    home.ledger.heartbeat(secs(200)).await.expect("a beat");
+    assert_eq!(outbox(&home, "due").await.reason, "released_unsure");
+    let gap = home.ledger.heartbeat(secs(700)).await.expect("a beat");
+    assert!(gap.is_some());
+    assert_eq!(outbox(&home, "due").await.reason, "released");
+    assert_eq!(outbox(&home, "over").await.reason, "released_over_cap");
+    assert_eq!(outbox(&home, "sent").await.reason, "released_unsure");
 }
 
 #[tokio::test]

@@ -45,7 +45,15 @@ pub(super) async fn be_cautious(
     gaps.pop();
     set_fact(&mut *tx, CAUTIOUS_BEFORE, &json(&gaps)).await?;
     set_fact(&mut *tx, CAUTIOUS_FROM, &since.to_string()).await?;
-    set_fact(tx, CAUTIOUS_UNTIL, &now.to_string()).await?;
+    set_fact(&mut *tx, CAUTIOUS_UNTIL, &now.to_string()).await?;
+    // Whoever answered for it that an event was not told knew nothing of this time.
+    query(
+        "UPDATE outbox SET reason = CASE reason WHEN 'released_unsure' THEN 'released' ELSE 'released_over_cap' END \
+         WHERE state IN ('scheduled', 'due') AND reason IN ('released_unsure', 'released_unsure_over_cap')",
+    )
+    .execute(tx)
+    .await
+    .map_err(failed("take back who was let go"))?;
     tracing::warn!(
         event = events::LEDGER_CAUTIOUS,
         reason,
@@ -101,7 +109,8 @@ pub(super) async fn clamp(
         "UPDATE outbox SET \
            not_before = CASE WHEN not_before > $1 THEN max($1, not_before - $2) ELSE not_before END, \
            due_at = CASE WHEN due_at > $1 AND state = 'scheduled' \
-                          AND reason IN ('when', 'after', 'rule_after', 'rule_failed') \
+                          AND (reason IN ('when', 'after', 'rule_after', 'rule_failed', 'user_missing') \
+                               OR reason LIKE 'released%') \
                          THEN max($1, due_at - $2) ELSE due_at END \
          WHERE state IN ('scheduled', 'due', 'sending', 'parked') AND max(due_at, coalesce(not_before, 0)) > $1",
     ] {
@@ -116,10 +125,10 @@ pub(super) async fn clamp(
         "UPDATE sweeps SET began_at = min(began_at, $1), covered_at = min(covered_at, $1), \
            finished_at = min(finished_at, $1) \
          WHERE max(coalesce(began_at, 0), coalesce(covered_at, 0), coalesce(finished_at, 0)) > $1",
-        // Of those that Crisp confirmed the brake and `min_gap` are asked, and they were sent by now. When a request without an
-        // answer left stays as it was noted: a list that does not show it must reach back to then.
+        // The brake and `min_gap` ask when they were sent, and they were by now. When a request left whose answer is still waited
+        // for stays as it was noted: a list that does not show it must reach back to then.
         "UPDATE outbox SET attempted_at = min(attempted_at, $1), sent_at = min(sent_at, $1) \
-         WHERE state = 'sent' AND max(coalesce(attempted_at, 0), coalesce(sent_at, 0)) > $1",
+         WHERE state IN ('sent', 'unsure') AND max(coalesce(attempted_at, 0), coalesce(sent_at, 0)) > $1",
     ] {
         query(statement)
             .bind(now)
@@ -127,22 +136,27 @@ pub(super) async fn clamp(
             .await
             .map_err(failed(WHAT))?;
     }
-    // Nobody has to be careful longer than since the clock was put right: every request of before has left by now.
-    for name in [CAUTIOUS_FROM, CAUTIOUS_UNTIL, UNHEARD] {
-        if instant_fact(&mut *tx, name)
-            .await?
-            .is_some_and(|at| at > now)
-        {
-            set_fact(&mut *tx, name, &now.to_string()).await?;
+    pull_gaps(tx, now, back).await
+}
+
+/// Nobody has to be careful longer than since the clock was put right. What began by the wrong clock began so much earlier.
+async fn pull_gaps(tx: &mut Transaction<'_>, now: i64, back: i64) -> Result<(), LedgerError> {
+    let began = |at: i64| if at > now { now.min(at - back) } else { at };
+    for (name, pulled) in [
+        (CAUTIOUS_FROM, &began as &(dyn Fn(i64) -> i64 + Sync)),
+        (CAUTIOUS_UNTIL, &|at| now.min(at)),
+        (UNHEARD, &|at| now.min(at)),
+    ] {
+        let at = instant_fact(&mut *tx, name).await?;
+        if let Some(at) = at.filter(|at| *at > now) {
+            set_fact(&mut *tx, name, &pulled(at).to_string()).await?;
         }
     }
     let mut before = gaps(fact(&mut *tx, CAUTIOUS_BEFORE).await?, None)?;
     if before.iter().any(|gap| gap.until > millis(now)) {
         for gap in &mut before {
-            *gap = lifecycle::Gap {
-                from: gap.from.min(millis(now)),
-                until: gap.until.min(millis(now)),
-            };
+            gap.from = millis(began(ms(gap.from)));
+            gap.until = gap.until.min(millis(now));
         }
         set_fact(tx, CAUTIOUS_BEFORE, &json(&before)).await?;
     }

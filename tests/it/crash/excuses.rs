@@ -112,7 +112,8 @@ pub(super) fn forced<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
         ("unsure", "contact_newer") => newer_contact(audit, row),
         ("unsure", "one_of_several") => one_of_several(audit, row),
         ("unsure", "timeline_too_short") => cut(audit, row),
-        ("unsure", "contact_removed" | "contact_gone" | "contact_replaced") => removed(audit, row),
+        ("unsure", "contact_removed" | "contact_gone") => removed(audit, row),
+        ("unsure", "contact_replaced") => removed(audit, row).or_else(|_| replaced(audit, row)),
         ("expired", "dropped") => dropped(audit, row),
         _ => Err("nothing asks for that".to_owned()),
     }
@@ -205,6 +206,21 @@ fn removed<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
     let (from, to) = (attempted_at - S::TOLERANCE, row.updated_at + S::TOLERANCE);
     let removed = (addresses.iter()).any(|address| weather.was_removed(address, from, to));
     excused(removed, "nobody removed their contact")?;
+    unclear(audit, row)
+}
+
+/// Another contact had taken the place of the one that was known before the request left, and nobody had noticed by then.
+fn replaced<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
+    let attempted_at = row.attempted_at.ok_or("it never left")?;
+    let addresses = &audit.play.app.people[row.who].addresses;
+    let replaced = (audit.play.weather.removals.iter()).any(|one| {
+        let noticed = |look| one.at < look && look < attempted_at;
+        addresses.contains(&one.address)
+            && one.at <= attempted_at
+            && one.back.is_some()
+            && !looks(audit, row.who).any(noticed)
+    });
+    excused(replaced, "nobody took the place of their contact unnoticed")?;
     unclear(audit, row)
 }
 

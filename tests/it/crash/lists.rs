@@ -15,6 +15,10 @@ use super::{
 /// The longest that a change is looked for in the past.
 const MAX_AGE: Duration = Duration::from_hours(72);
 
+/// How much older than a look may be what it shows: a replica lags by as much as the sweep's overlap allows for, and an answer
+/// may have been kept.
+const SIGHT: Duration = Duration::from_mins(31);
+
 /// From when on the service has to look for somebody else's entry.
 pub(super) fn earliest<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Timestamp {
     let weather = &audit.play.weather;
@@ -32,7 +36,7 @@ pub(super) fn earliest<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Timesta
                 .filter(|look| *look < changed && is_remembered(look))
                 .max()
                 .map_or(row.at - MAX_AGE, |look| {
-                    look - audit.play.rules.match_within
+                    look - audit.play.rules.match_within - SIGHT
                 })
                 .min(near)
         }
