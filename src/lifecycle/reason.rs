@@ -44,8 +44,8 @@ reasons! {
     TIMELINE_CACHED = "timeline_cached", "due", "Crisp's timeline came from a cache, and may lack what the app told a moment ago, or what we did. It is read again in five minutes, and then ever more seldom.";
     MAY_BE_UNDER_WAY = "may_be_under_way", "due", "The ledger may have forgotten a request: it was not running, or it is a copy. Crisp's timeline is read once `quiet` is over.";
     REFUSED_FOR_NOW = "refused_for_now", "due", "Crisp refused, and may take it later: a pause, the quota, an error of its own.";
-    USER_MISSING = "user_missing", "scheduled, due, parked", "The app's database did not know the user a moment ago: a second look follows in ten minutes.";
-    NOT_SEEN = "not_seen", "due", "The last look before it left did not show it any more. One answer proves little, because a replica may lag behind the one that was asked before: a second look follows in ten minutes.";
+    USER_MISSING = "user_missing", "scheduled, due, parked", "The app's database did not know the user a moment ago: a second look follows in ten minutes, or in `lifecycle.sweep.overlap` where that is shorter.";
+    NOT_SEEN = "not_seen", "due", "The last look before it left did not show it any more. One answer proves little, because a replica may lag behind the one that was asked before: a second look follows in ten minutes, or in `lifecycle.sweep.overlap` where that is shorter.";
     ON_ITS_WAY = "on_its_way", "sending", "The request is under way, or was when the process died.";
     NO_ANSWER = "no_answer", "sending", "The request got no clear answer: Crisp's timeline is read after `quiet`.";
     CONFIRMED = "confirmed", "sent", "Crisp answered that it has it.";

@@ -252,8 +252,18 @@ impl Rules {
 
     /// How much older than the look may be what it shows: an answer was kept, a replica lags, a transaction commits late.
     pub(super) fn sight_age(&self) -> SignedDuration {
-        let overlap = SignedDuration::try_from(self.sweep.overlap).unwrap_or(SignedDuration::MAX);
-        overlap.saturating_add(self.answers_kept_for)
+        self.overlap().saturating_add(self.answers_kept_for)
+    }
+
+    /// How much later than a look that misses something the second one is, which counts: a replica lags by no more than the
+    /// overlap.
+    pub fn look_twice(&self) -> SignedDuration {
+        const LONGEST: SignedDuration = SignedDuration::from_mins(10);
+        self.overlap().min(LONGEST)
+    }
+
+    fn overlap(&self) -> SignedDuration {
+        SignedDuration::try_from(self.sweep.overlap).unwrap_or(SignedDuration::MAX)
     }
 }
 

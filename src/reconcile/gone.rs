@@ -15,8 +15,6 @@ use crate::{
     lifecycle::{LOOK_AGAIN, OutboxState, reason},
 };
 
-/// How much later the second look is.
-pub(super) const LOOK_TWICE: SignedDuration = SignedDuration::from_mins(10);
 /// How long the first look counts. Whoever was there in between is missed anew.
 pub(super) const MARK_LAPSES: SignedDuration = SignedDuration::from_hours(1);
 
@@ -78,13 +76,13 @@ impl Reconciler {
     fn fate(&self, row: &OutboxRow, now: Timestamp) -> Fate {
         match row.state {
             OutboxState::Scheduled | OutboxState::Due | OutboxState::Parked => {
-                match second_look(row, now) {
+                match second_look(row, self.rules.look_twice(), now) {
                     Some(at) if at > now => Fate::Stays(at),
                     Some(_) => Fate::Moves(OutboxState::Superseded, reason::USER_GONE, None),
                     None => Fate::Moves(
                         row.state,
                         reason::USER_MISSING,
-                        Some(after(now, LOOK_TWICE)),
+                        Some(after(now, self.rules.look_twice())),
                     ),
                 }
             }

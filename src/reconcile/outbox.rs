@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    ReconcileError, Reconciler,
-    gone::{LOOK_TWICE, MARK_LAPSES},
-};
+use super::{ReconcileError, Reconciler, gone::MARK_LAPSES};
 use crate::{
     ids::WebsiteId,
     ledger::{ContactState, OutboxRow, PersonMirror, Tombstoned},
@@ -184,19 +181,23 @@ pub(super) fn is_released(row: &OutboxRow) -> bool {
     Release::of(&row.reason) != Release::No
 }
 
-/// When the second look is due at a row that a look at the app's database has missed. One that a person let go bears that word
+/// When the second look is due at a row that a look at the app's database has missed, which is `look_twice` later. One that a person let go bears that word
 /// instead, and is known by how long it waits. A first look that is long past does not count any more.
-pub(super) fn second_look(row: &OutboxRow, now: Timestamp) -> Option<Timestamp> {
+pub(super) fn second_look(
+    row: &OutboxRow,
+    look_twice: SignedDuration,
+    now: Timestamp,
+) -> Option<Timestamp> {
     let is_marked = [reason::NOT_SEEN, reason::USER_MISSING].contains(&row.reason.as_str());
-    let waits_for_it = row.not_before == Some(after(row.updated_at, LOOK_TWICE));
+    let waits_for_it = row.not_before == Some(after(row.updated_at, look_twice));
     row.not_before.filter(|at| {
         (is_marked || is_released(row) && waits_for_it) && now < after(*at, MARK_LAPSES)
     })
 }
 
 /// Whether a look has missed the row already, so long ago that another one counts.
-pub(super) fn was_missed(row: &OutboxRow, now: Timestamp) -> bool {
-    second_look(row, now).is_some_and(|at| at <= now)
+pub(super) fn was_missed(row: &OutboxRow, look_twice: SignedDuration, now: Timestamp) -> bool {
+    second_look(row, look_twice, now).is_some_and(|at| at <= now)
 }
 
 /// Whether a person answers for it that the row was not told. What cannot be proven is no reason any more to keep it back.
@@ -275,7 +276,9 @@ mod tests {
             (reason::DUE, 10, 10, false),
         ] {
             let row = waiting(why, waits);
-            assert_eq!(was_missed(&row, minute(now)), counts, "{why} at {now}");
+            let look_twice = SignedDuration::from_mins(10);
+            let counted = was_missed(&row, look_twice, minute(now));
+            assert_eq!(counted, counts, "{why} at {now}");
         }
     }
 }

@@ -6,7 +6,6 @@ use jiff::SignedDuration;
 
 use super::{
     ReconcileError,
-    gone::LOOK_TWICE,
     outbox::{after, known, was_missed, why_over},
     send::{Sending, Turn},
 };
@@ -48,6 +47,7 @@ impl Sending<'_> {
             }
             _ => BTreeMap::new(),
         };
+        let look_twice = self.reconciler.rules.look_twice();
         match self.recheck(row, fresh, &rows) {
             Ok(Recheck::Send { text, color, data }) => Ok(Ok(NewPeopleEvent {
                 text,
@@ -58,15 +58,15 @@ impl Sending<'_> {
             Ok(Recheck::Drop {
                 reason: reason::USER_GONE,
                 ..
-            }) if !was_missed(row, self.run.now) => {
-                let turn = self.wait(row.clone(), LOOK_TWICE, reason::USER_MISSING);
+            }) if !was_missed(row, look_twice, self.run.now) => {
+                let turn = self.wait(row.clone(), look_twice, reason::USER_MISSING);
                 Ok(Err(turn.await?))
             }
             Ok(Recheck::Drop {
                 reason: reason::NO_LONGER_TRUE,
                 ..
-            }) if !was_missed(row, self.run.now) => {
-                let turn = self.wait(row.clone(), LOOK_TWICE, reason::NOT_SEEN);
+            }) if !was_missed(row, look_twice, self.run.now) => {
+                let turn = self.wait(row.clone(), look_twice, reason::NOT_SEEN);
                 Ok(Err(turn.await?))
             }
             Ok(Recheck::Drop { state, reason }) => {

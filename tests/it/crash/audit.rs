@@ -215,6 +215,7 @@ impl<S: Stage> Audit<'_, '_, S> {
             // short, where somebody forged it since the last look, or where it has the number of one that was told and forgotten.
             let is_hidden = row.is_some_and(|row| {
                 row.reason == "timeline_too_short"
+                    || row.reason == "address_changed" && excuses::forced(self, row).is_ok()
                     || row.state == "already_in_crisp" && excuses::forced(self, row).is_ok()
                     || row.state == "sent" && excuses::was_told_before(self, row)
             });

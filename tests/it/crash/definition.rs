@@ -116,7 +116,9 @@ pub(super) fn rules_spawned(seed: u64) -> Rules {
 
 /// The binary's configuration.
 pub(super) fn spawned_config(rules: Rules) -> String {
-    format!("{BINARY}{IMPATIENT}\n{}", lifecycle(rules, "2s"))
+    let seconds = "[lifecycle.sweep]\noverlap = \"2s\"\n";
+    let lifecycle = lifecycle(rules, "2s").replace(RULES, &format!("{seconds}{RULES}"));
+    format!("{BINARY}{IMPATIENT}\n{lifecycle}")
 }
 
 fn lifecycle(rules: Rules, quiet: &str) -> String {

@@ -168,7 +168,13 @@ fn unreadable_elsewhere<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excuse
 /// The first look at somebody who had moved at a moment.
 fn noticed<S: Stage>(audit: &Audit<'_, '_, S>, who: usize, moved_at: Timestamp) -> Timestamp {
     let mut later = looks(audit, who).filter(|look| *look >= moved_at);
-    later.next().unwrap_or(Timestamp::MAX).max(moved_at)
+    let never = if S::STANDS_STILL {
+        Timestamp::MAX
+    } else {
+        // Nobody knows when that was.
+        moved_at
+    };
+    later.next().unwrap_or(never).max(moved_at)
 }
 
 /// The ledger may have told it and forgotten, and nobody knows at which contact: the one of now is newer.
