@@ -89,7 +89,8 @@ async fn a_full_ledger_says_so_at_once_and_keeps_what_it_took() {
     let mut ledger = locked(&world).await;
     let request = genuine(&world, &opened(SESSION, 0));
     let mut waiting = Vec::new();
-    for _ in 0..8 {
+    // The first batch takes whoever comes while it is gathered. After it there is room for one.
+    for _ in 0..20 {
         let mut wire = Wire::open(&world).await;
         wire.send(&request).await;
         waiting.push(wire);
@@ -108,7 +109,7 @@ async fn a_full_ledger_says_so_at_once_and_keeps_what_it_took() {
             assert!(answer.head.to_ascii_lowercase().contains("retry-after: 5"));
         }
     }
-    assert!((1..=2).contains(&accepted), "{accepted}");
+    assert!((1..=14).contains(&accepted), "{accepted}");
     assert_eq!(
         world.deliveries().await.len(),
         accepted,
