@@ -119,11 +119,10 @@ impl<S: Stage> Audit<'_, '_, S> {
                     continue;
                 }
                 counts((address.clone(), one.text.to_owned(), what(one)));
-                counts((
-                    format!("person {}", one.who),
-                    one.text.to_owned(),
-                    what(one),
-                ));
+                if !seen::left_unseen(self, one.who, address) {
+                    let person = format!("person {}", one.who);
+                    counts((person, one.text.to_owned(), what(one)));
+                }
             }
         }
         for (what, count) in count {

@@ -37,7 +37,7 @@ pub(super) fn was_told_before<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> 
         let erased = weather
             .erasures
             .iter()
-            .any(|one| one.who == row.who && entry.at() <= one.at && one.at <= row.at);
+            .any(|one| one.who == row.who && audit.left_at(entry) <= one.at && one.at <= row.at);
         rolled_back || erased
     };
     row.event == PLAN && row.reason == "found_in_timeline" && ours_of(audit, row).any(is_forgotten)
@@ -158,8 +158,11 @@ fn unreadable_elsewhere<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excuse
         let is_removed =
             |address: &String| weather.was_removed(address, Timestamp::MIN, row.updated_at);
         let is_known = |look| look < *at && !weather.was_forgotten(row.who, look, row.updated_at);
+        // Where nobody had looked since, the row's own look noticed it.
+        let noticed_at = noticed(audit, row.who, *at).min(row.updated_at);
         *who == row.who
-            && (earliest(audit, row)..=row.updated_at).contains(&noticed(audit, row.who, *at))
+            && *at <= row.updated_at
+            && earliest(audit, row) <= noticed_at
             && (addresses.iter().any(is_removed) || !looks(audit, row.who).any(is_known))
     });
     excused(forced, "what was told at the old address can be read")

@@ -52,6 +52,31 @@ pub(super) fn unseen<S: Stage>(audit: &Audit<'_, '_, S>, one: &Happening) -> Exc
     excused(forgotten, "somebody looked while it was true")
 }
 
+/// Whether somebody left an address before anybody looked at them there: then nobody knows that there is something to read.
+pub(super) fn left_unseen<S: Stage>(audit: &Audit<'_, '_, S>, who: usize, address: &str) -> bool {
+    let mut moves = (audit.play.weather.moves.iter())
+        .filter(|(one, _)| *one == who)
+        .map(|(_, at)| *at);
+    let addresses = &audit.play.app.people[who].addresses;
+    let Some(number) = addresses.iter().position(|one| one == address) else {
+        return false;
+    };
+    let arrived_at = match number.checked_sub(1) {
+        Some(before) => moves.nth(before).unwrap_or(Timestamp::MAX),
+        None => Timestamp::MIN,
+    };
+    let Some(left_at) = moves.next() else {
+        return false;
+    };
+    if S::STANDS_STILL {
+        return !looks(audit, who).any(|look| arrived_at <= look && look < left_at);
+    }
+    let wrote = audit.play.stage.sandbox().look(|state| {
+        (state.conversations().iter()).any(|chat| chat.email.as_deref() == Some(address))
+    });
+    !wrote
+}
+
 /// When everybody who wrote was looked at, where nothing stood in the way.
 pub(super) fn looks<S: Stage>(
     audit: &Audit<'_, '_, S>,
