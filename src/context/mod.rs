@@ -7,6 +7,7 @@
 //! Only what the definition owns, or owned once, is ever changed. "Absent" is written as `""`, because a key that is left out
 //! of a write is not removed everywhere.
 
+mod compile;
 mod definition;
 mod diff;
 mod evaluate;

@@ -9,7 +9,7 @@ use crate::{
     record::{Record, Value},
 };
 
-use super::error::{QueryName, UsersError};
+use super::{error::UsersError, query_name::QueryName};
 
 /// Which columns name a user.
 #[derive(Debug, Clone)]

@@ -8,8 +8,9 @@ use std::{
 use super::{
     UserDirectory,
     engine::AppDatabase,
-    error::{QueryName, UsersError},
+    error::UsersError,
     query::Dialect,
+    query_name::QueryName,
     settings::known_parameters_hint,
     statement::{Column, Statement},
 };

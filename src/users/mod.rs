@@ -6,6 +6,7 @@
 
 mod account;
 mod cache;
+mod classify;
 mod engine;
 mod error;
 mod inspect;
@@ -15,6 +16,7 @@ mod mysql;
 mod page;
 mod postgres;
 mod query;
+mod query_name;
 mod settings;
 mod sqlite;
 mod statement;
@@ -35,10 +37,11 @@ use crate::{
     telemetry::Metrics,
 };
 
-pub use error::{QueryName, Refusal, UsersError};
+pub use error::{Refusal, UsersError};
 pub use inspect::{Severity, Survey, UsersFault};
 pub use page::{SweepMark, SweepPage, Swept, SweptPage};
 pub use query::{Dialect, QueryFault, Translated, translate};
+pub use query_name::QueryName;
 pub use settings::{CacheSettings, MORE_LIMIT, MoreSettings, UsersSettings};
 pub use statement::Column;
 

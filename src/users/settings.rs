@@ -7,8 +7,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     UsersFault,
-    error::{QueryName, UsersError},
+    error::UsersError,
     query::{Dialect, Translated, translate},
+    query_name::QueryName,
 };
 
 /// How many further look-ups there may be: each is one more query for every refresh.

@@ -19,9 +19,9 @@ use crate::{
 };
 
 use super::{
-    error::QueryName,
     moment::{WallClock, parse_date},
     query::audited,
+    query_name::QueryName,
     statement::{Column, Description, Failure, Statement, text_of, text_of_bytes},
 };
 

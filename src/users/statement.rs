@@ -14,8 +14,9 @@ use crate::{
 };
 
 use super::{
-    error::{QueryName, UsersError},
+    error::UsersError,
     query::{Dialect, Translated, translate},
+    query_name::QueryName,
     settings::known_parameters_hint,
 };
 

@@ -15,10 +15,11 @@ use crate::{
 
 use super::{
     UserDirectory,
-    error::{QueryName, UsersError},
+    error::UsersError,
     lookup::Inner,
     page::{SweepMark, SweepPage, Swept, SweptPage},
     query::Dialect,
+    query_name::QueryName,
     statement::{Parameters, Statement, text_of},
     uncancelled,
 };

@@ -6,10 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     UserDirectory,
-    error::{QueryName, UsersError},
+    error::UsersError,
     inspect::{Survey, UsersFault},
     lookup::Inner,
     page::{SweepPage, Swept, SweptPage},
+    query_name::QueryName,
     statement::Statement,
     sweep::{AT, SELECT_AT, fault},
 };

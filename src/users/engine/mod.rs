@@ -20,10 +20,12 @@ use crate::{
 };
 
 use super::{
-    error::{QueryName, UsersError, classify},
+    classify::classify,
+    error::UsersError,
     moment::WallClock,
     mysql,
     postgres::{self, Guards},
+    query_name::QueryName,
     sqlite,
     statement::{Column, Description, Failure, Parameters, Statement, text_of},
 };
