@@ -120,6 +120,24 @@ words! {
     }
 }
 
+impl Trigger {
+    /// Which of the triggers that one run serves stands on its row: the smallest, since what a run does depends on who asked.
+    /// Among equals the more urgent one does, or the one that brought the run forward.
+    pub fn standing(self) -> u8 {
+        match self {
+            // It says that no stranger asks, whoever else does.
+            Self::Verified => 0,
+            // It hands on that nobody waits.
+            Self::Gap => 2,
+            Self::Sweep | Self::FollowUp => 3,
+            // Something happened to them: that goes before looking once more.
+            Self::Rescan => 4,
+            // Somebody looks at the result.
+            _ => 1,
+        }
+    }
+}
+
 /// The order in which due rows are claimed: smaller first.
 pub fn priority(kind: WorkKind, trigger: Trigger) -> u8 {
     match (kind, trigger) {

@@ -341,6 +341,7 @@ on_both_engines! {
     a_persons_row_is_enqueued_only_if_the_person_is_known,
     rows_are_claimed_by_priority_and_by_one_holder,
     a_trigger_that_arrives_while_leased_leaves_the_row_due_again,
+    who_is_watched_leads_over_who_is_not,
     again_runs_at_its_time_or_at_an_earlier_trigger,
     a_lost_lease_writes_nothing,
     an_expired_lease_is_a_crash_and_makes_the_mirror_dirty,
@@ -747,6 +748,71 @@ async fn a_trigger_that_arrives_while_leased_leaves_the_row_due_again(home: Home
     .await;
     home.settle(&claim, Outcome::Done, secs(65)).await;
     assert_eq!(home.claim(secs(65)).await.trigger, Trigger::SetOpened);
+}
+
+/// What a run does depends on who asked: of several whom one run serves, it is done for the one to whom it matters most.
+async fn who_is_watched_leads_over_who_is_not(home: Home) {
+    let timer = |trigger, now| Enqueue {
+        urgency: Urgency::Timer,
+        ..person(trigger, now)
+    };
+    home.enqueue(timer(Trigger::Conversation, at(0)), at(0))
+        .await;
+    let claim = home.claim(at(0)).await;
+    home.settle(&claim, Outcome::Again { at: secs(10) }, at(0))
+        .await;
+    // The timer is overdue when a chat comes, and another look for its own sake after that.
+    home.enqueue(timer(Trigger::Conversation, secs(20)), secs(20))
+        .await;
+    home.enqueue(timer(Trigger::Rescan, secs(21)), secs(21))
+        .await;
+    let claim = home.claim(secs(22)).await;
+    assert_eq!(
+        (claim.trigger, claim.priority),
+        (Trigger::Conversation, 2),
+        "an overdue timer"
+    );
+
+    // The chat was put off, and a sweep brings its run forward.
+    let put_off = Outcome::PutOff {
+        at: secs(900),
+        reason: "quota".to_owned(),
+    };
+    home.settle(&claim, put_off, secs(22)).await;
+    home.enqueue(timer(Trigger::Sweep, secs(30)), secs(30))
+        .await;
+    let claim = home.claim(secs(30)).await;
+    assert_eq!(
+        (claim.trigger, claim.priority),
+        (Trigger::Conversation, 2),
+        "a sweep that comes sooner"
+    );
+    home.settle(&claim, Outcome::Done, secs(30)).await;
+
+    // In one delivery, in either order.
+    for both in [
+        [Trigger::Conversation, Trigger::Sweep],
+        [Trigger::Sweep, Trigger::Conversation],
+    ] {
+        let effects = both.map(|trigger| Effect::Enqueue(timer(trigger, secs(40))));
+        let accepted = home
+            .ledger
+            .accept(acceptance(effects.to_vec()), secs(40))
+            .await;
+        accepted.expect("accepted");
+        let claim = home.claim(secs(40)).await;
+        assert_eq!(claim.trigger, Trigger::Conversation, "{both:?}");
+        home.settle(&claim, Outcome::Done, secs(40)).await;
+    }
+
+    // A visitor writes again, and a moment later it turns out that nobody listened for a while.
+    home.enqueue(message("a", secs(50)), secs(50)).await;
+    home.refresh(secs(50)).await;
+    home.enqueue(message("a", secs(51)), secs(51)).await;
+    let gap = conversation("a", Trigger::Gap, Urgency::Timer, secs(52));
+    home.enqueue(gap, secs(52)).await;
+    let claim = home.claim(secs(52)).await;
+    assert_eq!((claim.trigger, claim.priority), (Trigger::MessageSend, 1));
 }
 
 async fn again_runs_at_its_time_or_at_an_earlier_trigger(home: Home) {

@@ -25,7 +25,7 @@ pub(super) type Key = (&'static str, String, String);
 struct Asked {
     triggers: i64,
     priority: u8,
-    trigger: &'static str,
+    trigger: Trigger,
     debounce: i64,
     urgent_at: Option<i64>,
     normal_at: Option<i64>,
@@ -34,13 +34,14 @@ struct Asked {
 }
 
 /// The columns of [`Fold::into_rows`].
-const ASKED: [Column; 11] = [
+const ASKED: [Column; 12] = [
     Column::Text,
     Column::Text,
     Column::Text,
     Column::Int,
     Column::Int,
     Column::Text,
+    Column::Int,
     Column::Int,
     Column::Int,
     Column::Int,
@@ -50,8 +51,16 @@ const ASKED: [Column; 11] = [
 
 static ENQUEUE: LazyLock<RowsStatement> = LazyLock::new(|| {
     let singles = ["now", "urgent_limit", "urgent_window", "revive_every"];
-    RowsStatement::new(include_str!("statements/enqueue.sql"), &ASKED, &singles)
+    let template = include_str!("statements/enqueue.sql").replace("{standing}", &standing());
+    RowsStatement::new(&template, &ASKED, &singles)
 });
+
+/// The standing of a row's trigger, as SQL.
+fn standing() -> String {
+    let cases = (Trigger::ALL.iter())
+        .map(|trigger| format!(" WHEN '{trigger}' THEN {}", trigger.standing()));
+    format!("CASE old.trigger{} END", cases.collect::<String>())
+}
 
 fn earliest(one: Option<i64>, other: Option<i64>) -> Option<i64> {
     [one, other].into_iter().flatten().min()
@@ -72,7 +81,7 @@ impl Asked {
         Self {
             triggers: 1,
             priority: priority(enqueue.kind, enqueue.trigger),
-            trigger: enqueue.trigger.as_str(),
+            trigger: enqueue.trigger,
             debounce: span(enqueue.debounce),
             urgent_at,
             normal_at,
@@ -83,12 +92,12 @@ impl Asked {
 
     fn fold(&mut self, later: &Self) {
         self.triggers += later.triggers;
-        let tells_more =
-            later.trigger == Trigger::Verified.as_str() && later.priority == self.priority;
-        if later.priority < self.priority || self.is_timer() || tells_more {
-            self.priority = self.priority.min(later.priority);
+        let is_sooner = later.priority < self.priority || self.is_timer();
+        let (one, other) = (self.trigger.standing(), later.trigger.standing());
+        if other < one || (other == one && is_sooner) {
             self.trigger = later.trigger;
         }
+        self.priority = self.priority.min(later.priority);
         self.debounce = self.debounce.min(later.debounce);
         self.urgent_at = earliest(self.urgent_at, later.urgent_at);
         self.normal_at = earliest(self.normal_at, later.normal_at);
@@ -161,7 +170,8 @@ impl Fold {
                 key.into(),
                 asked.triggers.into(),
                 i64::from(asked.priority).into(),
-                asked.trigger.into(),
+                asked.trigger.as_str().into(),
+                i64::from(asked.trigger.standing()).into(),
                 asked.debounce.into(),
                 asked.urgent_at.into(),
                 asked.normal_at.into(),

@@ -10,7 +10,7 @@ use super::{
     query::{Query, Value},
 };
 
-/// The sizes of statements. 256 rows of eleven columns are 2,816 parameters; SQLite takes 32,766.
+/// The sizes of statements. 256 rows of twelve columns are 3,072 parameters; SQLite takes 32,766.
 const SIZES: [usize; 16] = [
     1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, LARGEST,
 ];

@@ -3,13 +3,14 @@
 -- One statement for many rows: each trigger is joined with its row as it was, and the new row is computed whole.
 -- A run that is planned, has not begun and comes early enough covers the trigger already: then nothing is written. Whoever
 -- claims that run reads Crisp and the app's database later than this statement looked, and so sees what was told here.
-WITH asked (kind, website, key, triggers, priority, trigger, debounce, urgent_at, normal_at, fresh, timer_at)
+-- Which trigger stands on a row is decided by their standing, which the code knows.
+WITH asked (kind, website, key, triggers, priority, trigger, standing, debounce, urgent_at, normal_at, fresh, timer_at)
 AS MATERIALIZED ({rows}),
 met AS (
     SELECT asked.*,
            old.want_gen, old.done_gen, old.run_at AS old_run_at, old.not_before AS old_not_before,
            old.attempts AS old_attempts, old.crashes AS old_crashes, old.state AS old_state,
-           old.trigger AS old_trigger, old.priority AS old_priority,
+           old.trigger AS old_trigger, {standing} AS old_standing, old.priority AS old_priority,
            old.first_triggered_at AS old_first, old.fresh_ms AS old_fresh, old.done_at,
            old.urgent_since, old.urgent_count, old.dead_at AS old_dead_at, old.revived_at AS old_revived_at,
            old.lease_token IS NOT NULL AS leased,
@@ -38,11 +39,8 @@ timed AS (
 judged AS (
     SELECT timed.*,
            urgent_at IS NOT NULL AND NOT (planned AND old_run_at <= next_run) AS spends,
-           -- A verification leads where nothing is more urgent: it says that no stranger asks.
-           NOT planned OR next_run < old_run_at OR priority < old_priority
-               OR (trigger = 'verified' AND priority = old_priority)
-               -- Something happened to them: that goes before looking once more.
-               OR (trigger = 'sweep' AND old_trigger = 'rescan') AS leads,
+           NOT planned OR standing < old_standing
+               OR (standing = old_standing AND (next_run < old_run_at OR priority < old_priority)) AS leads,
            CASE WHEN urgent_at IS NULL AND normal_at IS NULL THEN max(timer_at, {now}) ELSE {now} END AS first,
            CASE WHEN urgent_at IS NULL AND timer_at IS NULL THEN fresh ELSE 0 END AS asked_fresh
     FROM timed
