@@ -118,17 +118,22 @@ impl Reconciler {
             return Ok(Applied::Withheld);
         };
         cleared.extend(profile.people_id.clone());
-        // An id may lead to a contact that has another address by now, and so to somebody else.
+        // An id may lead to a contact at an address that they left, or that has another address by now, and so to somebody else.
+        let mut is_at_theirs = true;
         if let (PersonRef::Id(_), Some(email)) = (&person, &profile.email) {
             let mac = self.ledger.pseudonyms().email(email);
             let is_theirs = |code: &crate::ledger::erasure::Code| code.mac == mac.as_str();
-            if !receipt.tombstones.iter().any(is_theirs) {
+            is_at_theirs = receipt.tombstones.iter().any(is_theirs);
+            if !is_at_theirs && self.ledger.person_by_email(website, &mac).await?.is_some() {
                 run.trace
-                    .fact("the contact has another address by now: it is left alone");
+                    .fact("the contact is somebody else's by now: it is left alone");
                 return Ok(Applied::Yes);
             }
         }
-        if receipt.delete_contact {
+        if !is_at_theirs {
+            run.trace
+                .fact("the contact has an address that is not on the receipt: it stays");
+        } else if receipt.delete_contact {
             run.trace.fact("the contact is deleted");
             return Ok(run.hand.remove_profile(website, &person).await?);
         }

@@ -8,9 +8,10 @@ use crate::{
 };
 
 /// What no receipt can speak for.
-const OUT_OF_REACH: [&str; 7] = [
+const OUT_OF_REACH: [&str; 8] = [
     "what the person wrote in chats and e-mails: Crisp holds it, and deletes it when the conversation is deleted there",
     "the contact itself, its card, notes and timeline, unless it was deleted with `--delete-contact`",
+    "the contact at an address that the person left longer ago than the longest `max_age`, and never chatted from: what is ours stays on it; erase every former address that you know as well",
     "the logs of e-mail campaigns, and what they sent",
     "the app's own database",
     "copies of the ledger made before: backups, `<ledger>.before-<schema>`, a file that was moved to a server; `erase --replay` erases again after a restore",

@@ -3,16 +3,17 @@
 use crisp_sync::{
     ids::{Email, WebsiteId},
     ledger::{Erasing, Tombstoned},
-    sandbox::OpenChat,
+    sandbox::{Author, OpenChat},
     server::{command::Operation, desk::Whom},
 };
 
 use super::{
-    ADA, BEN, EVENT, assert_forgotten, assert_unknown, chats, erase, onboards, perform, whom,
+    ADA, BEN, EVENT, assert_forgotten, assert_unknown, chats, erase, onboards, perform, theirs,
+    whom,
 };
 use crate::{
     telemetry::lines,
-    world::{Setup, also_on_postgres},
+    world::{Setup, World, also_on_postgres},
 };
 
 also_on_postgres! {
@@ -21,6 +22,7 @@ also_on_postgres! {
     the_contact_goes_if_that_is_asked,
     accounts_on_one_address_go_together,
     a_person_is_erased_on_one_website_alone,
+    the_contact_at_an_address_that_was_left_is_cleared_and_stays,
 }
 
 #[tokio::test]
@@ -144,13 +146,86 @@ async fn accounts_on_one_address_go_together() {
     world.finish().await;
 }
 
+/// Carol's address before she moved, and after.
+const CAROL: &str = "carol@northwind.example";
+const MOVED: &str = "carol@moved.example";
+
+/// Carol never chatted. She has another address now, and Crisp has a contact at both, with an agent's notes.
+async fn carol_moves() -> World {
+    let (mut world, _, _) = chats(|_| {}).await;
+    world.add_user("u3", CAROL).await;
+    for email in [CAROL, MOVED] {
+        world.sandbox.create_contact(email, "Carol");
+        world
+            .sandbox
+            .edit_contact(email, Author::Agent, theirs())
+            .expect("a contact");
+        world.change_user("u3", &format!("email = '{email}'")).await;
+        refresh(&mut world, email).await;
+        assert_eq!(world.contact_data(email, "plan"), "pro");
+    }
+    assert_eq!(world.contact_data(CAROL, "plan"), "pro", "it stayed there");
+    world
+}
+
+async fn refresh(world: &mut World, email: &str) {
+    let email = email.to_owned();
+    perform(world, Operation::ReconcileEmail { email }).await;
+    world.settle().await;
+}
+
+#[tokio::test]
+async fn the_contact_at_an_address_that_was_left_is_cleared_and_stays() {
+    for delete_contact in [false, true] {
+        let mut world = carol_moves().await;
+        let whom = Whom {
+            delete_contact,
+            ..whom(MOVED)
+        };
+        let answer = perform(&world, Operation::Erase { whom }).await;
+        assert!(
+            answer
+                .lines
+                .iter()
+                .any(|line| line.contains("at an address that the person left")),
+            "{answer:?}"
+        );
+        world.settle().await;
+        world.pass(std::time::Duration::from_mins(3)).await;
+        let left = world.contact(CAROL).labels;
+        assert_eq!(left.data["shoe_size"], "43");
+        assert_eq!(left.segments, ["vip"]);
+        for key in ["plan", "tenant", "admin", "context_as_of"] {
+            assert_eq!(world.contact_data(CAROL, key), "", "{key}");
+        }
+        let is_there = world.sandbox.look(|state| state.contact(MOVED).is_some());
+        assert_eq!(is_there, !delete_contact);
+        world.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn the_contact_at_an_address_that_somebody_else_has_by_now_is_theirs() {
+    let mut world = carol_moves().await;
+    world
+        .change_user("u2", &format!("email = '{CAROL}', plan = 'team'"))
+        .await;
+    refresh(&mut world, CAROL).await;
+    assert_eq!(world.contact_data(CAROL, "plan"), "team");
+    let receipt = erase(&mut world, MOVED).await;
+    assert_eq!(receipt.owed, []);
+    assert_eq!(world.contact_data(CAROL, "plan"), "team");
+    assert_eq!(world.contact_data(MOVED, "plan"), "");
+    world.finish().await;
+}
+
 /// Nobody's name or address stands in the ledger's file, or in its log beside it, or in what was said about it.
 #[tokio::test]
 async fn the_files_hold_nothing_of_the_person_afterwards() {
     let (mut world, ada, _) = chats(|setup| setup.needs_file = true).await;
     // In her address there is what is in nobody else's.
     let parts: [&str; 3] = ["ada@northwind", "ada%40northwind", "users/u1"];
-    let holds = |world: &crate::world::World, part: &str| {
+    let holds = |world: &World, part: &str| {
         let file = world.ledger_path();
         let log = file.with_file_name("ledger.db-wal");
         [file, log].iter().any(|file| {
@@ -175,9 +250,9 @@ async fn the_files_hold_nothing_of_the_person_afterwards() {
     world.open(OpenChat::by(ADA).proven()).await;
     assert!(!holds(&world, parts[0]), "after she wrote again");
     // Under our names, whoever writes it.
-    let mut forged = super::theirs();
+    let mut forged = theirs();
     forged.data.insert("plan".to_owned(), "pearl-of-ada".into());
-    let visitor = crisp_sync::sandbox::Author::Visitor;
+    let visitor = Author::Visitor;
     world
         .sandbox
         .edit_session(&ada, visitor, forged)

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     ids::{SessionId, UserKey, WebsiteId},
-    ledger::work::{Enqueue, Trigger, Urgency, WorkKind},
+    ledger::{
+        mirror::FormerContact,
+        work::{Enqueue, Trigger, Urgency, WorkKind},
+    },
 };
 
 use super::{
@@ -79,7 +82,7 @@ pub(super) async fn remove(
     let mut count = |what: &str, rows: u64| *deleted.entry(what.to_owned()).or_default() += rows;
     let rows = query(
         "DELETE FROM persons WHERE (website, user_key) IN (SELECT value ->> 0, value ->> 1 FROM json_each($1)) \
-         RETURNING website, people",
+         RETURNING website, people, former",
     )
     .bind(json(&found.users))
     .fetch_all(&mut *tx)
@@ -89,7 +92,10 @@ pub(super) async fn remove(
     let mut people: BTreeSet<Pair> = BTreeSet::new();
     for row in &rows {
         let cells = Cells::of(row, "a person");
-        if let Some(id) = cells.text_if("people")? {
+        let former: Option<Vec<FormerContact>> = cells.json_if("former")?;
+        let former = former.into_iter().flatten().filter_map(|one| one.people);
+        let former = former.map(|id| id.as_str().to_owned());
+        for id in cells.text_if("people")?.into_iter().chain(former) {
             people.insert((cells.text("website")?, id));
         }
     }
