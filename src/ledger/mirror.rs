@@ -146,6 +146,22 @@ pub struct FormerContact {
     pub until: Timestamp,
 }
 
+/// How many contacts of other addresses are told apart.
+const MOST_FORMER: usize = 8;
+
+/// Notes a contact that a person has left, the last one last. Of too many the two oldest become one of which nothing can be
+/// read: what may have been told there stays in doubt, and costs no call.
+pub fn note_former(former: &mut Vec<FormerContact>, left: FormerContact) {
+    former.retain(|one| one.people != left.people);
+    former.push(left);
+    if former.len() > MOST_FORMER {
+        former.remove(0);
+        if let Some(oldest) = former.first_mut() {
+            oldest.people = None;
+        }
+    }
+}
+
 /// What is no id leads to no contact.
 fn people_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PeopleId>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
@@ -291,4 +307,36 @@ pub enum Write {
         /// When.
         at: Timestamp,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_often_somebody_moves_none_of_it_is_forgotten() {
+        let left = |number: i64| FormerContact {
+            people: PeopleId::parse(&format!("4a8e3a6e-7f0b-4a5d-9a51-{number:012}")).ok(),
+            until: Timestamp::from_second(number).expect("an instant"),
+        };
+        let mut former = Vec::new();
+        for number in 1..=20 {
+            note_former(&mut former, left(number));
+        }
+        let oldest = FormerContact {
+            people: None,
+            ..left(13)
+        };
+        assert_eq!(
+            former,
+            [vec![oldest], (14..=20).map(left).collect()].concat()
+        );
+        // Back at an address, and away again.
+        let again = FormerContact {
+            until: left(21).until,
+            ..left(15)
+        };
+        note_former(&mut former, again.clone());
+        assert_eq!((former.len(), former.last()), (MOST_FORMER, Some(&again)));
+    }
 }

@@ -45,7 +45,7 @@ pub use listening::{Listened, Listening, Scan};
 pub use location::Location;
 pub use mirror::{
     ContactState, ConversationMirror, ERASED, FormerContact, OwnedKind, OwnedName, PersonMirror,
-    Side, Write,
+    Side, Write, note_former,
 };
 pub use moving::{MoveError, Stage, TableRows};
 pub use outbox::{

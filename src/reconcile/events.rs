@@ -147,6 +147,7 @@ impl Reconciler {
             outbox: &mut outbox,
             timeline: None,
             former_timelines: Vec::new(),
+            former_gone: Vec::new(),
             contact_now: None,
             contact_gone: news.contact_gone,
             done: EventsDone::default(),

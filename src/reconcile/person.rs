@@ -8,7 +8,7 @@ use super::{Mode, Outcome, ReconcileError, Reconciled, Reconciler, Run, events::
 use crate::{
     crisp::client::PersonRef,
     ids::{UserKey, WebsiteId},
-    ledger::{ContactState, FormerContact, PersonMirror, Tombstoned, Write},
+    ledger::{ContactState, FormerContact, PersonMirror, Tombstoned, Write, note_former},
     record::User,
     users::{Freshness, Lookup, UsersError},
 };
@@ -132,11 +132,13 @@ impl Reconciler {
             }
             // Another address is another contact: what we pushed to the old one says nothing about it.
             let mut former = mirror.former;
-            former.retain(|one| !moved || one.people != mirror.people);
-            former.extend(moved.then_some(FormerContact {
-                people: mirror.people,
-                until: run.now,
-            }));
+            if moved {
+                let left = FormerContact {
+                    people: mirror.people,
+                    until: run.now,
+                };
+                note_former(&mut former, left);
+            }
             mirror = PersonMirror {
                 edges: mirror.edges,
                 former,

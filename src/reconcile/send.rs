@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     crisp::error::CrispError,
-    ids::WebsiteId,
+    ids::{PeopleId, WebsiteId},
     ledger::{OutboxRow, PersonMirror, Write},
     lifecycle::{Edges, Known, OutboxState, between_cached_reads, reason},
     record::User,
@@ -47,6 +47,8 @@ pub(super) struct Sending<'a> {
     pub(super) timeline: Option<TimelineRead>,
     /// Those of the contacts that the person had at other addresses.
     pub(super) former_timelines: Vec<TimelineRead>,
+    /// Those of them that Crisp has no more.
+    pub(super) former_gone: Vec<PeopleId>,
     /// The contact as Crisp tells of it; asked once per run, when a row needs it.
     pub(super) contact_now: Option<ContactNow>,
     /// Whether the contact was there before this run, and is not now.

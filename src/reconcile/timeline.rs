@@ -96,14 +96,21 @@ impl Sending<'_> {
             if self.mirror.people.as_ref() == Some(&people) {
                 continue;
             }
-            let whose = PersonRef::Id(people);
+            if self.former_gone.contains(&people) {
+                is_all_read = false;
+                continue;
+            }
+            let whose = PersonRef::Id(people.clone());
             let reads = &mut self.former_timelines;
             let read = (reads.iter().position(|read| read.whose == whose))
                 .map(|index| reads.swap_remove(index));
             let mut read = read.unwrap_or_else(|| self.unread(whose));
             match self.read_on(&mut read, instant).await {
                 Ok(()) => self.former_timelines.push(read),
-                Err(CrispError::PeopleNotFound) => is_all_read = false,
+                Err(CrispError::PeopleNotFound) => {
+                    self.former_gone.push(people);
+                    is_all_read = false;
+                }
                 Err(error) => return Err(error),
             }
         }

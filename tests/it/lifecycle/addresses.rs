@@ -103,6 +103,31 @@ async fn the_old_contact_is_gone() {
     world.finish().await;
 }
 
+/// Crisp is asked for it once in a run, however many events may have been told there.
+#[tokio::test]
+async fn a_contact_that_is_gone_is_asked_for_once() {
+    let mut world = shared().await;
+    happens(&mut world, "created_at").await;
+    happens(&mut world, "onboarded_at").await;
+    moves(&mut world, MOVED).await;
+    refresh_of(&mut world, MOVED).await;
+    world.sandbox.remove_contact(ADA).expect("a contact");
+    world.settle().await;
+    let marker = world.marker();
+    minutes(&mut world, 30).await;
+    for event in [SIGNUP, "user:onboarding:completed"] {
+        assert_stands(&world, event, OutboxState::Unsure, "address_changed").await;
+    }
+    let calls = world.calls_since(marker);
+    let lists = calls.iter().filter(|name| **name == "people_events.list");
+    assert_eq!(
+        lists.count(),
+        2,
+        "hers, and the one that is gone: {calls:?}"
+    );
+    world.finish().await;
+}
+
 /// Somebody else has the old address by then, and what the app tells there is theirs.
 #[tokio::test]
 async fn what_is_told_at_the_old_one_later_is_somebody_elses() {
