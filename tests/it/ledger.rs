@@ -360,6 +360,7 @@ on_both_engines! {
     who_only_looks_at_the_ledger_notices_a_clock_set_back,
     a_silence_is_a_gap_and_makes_cautious,
     a_silence_ends_nothing_that_an_earlier_one_put_in_doubt,
+    gaps_are_read_as_they_were_at_one_moment,
     a_clock_that_was_ahead_leaves_no_gap_that_is_not_over,
     a_gap_takes_back_what_a_person_answered_for,
     a_lease_longer_than_any_was_given_by_a_wrong_clock,
@@ -1312,6 +1313,33 @@ async fn a_silence_ends_nothing_that_an_earlier_one_put_in_doubt(home: Home) {
 }
 
 /// Of a gap that ends ahead of the clock everything would lie in it, and wait for it to end.
+/// A reader sees what was known before or after, and nothing in between: a gap from the beginning of one to the end of another
+/// would put months in doubt.
+async fn gaps_are_read_as_they_were_at_one_moment(home: Home) {
+    const SILENCES: i64 = 60;
+    let silence = |number: i64| secs(number * 3600);
+    let writes = async {
+        for number in 1..=SILENCES {
+            let noted = home.ledger.heartbeat(silence(number)).await;
+            noted.expect("a beat");
+        }
+    };
+    let reads = async {
+        loop {
+            let gaps = home.ledger.gaps().await.expect("a read");
+            let [.., before, last] = gaps.as_slice() else {
+                continue;
+            };
+            assert!(before.until <= last.from, "{before:?} {last:?}");
+            if last.until == silence(SILENCES) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::join!(writes, reads);
+}
+
 async fn a_clock_that_was_ahead_leaves_no_gap_that_is_not_over(home: Home) {
     for second in [0, 7_200, 7_600] {
         home.ledger.heartbeat(secs(second)).await.expect("a beat");

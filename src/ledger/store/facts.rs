@@ -1,12 +1,16 @@
 //! Facts about the ledger itself, such as its id and its secret: one row of `meta` each.
 
+use std::collections::BTreeMap;
+
 use secrecy::SecretSlice;
 
 use super::{
     LedgerError,
-    cells::failed,
+    cells::{Cells, failed, list},
     engine::{Through, query},
 };
+
+const ROW: &str = "a fact about the ledger";
 
 pub(super) async fn fact(
     from: impl Into<Through<'_>>,
@@ -23,16 +27,35 @@ pub(super) async fn instant_fact(
     from: impl Into<Through<'_>>,
     key: &'static str,
 ) -> Result<Option<i64>, LedgerError> {
-    fact(from, key)
-        .await?
-        .map(|text| {
-            text.parse().map_err(
-                |_not_a_number: std::num::ParseIntError| LedgerError::Unreadable {
-                    what: "a fact about the ledger",
-                },
-            )
-        })
-        .transpose()
+    instant(fact(from, key).await?)
+}
+
+/// A fact that is an instant.
+pub(super) fn instant(text: Option<String>) -> Result<Option<i64>, LedgerError> {
+    text.map(|text| {
+        text.parse()
+            .map_err(|_not_a_number: std::num::ParseIntError| LedgerError::Unreadable { what: ROW })
+    })
+    .transpose()
+}
+
+/// Facts that belong together, as they are at one moment.
+pub(super) async fn facts<const N: usize>(
+    from: impl Into<Through<'_>>,
+    keys: [&'static str; N],
+) -> Result<[Option<String>; N], LedgerError> {
+    let rows =
+        query("SELECT key, value FROM meta WHERE key IN (SELECT value ->> 0 FROM json_each($1))")
+            .bind(list(&keys))
+            .fetch_all(from)
+            .await
+            .map_err(failed("read facts about the ledger"))?;
+    let mut known = BTreeMap::new();
+    for row in &rows {
+        let cells = Cells::of(row, ROW);
+        known.insert(cells.text("key")?, cells.text("value")?);
+    }
+    Ok(keys.map(|key| known.remove(key)))
 }
 
 pub(super) async fn set_fact(

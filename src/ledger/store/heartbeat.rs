@@ -12,8 +12,8 @@ use super::{
     super::quota::Gap,
     LedgerError, Store, TOLERANCE, begin,
     cells::{failed, json, ms, span},
-    engine::{Connection, Transaction, query},
-    facts::{fact, instant_fact, set_fact},
+    engine::{Connection, Through, Transaction, query},
+    facts::{fact, facts, instant, instant_fact, set_fact},
     home::note_timeline,
 };
 
@@ -30,11 +30,7 @@ pub(super) async fn be_cautious(
     now: i64,
     reason: &'static str,
 ) -> Result<(), LedgerError> {
-    let last = last_gap(
-        instant_fact(&mut *tx, CAUTIOUS_FROM).await?,
-        instant_fact(&mut *tx, CAUTIOUS_UNTIL).await?,
-    );
-    let mut gaps = gaps(fact(&mut *tx, CAUTIOUS_BEFORE).await?, last)?;
+    let mut gaps = gaps(&mut *tx).await?;
     note_gap(
         &mut gaps,
         lifecycle::Gap {
@@ -63,27 +59,27 @@ pub(super) async fn be_cautious(
     Ok(())
 }
 
-fn last_gap(from: Option<i64>, until: Option<i64>) -> Option<Gap> {
-    from.zip(until).map(|(from, until)| Gap {
-        from: millis(from),
-        to: millis(until),
-    })
+/// All gaps, as they are at one moment.
+async fn gaps(from: impl Into<Through<'_>>) -> Result<Vec<lifecycle::Gap>, LedgerError> {
+    let [before, from, until] =
+        facts(from, [CAUTIOUS_BEFORE, CAUTIOUS_FROM, CAUTIOUS_UNTIL]).await?;
+    let mut gaps = gaps_before(before)?;
+    if let (Some(from), Some(until)) = (instant(from)?, instant(until)?) {
+        gaps.push(lifecycle::Gap {
+            from: millis(from),
+            until: millis(until),
+        });
+    }
+    Ok(gaps)
 }
 
-/// All gaps, of those before the last one and it.
-fn gaps(before: Option<String>, last: Option<Gap>) -> Result<Vec<lifecycle::Gap>, LedgerError> {
-    let mut gaps: Vec<lifecycle::Gap> = before
-        .map(|text| serde_json::from_str(&text))
-        .transpose()
-        .map_err(|_not_json: serde_json::Error| LedgerError::Unreadable {
-            what: "the times of which the ledger may know less than happened",
-        })?
-        .unwrap_or_default();
-    gaps.extend(last.map(|gap| lifecycle::Gap {
-        from: gap.from,
-        until: gap.to,
-    }));
-    Ok(gaps)
+/// Those before the last one.
+fn gaps_before(text: Option<String>) -> Result<Vec<lifecycle::Gap>, LedgerError> {
+    let gaps = text.map(|text| serde_json::from_str(&text)).transpose();
+    let gaps = gaps.map_err(|_not_json: serde_json::Error| LedgerError::Unreadable {
+        what: "the times of which the ledger may know less than happened",
+    })?;
+    Ok(gaps.unwrap_or_default())
 }
 
 /// The clock was set back by `back` milliseconds: what lies ahead was planned by the wrong clock and moves by as much,
@@ -152,7 +148,7 @@ async fn pull_gaps(tx: &mut Transaction<'_>, now: i64, back: i64) -> Result<(), 
             set_fact(&mut *tx, name, &pulled(at).to_string()).await?;
         }
     }
-    let mut before = gaps(fact(&mut *tx, CAUTIOUS_BEFORE).await?, None)?;
+    let mut before = gaps_before(fact(&mut *tx, CAUTIOUS_BEFORE).await?)?;
     if before.iter().any(|gap| gap.until > millis(now)) {
         for gap in &mut before {
             gap.from = millis(began(ms(gap.from)));
@@ -290,15 +286,15 @@ impl Store {
     }
 
     pub(in super::super) async fn last_gap(&self) -> Result<Option<Gap>, LedgerError> {
-        let from = instant_fact(&self.readers, CAUTIOUS_FROM).await?;
-        let to = instant_fact(&self.readers, CAUTIOUS_UNTIL).await?;
-        Ok(last_gap(from, to))
+        let last = self.gaps().await?.pop();
+        Ok(last.map(|gap| Gap {
+            from: gap.from,
+            to: gap.until,
+        }))
     }
 
     pub(in super::super) async fn gaps(&self) -> Result<Vec<lifecycle::Gap>, LedgerError> {
-        // The last one first: one that is noticed meanwhile is among those before by then.
-        let last = self.last_gap().await?;
-        gaps(fact(&self.readers, CAUTIOUS_BEFORE).await?, last)
+        gaps(&self.readers).await
     }
 
     pub(in super::super) async fn cautious_until(&self) -> Result<Option<Timestamp>, LedgerError> {
