@@ -11,6 +11,7 @@ mod moved;
 mod nobody;
 mod owed;
 mod paper;
+mod promoted;
 mod rechecks;
 mod recipes;
 mod refusals;
