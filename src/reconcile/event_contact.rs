@@ -93,8 +93,8 @@ impl Sending<'_> {
             && (rules.forgotten_since(&known(row), self.edges, &self.outbox.gaps)).is_some()
     }
 
-    /// Whether the contact is the one that a request of which the ledger may know nothing would have gone to: it was there by
-    /// then.
+    /// Whether the contact is the one that a request of which the ledger may know nothing would have gone to: it was there long
+    /// enough before, whatever lies between Crisp's clock and the one that dated the event.
     pub(super) async fn same_contact(&mut self, row: &OutboxRow) -> Result<Cleared, CrispError> {
         let rules = &self.reconciler.rules;
         let Some(since) = rules.forgotten_since(&known(row), self.edges, &self.outbox.gaps) else {
@@ -103,7 +103,7 @@ impl Sending<'_> {
         let known = self.mirror.people.clone();
         let contact = self.contact_now().await?;
         Ok(
-            if contact.made_at <= since && !contact.is_another(known.as_ref()) {
+            if is_surely_before(contact.made_at, since) && !contact.is_another(known.as_ref()) {
                 Cleared::Post
             } else {
                 Cleared::Unsure(reason::CONTACT_NEWER)

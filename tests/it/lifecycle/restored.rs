@@ -25,7 +25,8 @@ async fn copied() -> (World, PathBuf) {
     let mut world = world(|setup| setup.needs_file = true).await;
     refresh(&mut world).await;
     let copy = copy(&mut world).await;
-    minutes(&mut world, 1).await;
+    // The contact is older than the event by more than clocks lie apart.
+    minutes(&mut world, 3).await;
     happens(&mut world, "created_at").await;
     (world, copy)
 }
@@ -245,6 +246,30 @@ async fn the_timeline_of_another_contact_proves_nothing() {
     happens(&mut world, "onboarded_at").await;
     refresh(&mut world).await;
     assert_eq!(world.timeline(ADA), ["user:onboarding:completed"]);
+    world.finish().await;
+}
+
+/// Crisp says when a contact was made, and our clock, or the app's, when the event happened. The copy knows nobody.
+#[tokio::test]
+async fn a_contact_that_seems_older_by_the_difference_of_two_clocks_proves_nothing() {
+    const BEHIND: Duration = Duration::from_secs(90);
+    let mut world = unarmed(|setup| setup.needs_file = true).await;
+    arm(&world).await;
+    let copy = copy(&mut world).await;
+    minutes(&mut world, 1).await;
+    happens(&mut world, "created_at").await;
+    refresh(&mut world).await;
+    assert_eq!(world.timeline(ADA), [EVENT]);
+    minutes(&mut world, 1).await;
+    world.clock.set_back(BEHIND);
+    contact_is_replaced(&world);
+    world.clock.advance(BEHIND);
+    world.hooks_arrive().await;
+    is_put_back(&mut world, &copy).await;
+    refresh(&mut world).await;
+    minutes(&mut world, 60).await;
+    assert_eq!(posts(&world), 1);
+    assert_stands(&world, EVENT, OutboxState::Unsure, "contact_newer").await;
     world.finish().await;
 }
 
