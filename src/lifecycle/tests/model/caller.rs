@@ -1,45 +1,26 @@
 //! The caller of the module's documentation, with a memory in place of a ledger.
 
-use std::collections::BTreeSet;
-
 use super::{
-    Fate, QUIET, RULES, Step, Weather,
-    book::{Book, Request, law},
-    crisp::{Crisp, Read},
+    Fate, RULES, Step, Weather,
+    book::{Book, law},
+    crisp::Crisp,
     judge::Refusal,
+    store::Store,
     *,
 };
-use crate::lifecycle::timeline::{Clearance, clear, match_timeline, reaches_back_past};
-
-/// How many entries a page of the timeline has.
-const PAGE: usize = 20;
-
-/// What the ledger holds.
-#[derive(Debug, Clone)]
-struct Store {
-    remembered: Remembered,
-    edges: Edges,
-    /// What a person let go, by key.
-    released: BTreeSet<String>,
-    /// Events whose brake has latched.
-    latched: BTreeSet<String>,
-    /// The times of which it may know less than happened.
-    gaps: Vec<Gap>,
-    at: i64,
-}
 
 #[derive(Debug)]
 pub(super) struct Caller {
-    rules: Rules,
-    now: i64,
+    pub(super) rules: Rules,
+    pub(super) now: i64,
     /// Our clock, in minutes before or after the true time.
-    off: i64,
-    user: User,
+    pub(super) off: i64,
+    pub(super) user: User,
     imports: Vec<Record>,
-    store: Store,
-    backup: Option<Store>,
+    pub(super) store: Store,
+    pub(super) backup: Option<Store>,
     pub(super) crisp: Crisp,
-    book: Book,
+    pub(super) book: Book,
 }
 
 impl Caller {
@@ -65,14 +46,7 @@ impl Caller {
                 ("subscription", text("sub-0")),
             ]),
             imports: Vec::new(),
-            store: Store {
-                remembered,
-                edges: Edges::default(),
-                released: BTreeSet::new(),
-                latched: BTreeSet::new(),
-                gaps: Vec::new(),
-                at: 0,
-            },
+            store: Store::new(remembered),
             backup: None,
             crisp: Crisp::new(skew),
             book: Book::new(sender, armed, weather),
@@ -106,6 +80,9 @@ impl Caller {
             Step::Send { fate, cached } => self.send(fate, cached),
             Step::Settle { cached } => self.settle(cached),
             Step::Release => self.release(),
+            Step::Vouch => self.vouch(),
+            Step::Replace => self.crisp.replace(self.now),
+            Step::Away(minutes) => self.is_away(minutes),
             Step::Backup => self.backup = Some(self.store.clone()),
             Step::Restore => self.restore(),
         }
@@ -116,11 +93,11 @@ impl Caller {
     }
 
     /// The time by our clock, in minutes.
-    fn ours(&self) -> i64 {
+    pub(super) fn ours(&self) -> i64 {
         self.now + self.off
     }
 
-    fn wait(&mut self, minutes: i64) {
+    pub(super) fn wait(&mut self, minutes: i64) {
         self.now += minutes;
         self.crisp.pass(self.now);
     }
@@ -142,7 +119,7 @@ impl Caller {
     }
 
     /// What the queries of the rules give.
-    fn rows(&self) -> BTreeMap<String, Vec<Record>> {
+    pub(super) fn rows(&self) -> BTreeMap<String, Vec<Record>> {
         ["imported", "failed"]
             .map(|event| (event.to_owned(), self.imports.clone()))
             .into()
@@ -154,36 +131,7 @@ impl Caller {
         self.crisp.take(self.now, self.now, event, none);
     }
 
-    /// The next heartbeat takes a jump for a time in which nobody listened.
-    fn set_clock(&mut self, minutes: i64) {
-        let from = self.ours();
-        self.off += minutes;
-        if minutes > 5 {
-            self.note_gap(from);
-        }
-    }
-
-    /// The ledger knows less than happened since then.
-    fn note_gap(&mut self, from: i64) {
-        let (from, until) = (minute(from), minute(self.ours()));
-        note_gap(&mut self.store.gaps, Gap { from, until });
-    }
-
-    fn restore(&mut self) {
-        let Some(backup) = self.backup.take() else {
-            return;
-        };
-        self.wait(QUIET);
-        // Nobody restores a ledger by a clock that is behind: what happened since would seem to lie ahead.
-        self.off = self.off.max(0);
-        self.book.plan_seen = None;
-        let copied_at = backup.at;
-        self.store = backup;
-        self.note_gap(copied_at);
-        self.store.at = self.ours();
-    }
-
-    fn refresh(&mut self, dies: bool) {
+    pub(super) fn refresh(&mut self, dies: bool) {
         let now = minute(self.ours());
         let rows = self.rows();
         let found = occurrences(
@@ -234,6 +182,40 @@ impl Caller {
             self.refuse(row, reason);
             self.enter(row, state);
         }
+        self.meet();
+    }
+
+    /// Whether Crisp still has the contact that the last look saw.
+    pub(super) fn is_known_contact(&self) -> bool {
+        self.store.contact == self.crisp.contact()
+    }
+
+    /// Each look sees the contact first. Where another has the place of the one that is known, nobody will know what was told
+    /// there; not every webhook that says so arrives.
+    fn meet(&mut self) {
+        let met = self.crisp.contact();
+        if std::mem::replace(&mut self.store.contact, met) == met {
+            return;
+        }
+        for row in 0..self.store.remembered.known.len() {
+            let known = &self.store.remembered.known[row];
+            let is_lost = if known.state == OutboxState::Sending {
+                true
+            } else {
+                known.state.is_undecided()
+                    && !self.store.vouched.contains(&known.key)
+                    && self.forgotten_since(known).is_some()
+            };
+            if is_lost {
+                self.enter(row, OutboxState::Unsure);
+            }
+        }
+    }
+
+    /// Since when the ledger may have told it and forgotten.
+    pub(super) fn forgotten_since(&self, known: &Known) -> Option<Timestamp> {
+        let (edges, gaps) = (&self.store.edges, &self.store.gaps);
+        self.rules.forgotten_since(known, edges, gaps)
     }
 
     fn position(&self, key: &str) -> Option<usize> {
@@ -241,7 +223,7 @@ impl Caller {
         known.position(|known| known.key == key)
     }
 
-    fn enter(&mut self, row: usize, state: OutboxState) {
+    pub(super) fn enter(&mut self, row: usize, state: OutboxState) {
         let now = minute(self.ours());
         let known = &mut self.store.remembered.known[row];
         assert!(
@@ -258,7 +240,7 @@ impl Caller {
     }
 
     /// The last request of a row did not arrive, and never will.
-    fn is_absent(&mut self, row: usize) {
+    pub(super) fn is_absent(&mut self, row: usize) {
         let reference = &self.store.remembered.known[row].reference;
         let mut requests = self.book.requests.iter_mut();
         if let Some(last) = requests.rfind(|request| request.told("ref") == reference) {
@@ -267,7 +249,7 @@ impl Caller {
     }
 
     /// The row stands where it stands for a reason, which has to be so.
-    fn refuse(&self, row: usize, reason: &'static str) {
+    pub(super) fn refuse(&self, row: usize, reason: &'static str) {
         let known = &self.store.remembered.known[row];
         let refusal = Refusal {
             event: &known.event,
@@ -279,201 +261,12 @@ impl Caller {
     }
 
     /// The first row in a state, in the order they happened.
-    fn first(&self, state: OutboxState) -> Option<usize> {
+    pub(super) fn first(&self, state: OutboxState) -> Option<usize> {
         let known = self.store.remembered.known.iter().enumerate();
         known
             .filter(|(_, known)| known.state == state)
             .min_by_key(|(_, known)| known.happened_at())
             .map(|(row, _)| row)
-    }
-
-    fn send(&mut self, fate: Fate, cached: bool) {
-        let Some(row) = self.first(OutboxState::Due) else {
-            return;
-        };
-        let now = minute(self.ours());
-        let known = self.store.remembered.known[row].clone();
-        let rows = if self.rules.needs_rows(&known.event) {
-            self.rows()
-        } else {
-            BTreeMap::new()
-        };
-        let fresh = Fresh {
-            user: Some(&self.user),
-            rows: &rows,
-            edges: &self.store.edges,
-        };
-        let checked = recheck(
-            &self.rules,
-            &known,
-            &fresh,
-            &self.store.remembered.memory(),
-            now,
-        );
-        let (text, data) = match checked.expect("it is evaluated") {
-            Recheck::Drop { state, reason } => {
-                self.refuse(row, reason);
-                self.enter(row, state);
-                if state == OutboxState::Superseded {
-                    // What made it untrue may be an event itself.
-                    self.refresh(false);
-                }
-                return;
-            }
-            Recheck::Wait { until, reason } => {
-                self.refuse(row, reason);
-                self.store.remembered.known[row].due_at = until;
-                return self.enter(row, OutboxState::Scheduled);
-            }
-            Recheck::Send { text, data, .. } => (text, data),
-        };
-        if self.is_braked(&known) {
-            self.refuse(row, crate::lifecycle::reason::BRAKE);
-            self.store.latched.insert(known.event.clone());
-            self.book.is_latched = true;
-            return self.enter(row, OutboxState::Held);
-        }
-        if self.rules.needs_timeline(&known, &self.store.gaps) {
-            match self.timeline_says(&known, cached) {
-                Clearance::Post => {}
-                Clearance::ReadLater => return,
-                Clearance::Has(state) => return self.enter(row, state),
-                Clearance::ReadOn | Clearance::Unsure | Clearance::Contested => {
-                    return self.enter(row, OutboxState::Unsure);
-                }
-            }
-        }
-        self.post(row, &text, &data, fate);
-    }
-
-    /// What the ledger counts, and the brake says of it.
-    fn is_braked(&self, row: &Known) -> bool {
-        use OutboxState::{Sending, Sent, Unsure};
-        let since = minute(self.ours()) - BRAKE_WINDOW;
-        let sent = self.store.remembered.known.iter().filter(|known| {
-            known.event == row.event
-                && matches!(known.state, Sending | Sent | Unsure)
-                && known.attempted_at.is_some_and(|at| at >= since)
-        });
-        let release = if self.store.released.contains(&row.key) {
-            Release::UnderCap
-        } else {
-            Release::No
-        };
-        let brake = self.rules.rule(&row.event).expect("a rule").brake();
-        let sent = u64::try_from(sent.count()).expect("few");
-        brake.holds(sent, self.store.latched.contains(&row.event), 1, release)
-    }
-
-    /// Commits `sending`, and lets the request go.
-    fn post(&mut self, row: usize, text: &str, data: &crate::data::DataMap, fate: Fate) {
-        let now = minute(self.ours());
-        self.enter(row, OutboxState::Sending);
-        let known = &mut self.store.remembered.known[row];
-        known.attempted_at = Some(now);
-        known.absent_reads = 0;
-        known.first_absent_at = None;
-        let data: serde_json::Map<_, _> = data
-            .iter()
-            .map(|(key, value)| (key.clone(), value.to_json()))
-            .collect();
-        let occurred_at: Timestamp = data["occurred_at"]
-            .as_str()
-            .and_then(|text| text.parse().ok())
-            .expect("an instant");
-        let request = Request {
-            event: text.to_owned(),
-            data: data.clone(),
-            at: minutes(occurred_at),
-            left_at: self.ours(),
-            arrives: matches!(fate, Fate::Answered | Fate::Late(_)),
-            is_absent: matches!(fate, Fate::Refused),
-        };
-        if !matches!(fate, Fate::DiesBefore) {
-            let told = self.crisp.told_by_others(text);
-            self.book.judge(&request, &told);
-        }
-        self.book.requests.push(request);
-        match fate {
-            Fate::Answered => {
-                self.crisp.take(self.now, self.now, text, data);
-                self.store.remembered.known[row].sent_at = Some(now);
-                self.enter(row, OutboxState::Sent);
-            }
-            Fate::Refused => self.enter(row, OutboxState::Due),
-            Fate::Lost | Fate::DiesBefore => {}
-            Fate::Late(minutes) => {
-                self.crisp.take(self.now + minutes, self.now, text, data);
-            }
-        }
-    }
-
-    /// The pages one after the other, as far as they are needed.
-    fn timeline_says(&mut self, known: &Known, cached: bool) -> Clearance {
-        let Read { entries, cached } = self.crisp.read(cached);
-        let rows = self.store.remembered.known.iter();
-        let sought: Vec<_> = rows
-            .map(|known| {
-                self.rules
-                    .sought(known, &self.store.edges, &self.store.gaps)
-            })
-            .collect();
-        let this = self
-            .rules
-            .sought(known, &self.store.edges, &self.store.gaps);
-        for read in [PAGE.min(entries.len()), entries.len()] {
-            let complete = read == entries.len();
-            let matches = match_timeline(&sought, &entries[..read]);
-            match clear(&this, &matches, &entries[..read], complete, cached) {
-                Clearance::ReadOn => {}
-                clearance => return clearance,
-            }
-        }
-        Clearance::Unsure
-    }
-
-    fn settle(&mut self, cached: bool) {
-        let Some(row) = self.first(OutboxState::Sending) else {
-            return;
-        };
-        let known = self.store.remembered.known[row].clone();
-        let read = self.crisp.read(cached);
-        let reading = Reading {
-            at: minute(self.ours()),
-            cached: read.cached,
-            found: read.entries.iter().any(|entry| {
-                entry.data.get("ref").and_then(|found| found.as_str()) == Some(&known.reference)
-            }),
-            reaches_back: reaches_back_past(
-                &read.entries,
-                true,
-                known.attempted_at.expect("it was attempted"),
-            ),
-        };
-        let verdict = settle_ambiguous(
-            &known,
-            Some(&reading),
-            self.rules.quiet(),
-            &self.store.gaps,
-            minute(self.ours()),
-        );
-        match verdict {
-            Ambiguity::Sent => self.enter(row, OutboxState::Sent),
-            Ambiguity::Absent => {
-                self.is_absent(row);
-                self.enter(row, self.rules.after_ambiguous().state());
-            }
-            Ambiguity::Unsure => self.enter(row, OutboxState::Unsure),
-            Ambiguity::ReadAgain {
-                absent_reads,
-                first_absent_at,
-                ..
-            } => {
-                let known = &mut self.store.remembered.known[row];
-                known.absent_reads = absent_reads;
-                known.first_absent_at = first_absent_at;
-            }
-        }
     }
 
     fn release(&mut self) {
@@ -482,6 +275,22 @@ impl Caller {
             let key = self.store.remembered.known[row].key.clone();
             self.store.released.insert(key);
             self.enter(row, OutboxState::Due);
+        }
+    }
+
+    /// A person looks after what nobody could prove, and lets go what Crisp never had. Of what is still under way they know
+    /// nothing.
+    fn vouch(&mut self) {
+        let known = self.store.remembered.known.iter();
+        let untold = known.enumerate().find(|(_, known)| {
+            known.state == OutboxState::Unsure && !self.crisp.ever_had(&known.event)
+        });
+        if let Some((row, known)) = untold {
+            let key = known.key.clone();
+            self.store.released.insert(key.clone());
+            self.store.vouched.insert(key);
+            self.store.remembered.known[row].state = OutboxState::Due;
+            self.store.remembered.known[row].updated_at = minute(self.ours());
         }
     }
 
@@ -522,6 +331,6 @@ impl Caller {
 }
 
 /// Minutes after noon.
-fn minutes(instant: Timestamp) -> i64 {
+pub(super) fn minutes(instant: Timestamp) -> i64 {
     (instant.as_second() - minute(0).as_second()).div_euclid(60)
 }

@@ -1,6 +1,6 @@
 //! Crisp: a list that keeps its newest entries, with a cache before it, and requests that arrive late.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value as Json};
 
 use super::minute;
@@ -14,6 +14,11 @@ pub(super) struct Crisp {
     /// Everything it ever took.
     taken: Vec<Entry>,
     under_way: Vec<(i64, Entry)>,
+    /// What it had on contacts that are gone.
+    lost: Vec<Entry>,
+    /// Which contact it has, and when that was made, by its clock.
+    contact: u32,
+    made_at: Timestamp,
     /// What its cache would answer: what it answered us the last time.
     kept: Option<Vec<Entry>>,
     /// Its clock, in seconds before or after the true time.
@@ -32,6 +37,9 @@ impl Crisp {
         Self {
             taken: Vec::new(),
             under_way: Vec::new(),
+            lost: Vec::new(),
+            contact: 0,
+            made_at: Timestamp::MIN,
             kept: None,
             skew,
         }
@@ -51,10 +59,37 @@ impl Crisp {
         let entry = Entry {
             text: text.to_owned(),
             data,
-            timestamp: minute(at) + SignedDuration::from_secs(self.skew),
+            timestamp: self.dated(at),
         };
         self.under_way.push((at, entry));
         self.pass(now);
+    }
+
+    /// The contact goes with its timeline, and another one is made. What is under way arrives there.
+    pub(super) fn replace(&mut self, now: i64) {
+        self.lost.append(&mut self.taken);
+        self.kept = None;
+        self.contact += 1;
+        self.made_at = self.dated(now);
+    }
+
+    pub(super) fn contact(&self) -> u32 {
+        self.contact
+    }
+
+    pub(super) fn made_at(&self) -> Timestamp {
+        self.made_at
+    }
+
+    /// A minute by its clock.
+    fn dated(&self, at: i64) -> Timestamp {
+        minute(at) + SignedDuration::from_secs(self.skew)
+    }
+
+    /// Whether anybody ever told it of an event.
+    pub(super) fn ever_had(&self, text: &str) -> bool {
+        let mut entries = self.taken.iter().chain(&self.lost);
+        entries.any(|entry| entry.text == text)
     }
 
     pub(super) fn read(&mut self, cached: bool) -> Read {
@@ -89,6 +124,7 @@ impl Crisp {
     pub(super) fn ours(&self) -> impl Iterator<Item = &Entry> {
         self.taken
             .iter()
+            .chain(&self.lost)
             .chain(self.under_way.iter().map(|(_, entry)| entry))
             .filter(|entry| entry.data.contains_key("ref"))
     }

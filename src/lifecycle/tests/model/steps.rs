@@ -46,9 +46,15 @@ pub(super) enum Step {
     Settle { cached: bool },
     /// A person lets go whatever is held.
     Release,
+    /// A person answers for one that nobody could prove.
+    Vouch,
+    /// The contact is removed in Crisp, and another one is made.
+    Replace,
+    /// Nobody listens for so many minutes.
+    Away(i64),
     /// The ledger is copied.
     Backup,
-    /// The copy comes back, once no request is under way.
+    /// The copy comes back.
     Restore,
 }
 
@@ -134,8 +140,45 @@ fn rough() -> BoxedStrategy<Step> {
         6 => (fate, prop::bool::weighted(0.7))
             .prop_map(|(fate, cached)| Step::Send { fate, cached }),
         3 => any::<bool>().prop_map(|cached| Step::Settle { cached }),
+        1 => Just(Step::Vouch),
+        1 => Just(Step::Replace),
     ]
     .boxed()
+}
+
+/// What is told, or about to be, is forgotten: chance alone comes to it too seldom.
+pub(super) fn forgotten() -> impl Strategy<Value = Vec<Step>> {
+    let fate = prop_oneof![
+        Just(Fate::Answered),
+        Just(Fate::Lost),
+        (0..QUIET).prop_map(Fate::Late),
+    ];
+    let happens = prop_oneof![
+        Just(Step::Date("canceled_at", Some(0))),
+        (1..4_u8).prop_map(Step::Plan),
+        (0..2_u8).prop_map(Step::Import),
+    ];
+    let is_lost = prop_oneof![
+        3 => Just(Step::Restore),
+        1 => (6..30_i64).prop_map(Step::Away),
+        1 => (6..30_i64).prop_map(Step::Clock),
+    ];
+    let replaced = prop::bool::weighted(0.3);
+    (happens, fate, replaced, is_lost, 0..QUIET).prop_map(
+        |(happens, fate, replaced, is_lost, later)| {
+            let look = || Step::Refresh { dies: false };
+            let send = |fate| Step::Send {
+                fate,
+                cached: false,
+            };
+            let mut steps = vec![look(), Step::Backup, happens, look(), Step::Wait(10)];
+            steps.extend([look(), send(fate)]);
+            steps.extend(replaced.then_some(Step::Replace));
+            steps.extend([is_lost, look(), Step::Wait(later), look()]);
+            steps.push(send(Fate::Answered));
+            steps
+        },
+    )
 }
 
 fn wild() -> BoxedStrategy<Step> {
@@ -143,6 +186,7 @@ fn wild() -> BoxedStrategy<Step> {
         2 => (-60..60_i64).prop_map(Step::Clock),
         1 => Just(Step::Backup),
         1 => Just(Step::Restore),
+        1 => (1..90_i64).prop_map(Step::Away),
     ]
     .boxed()
 }
