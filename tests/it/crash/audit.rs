@@ -8,7 +8,7 @@ use super::{
     app::{CANCELED, PLAN},
     deliveries::deliveries,
     evidence::{Entry, Row, entries, rows, what},
-    excuses,
+    excuses, forgotten,
     play::Play,
     seen::{self, looks},
     stage::Stage,
@@ -105,7 +105,7 @@ impl<S: Stage> Audit<'_, '_, S> {
         for entry in self.ours() {
             let text = entry.event.text.clone();
             counts((entry.address.clone(), text.clone(), entry.occurred_at()));
-            if !excuses::is_of_a_stranger(self, entry) {
+            if !forgotten::is_of_a_stranger(self, entry) {
                 counts((format!("person {}", entry.who), text.clone(), entry.what()));
             }
             if text == PLAN {
@@ -145,7 +145,7 @@ impl<S: Stage> Audit<'_, '_, S> {
             let last = last
                 .entry((entry.who, entry.event.text.as_str()))
                 .or_insert(occurred_at);
-            if occurred_at < *last && !excuses::was_forgotten_before(self, entry) {
+            if occurred_at < *last && !forgotten::was_forgotten_before(self, entry) {
                 faults.push(format!("an older one after a newer: {entry:?}"));
             }
             *last = occurred_at.max(*last);
@@ -155,20 +155,23 @@ impl<S: Stage> Audit<'_, '_, S> {
 
     /// When the request left whose entry it is.
     pub(super) fn left_at(&self, entry: &Entry) -> Timestamp {
-        self.play.weather.left_at(entry.at(), S::LATE)
+        (self.play.weather).left_at(&entry.people, entry.at(), S::LATE)
+    }
+
+    /// The same, and what else it may have been.
+    pub(super) fn may_have_left(&self, entry: &Entry) -> [Timestamp; 2] {
+        // Another may have arrived in the very moment in which a late one was applied.
+        let is_alone = self.ours().filter(|other| other.at() == entry.at()).count() == 1;
+        let left_at = self.left_at(entry);
+        let late = (self.play.weather).left_late(&entry.people, entry.at(), S::LATE);
+        [left_at, if is_alone { left_at } else { late }]
     }
 
     /// Whatever is told was true when it left; who came back was not told goodbye.
     fn who_came_back(&mut self) {
         let mut faults = Vec::new();
         for entry in self.ours() {
-            // Another may have arrived in the very moment in which a late one was applied.
-            let is_alone = self.ours().filter(|other| other.at() == entry.at()).count() == 1;
-            let late = self.play.weather.left_late(entry.at(), S::LATE);
-            let left = [
-                self.left_at(entry),
-                if is_alone { self.left_at(entry) } else { late },
-            ];
+            let left = self.may_have_left(entry);
             let told = (self.play.app.happenings.iter()).find(|one| entry.tells(one));
             let ended = told.and_then(|one| one.ended);
             let overtaken = told.and_then(|one| one.overtaken);
@@ -216,7 +219,7 @@ impl<S: Stage> Audit<'_, '_, S> {
                 row.reason == "timeline_too_short"
                     || row.reason == "address_changed" && excuses::forced(self, row).is_ok()
                     || row.state == "already_in_crisp" && excuses::forced(self, row).is_ok()
-                    || row.state == "sent" && excuses::was_told_before(self, row)
+                    || row.state == "sent" && forgotten::was_told_before(self, row)
             });
             let is_erased = self.play.weather.is_erased(one.who);
             if one.text == PLAN && one.ended.is_none() && !by_us && !is_hidden && !is_erased {
@@ -225,7 +228,7 @@ impl<S: Stage> Audit<'_, '_, S> {
             match row {
                 _ if is_told => {}
                 Some(row) => {
-                    if row.state == "sent" && !excuses::was_told_before(self, row) {
+                    if row.state == "sent" && !forgotten::was_told_before(self, row) {
                         faults.push(format!("said to be sent, and is not there: {row:?}"));
                     }
                 }

@@ -1,5 +1,6 @@
 //! What people do beside the service: they remove contacts in Crisp, erase users, and decide about what is held.
 
+use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use super::{
@@ -37,14 +38,20 @@ impl<S: Stage> Play<'_, S> {
         let address = self.address(who);
         let at = self.stage.now();
         let sandbox = self.stage.sandbox();
-        let events = sandbox.look(|state| state.contact(&address).map(|one| one.events.clone()));
-        let Some(events) = events else {
+        let contact = sandbox.look(|state| {
+            let contact = state.contact(&address)?;
+            let people = contact.people_id.clone();
+            Some((people, contact.created_at, contact.events.clone()))
+        });
+        let Some((people, made_at, events)) = contact else {
             return false;
         };
         sandbox.remove_contact(&address).expect("it is there");
         self.weather.removals.push(Removal {
             who,
             address,
+            people,
+            made_at: Timestamp::from_millisecond(made_at).expect("an instant"),
             at,
             events,
             back: None,

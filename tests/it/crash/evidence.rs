@@ -30,6 +30,8 @@ pub(super) struct Row {
 pub(super) struct Entry {
     pub(super) who: usize,
     pub(super) address: String,
+    /// The contact's id.
+    pub(super) people: String,
     pub(super) event: TimelineEvent,
     /// When its contact was removed.
     pub(super) gone: Option<Timestamp>,
@@ -135,6 +137,7 @@ pub(super) fn entries<S: Stage>(play: &Play<'_, S>) -> Vec<Entry> {
             entries.extend(contact.events.iter().cloned().map(|event| Entry {
                 who,
                 address: address.clone(),
+                people: contact.people_id.clone(),
                 event,
                 gone: None,
             }));
@@ -145,6 +148,7 @@ pub(super) fn entries<S: Stage>(play: &Play<'_, S>) -> Vec<Entry> {
         entries.extend(removal.events.iter().cloned().map(|event| Entry {
             who: removal.who,
             address: removal.address.clone(),
+            people: removal.people.clone(),
             event,
             gone: Some(removal.at),
         }));

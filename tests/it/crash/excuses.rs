@@ -9,6 +9,7 @@ use super::{
     app::{GROUP, PLAN},
     audit::Audit,
     evidence::{Entry, Row},
+    forgotten::{forgotten_elsewhere, newer_contact, unreadable_elsewhere, was_told_before},
     lists::{cut, earliest, told_by_others},
     seen::looks,
     stage::Stage,
@@ -26,45 +27,7 @@ pub(super) fn excused(yes: bool, why_not: &str) -> Excused {
     if yes { Ok(()) } else { Err(why_not.to_owned()) }
 }
 
-/// Whether a row is `sent` because an entry has its `ref` that told of a change which the ledger forgot: after a rollback, or
-/// for somebody who is back after an erasure, the next change has the number of the first one that was forgotten.
-pub(super) fn was_told_before<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> bool {
-    let weather = &audit.play.weather;
-    let is_forgotten = |entry: &Entry| {
-        let rolled_back = weather.rollbacks.iter().any(|back| {
-            back.copied_at <= row.at && (back.copied_at..=back.at).contains(&entry.at())
-        });
-        let erased = weather
-            .erasures
-            .iter()
-            .any(|one| one.who == row.who && audit.left_at(entry) <= one.at && one.at <= row.at);
-        rolled_back || erased
-    };
-    row.event == PLAN && row.reason == "found_in_timeline" && ours_of(audit, row).any(is_forgotten)
-}
-
-/// Whether an entry was made by a ledger that was rolled back to before it knew them: where it was told, nobody can say who
-/// looks for it at another address.
-pub(super) fn is_of_a_stranger<S: Stage>(audit: &Audit<'_, '_, S>, entry: &Entry) -> bool {
-    audit.play.weather.rollbacks.iter().any(|back| {
-        (back.copied_at..=back.at).contains(&entry.at())
-            && !looks(audit, entry.who).any(|look| look <= back.copied_at)
-    })
-}
-
-/// Whether the ledger was rolled back since something later of the event was told, and forgot how high the water stood.
-pub(super) fn was_forgotten_before<S: Stage>(audit: &Audit<'_, '_, S>, entry: &Entry) -> bool {
-    audit.ours().any(|other| {
-        other.who == entry.who
-            && other.event.text == entry.event.text
-            && other.occurred_at() > entry.occurred_at()
-            && (audit.play.weather.rollbacks.iter()).any(|back| {
-                (back.copied_at..=back.at).contains(&other.at()) && back.at <= entry.at()
-            })
-    })
-}
-
-fn ours_of<'a, S: Stage>(
+pub(super) fn ours_of<'a, S: Stage>(
     audit: &'a Audit<'_, '_, S>,
     row: &'a Row,
 ) -> impl Iterator<Item = &'a Entry> {
@@ -127,67 +90,7 @@ fn unclear<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
     excused(unclear, "its request was answered")
 }
 
-/// The ledger may have told it at another address and forgotten: it was rolled back to before it knew that they moved.
-fn forgotten_elsewhere<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
-    let weather = &audit.play.weather;
-    let moved = |back_to: Timestamp, back: Timestamp| {
-        weather.moves.iter().any(|(who, at)| {
-            let is_known = |look| *at < look && look <= back_to;
-            // A change is as old as the look that shows it.
-            let is_older = row.change.is_some()
-                || looks(audit, row.who)
-                    .find(|look| *look >= back.max(*at))
-                    .is_none_or(|look| row.at <= look);
-            *who == row.who
-                && *at <= row.updated_at
-                && is_older
-                && !looks(audit, row.who).any(is_known)
-        })
-    };
-    let forced = (weather.rollbacks.iter())
-        .any(|back| back.at <= row.updated_at && moved(back.copied_at, back.at));
-    excused(forced, "nothing was forgotten about where they were")
-}
-
-/// The app may have told it at an address that they left, and nobody can read what stands there.
-fn unreadable_elsewhere<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
-    excused(audit.play.rules.shared, "only we tell it")?;
-    let weather = &audit.play.weather;
-    let addresses = &audit.play.app.people[row.who].addresses;
-    let forced = weather.moves.iter().any(|(who, at)| {
-        let is_removed =
-            |address: &String| weather.was_removed(address, Timestamp::MIN, row.updated_at);
-        let is_known = |look| look < *at && !weather.was_forgotten(row.who, look, row.updated_at);
-        // Where nobody had looked since, the row's own look noticed it.
-        let noticed_at = noticed(audit, row.who, *at).min(row.updated_at);
-        *who == row.who
-            && *at <= row.updated_at
-            && earliest(audit, row) <= noticed_at
-            && (addresses.iter().any(is_removed) || !looks(audit, row.who).any(is_known))
-    });
-    excused(forced, "what was told at the old address can be read")
-}
-
-/// The first look at somebody who had moved at a moment.
-fn noticed<S: Stage>(audit: &Audit<'_, '_, S>, who: usize, moved_at: Timestamp) -> Timestamp {
-    let mut later = looks(audit, who).filter(|look| *look >= moved_at);
-    let never = if S::STANDS_STILL {
-        Timestamp::MAX
-    } else {
-        // Nobody knows when that was.
-        moved_at
-    };
-    later.next().unwrap_or(never).max(moved_at)
-}
-
-/// The ledger may have told it and forgotten, and nobody knows at which contact: the one of now is newer.
-fn newer_contact<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
-    let weather = &audit.play.weather;
-    let forced = (weather.rollbacks.iter()).any(|back| back.at <= row.updated_at);
-    excused(forced, "the ledger forgot nothing")
-}
-
-/// Somebody else told of one while two or more waited; of those some may wait no more.
+/// Somebody else told of one, and so late that nothing says of which, while two or more waited; of those some may wait no more.
 fn one_of_several<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
     let waited = |other: &Row, told_at: Timestamp| match other.state.as_str() {
         "already_in_crisp" | "unsure" => true,
@@ -195,14 +98,20 @@ fn one_of_several<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
         _ => false,
     };
     let told = audit.entries.iter().any(|entry| {
+        let may_be_of = |one: &Row| (earliest(audit, one)..=one.updated_at).contains(&entry.at());
+        let is_late = |one: &Row| one.at + audit.play.rules.match_within < entry.at();
         let mut others = audit.rows.iter().filter(|other| {
             other.who == row.who && other.event == row.event && !std::ptr::eq(*other, row)
         });
         !entry.is_ours()
             && entry.who == row.who
             && entry.event.text == row.event
-            && entry.at() <= row.updated_at
-            && others.any(|other| waited(other, entry.at()))
+            && may_be_of(row)
+            && others.any(|other| {
+                earliest(audit, other) <= entry.at()
+                    && waited(other, entry.at())
+                    && (is_late(row) || is_late(other))
+            })
     });
     excused(told, "nobody told of another one")
 }
@@ -221,16 +130,25 @@ fn removed<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
 /// Another contact had taken the place of the one that was known before the request left, and nobody had noticed by then.
 fn replaced<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
     let attempted_at = row.attempted_at.ok_or("it never left")?;
-    let addresses = &audit.play.app.people[row.who].addresses;
-    let replaced = (audit.play.weather.removals.iter()).any(|one| {
-        let noticed = |look| one.at < look && look < attempted_at;
-        addresses.contains(&one.address)
-            && one.at <= attempted_at
-            && one.back.is_some()
-            && !looks(audit, row.who).any(noticed)
-    });
+    let replaced = is_another_unnoticed(audit, row.who, attempted_at);
     excused(replaced, "nobody took the place of their contact unnoticed")?;
     unclear(audit, row)
+}
+
+/// Whether another contact has the place of the one that was known, and nobody had noticed by a moment.
+pub(super) fn is_another_unnoticed<S: Stage>(
+    audit: &Audit<'_, '_, S>,
+    who: usize,
+    by: Timestamp,
+) -> bool {
+    let addresses = &audit.play.app.people[who].addresses;
+    (audit.play.weather.removals.iter()).any(|one| {
+        let noticed = |look| one.at < look && look < by;
+        addresses.contains(&one.address)
+            && one.at <= by
+            && one.back.is_some()
+            && !looks(audit, who).any(noticed)
+    })
 }
 
 /// A person gave it up.
@@ -289,23 +207,41 @@ fn in_time<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row, overtaken_at: Timestam
     )
 }
 
-/// A later one may be in Crisp, or might have been for as long as its request had no answer; and this one could not go before
-/// it.
+/// A later one was in Crisp by then, or might have been for as long as its request had no answer; and this one could not go
+/// before it.
 fn older<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
-    let may_be_there = ["sending", "sent", "already_in_crisp", "unsure"];
-    let later = (audit.rows.iter()).any(|other| {
-        other.who == row.who
-            && other.event == row.event
-            && other.at > row.at
-            && (may_be_there.contains(&other.state.as_str()) || unclear(audit, other).is_ok())
-    });
-    excused(later, "there is no later one")?;
+    let went_at = |other: &Row| match other.state.as_str() {
+        "sending" | "sent" | "already_in_crisp" | "unsure" => {
+            other.attempted_at.or(Some(other.updated_at))
+        }
+        _ => other.attempted_at.filter(|_| unclear(audit, other).is_ok()),
+    };
+    let by = row.updated_at + S::TOLERANCE;
+    let later: Vec<Timestamp> = (audit.rows.iter())
+        .filter(|other| other.who == row.who && other.event == row.event && other.at > row.at)
+        .filter_map(went_at)
+        .filter(|at| *at <= by)
+        .collect();
+    excused(!later.is_empty(), "there is no later one")?;
     let one = (audit.play.app.happenings.iter()).find(|one| row.is_of(one));
     let was_corrected = one.is_some_and(|one| {
         one.noted_at.duration_since(one.at).unsigned_abs() >= Duration::from_secs(1)
     });
+    // Another one before both kept this one waiting, and it waits for a person when that is over.
+    let gap = audit.play.rules.min_gap;
+    let was_too_soon = || {
+        let window = row.at - gap - S::TOLERANCE..=by;
+        let told = ours_of(audit, row).map(Entry::at);
+        let tried = (audit.rows.iter())
+            .filter(|other| other.who == row.who && other.event == row.event)
+            .filter_map(|other| other.attempted_at);
+        let mut others = told
+            .chain(tried)
+            .filter(|at| later.iter().all(|later| at < later));
+        !gap.is_zero() && others.any(|at| window.contains(&at))
+    };
     excused(
-        was_corrected || row.attempted_at.is_some() || !audit.play.rules.min_gap.is_zero(),
+        was_corrected || row.attempted_at.is_some() || was_too_soon(),
         "it was overtaken",
     )
 }

@@ -105,6 +105,7 @@ impl Stage for Here {
     const SLOW: Duration = Duration::from_millis(3_200);
     const STANDS_STILL: bool = true;
     const TOLERANCE: Duration = Duration::ZERO;
+    const BEAT: Duration = Duration::ZERO;
     const RECOVERS: Duration = Duration::from_hours(1);
 
     fn sandbox(&self) -> &Sandbox {

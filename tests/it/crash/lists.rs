@@ -17,7 +17,7 @@ const MAX_AGE: Duration = Duration::from_hours(72);
 
 /// How much older than a look may be what it shows: a replica lags by as much as the sweep's overlap allows for, and an answer
 /// may have been kept.
-const SIGHT: Duration = Duration::from_mins(31);
+pub(super) const SIGHT: Duration = Duration::from_mins(31);
 
 /// From when on the service has to look for somebody else's entry.
 pub(super) fn earliest<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Timestamp {
@@ -41,34 +41,62 @@ pub(super) fn earliest<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Timesta
                 .min(near)
         }
     };
-    for back in weather
-        .rollbacks
-        .iter()
-        .filter(|back| back.at <= row.updated_at)
-    {
-        earliest = earliest.min(back.copied_at - AT_ONCE);
+    // What the app's database dates is not older than that, whatever the ledger forgot.
+    if row.change.is_some() {
+        let forgotten = (weather.rollbacks.iter()).filter(|back| back.at <= row.updated_at);
+        for back in forgotten {
+            earliest = earliest.min(back.copied_at - AT_ONCE);
+        }
     }
     earliest
 }
 
 /// Somebody else put it there, and there is an entry of theirs for each.
 pub(super) fn told_by_others<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
-    // For as long as it waited.
-    let near = row.at + audit.play.rules.match_within;
-    let (from, to) = (earliest(audit, row), near.max(row.updated_at));
-    let foreign = || {
-        (audit.entries.iter()).filter(|entry| {
-            !entry.is_ours() && entry.who == row.who && entry.event.text == row.event
+    let foreign: Vec<&Entry> = (audit.entries.iter())
+        .filter(|entry| !entry.is_ours() && entry.who == row.who && entry.event.text == row.event)
+        .collect();
+    let fits = |one: &Row, entry: &Entry| {
+        // For as long as it waited.
+        let near = one.at + audit.play.rules.match_within;
+        let (from, to) = (earliest(audit, one), near.max(one.updated_at));
+        entry.occurred_at() == one.at.to_string() || (from..=to).contains(&entry.at())
+    };
+    excused(
+        foreign.iter().any(|entry| fits(row, entry)),
+        "nobody else said anything then",
+    )?;
+    let alike: Vec<&Row> = (audit.rows.iter())
+        .filter(|other| {
+            other.who == row.who && other.event == row.event && other.state == row.state
         })
-    };
-    let fits = |entry: &Entry| {
-        entry.occurred_at() == row.at.to_string() || (from..=to).contains(&entry.at())
-    };
-    excused(foreign().any(fits), "nobody else said anything then")?;
-    let alike = (audit.rows.iter()).filter(|other| {
-        other.who == row.who && other.event == row.event && other.state == row.state
+        .collect();
+    let mut taken: Vec<Option<usize>> = vec![None; foreign.len()];
+    let each = (0..alike.len()).all(|one| {
+        let fits = |one: usize, entry: usize| fits(alike[one], foreign[entry]);
+        pairs(one, &fits, &mut taken, &mut vec![false; foreign.len()])
     });
-    excused(alike.count() <= foreign().count(), "one entry for two")
+    excused(each, "one entry for two")
+}
+
+/// Gives a row an entry that fits, where need be one that another row can do without.
+fn pairs(
+    row: usize,
+    fits: &impl Fn(usize, usize) -> bool,
+    taken: &mut [Option<usize>],
+    asked: &mut [bool],
+) -> bool {
+    for entry in 0..taken.len() {
+        if asked[entry] || !fits(row, entry) {
+            continue;
+        }
+        asked[entry] = true;
+        if taken[entry].is_none_or(|other| pairs(other, fits, taken, asked)) {
+            taken[entry] = Some(row);
+            return true;
+        }
+    }
+    false
 }
 
 /// Crisp's list did not reach back far enough.

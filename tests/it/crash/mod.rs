@@ -29,6 +29,7 @@ mod deliveries;
 mod draw;
 mod evidence;
 mod excuses;
+mod forgotten;
 mod here;
 mod limits;
 mod lists;

@@ -162,6 +162,7 @@ impl<'stage, S: Stage> Play<'stage, S> {
             call,
             displaced,
             armed: None,
+            forgets: true,
         });
         if let Some(receipts) = receipts {
             // Before anything is worked, as an operator does.
@@ -181,6 +182,7 @@ impl<'stage, S: Stage> Play<'stage, S> {
                 call,
                 displaced: false,
                 armed: None,
+                forgets: false,
             });
         }
     }

@@ -110,6 +110,7 @@ impl Stage for Spawned {
     const SLOW: Duration = Duration::from_millis(1_300);
     const STANDS_STILL: bool = false;
     const TOLERANCE: Duration = Duration::from_secs(3);
+    const BEAT: Duration = Duration::from_secs(33);
     const RECOVERS: Duration = Duration::from_mins(10);
 
     fn sandbox(&self) -> &Sandbox {

@@ -24,6 +24,8 @@ pub(super) trait Stage {
     const STANDS_STILL: bool;
     /// How far the books of Crisp and ours may lie apart.
     const TOLERANCE: Duration;
+    /// How much longer ago than a moment the ledger may have said last that it is there.
+    const BEAT: Duration;
     /// How long after the last thing that went wrong everything works as if nothing had happened.
     const RECOVERS: Duration;
 

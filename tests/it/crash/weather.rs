@@ -25,6 +25,8 @@ pub(super) struct Rollback {
     pub(super) displaced: bool,
     /// The last call before somebody said that it counts, and when.
     pub(super) armed: Option<(u64, Timestamp)>,
+    /// Whether anything was forgotten: a service that was only away has everything, and doubts it.
+    pub(super) forgets: bool,
 }
 
 /// A contact was removed, with its timeline.
@@ -32,6 +34,10 @@ pub(super) struct Rollback {
 pub(super) struct Removal {
     pub(super) who: usize,
     pub(super) address: String,
+    /// Its id.
+    pub(super) people: String,
+    /// When it was made.
+    pub(super) made_at: Timestamp,
     pub(super) at: Timestamp,
     /// What stood on it.
     pub(super) events: Vec<TimelineEvent>,
@@ -212,28 +218,26 @@ impl Weather {
             .count()
     }
 
-    /// When the request was made whose entry Crisp has since a moment: earlier, if it was applied late.
-    pub(super) fn left_at(&self, entry: Timestamp, late: Duration) -> Timestamp {
-        let arrivals = || {
-            self.adds
-                .iter()
-                .filter(|call| call.applied)
-                .map(|call| Timestamp::from_millisecond(call.at).expect("an instant"))
-        };
-        if arrivals().any(|at| at == entry) {
+    /// When the requests arrived that put something on the timeline of a contact.
+    fn arrivals(&self, people: &str) -> impl Iterator<Item = Timestamp> {
+        let theirs = |call: &&Call| call.applied && call.people.as_deref() == Some(people);
+        (self.adds.iter())
+            .filter(theirs)
+            .map(|call| Timestamp::from_millisecond(call.at).expect("an instant"))
+    }
+
+    /// When the request was made whose entry a contact has since a moment: earlier, if it was applied late.
+    pub(super) fn left_at(&self, people: &str, entry: Timestamp, late: Duration) -> Timestamp {
+        if self.arrivals(people).any(|at| at == entry) {
             return entry;
         }
-        self.left_late(entry, late)
+        self.left_late(people, entry, late)
     }
 
     /// The same of one that was applied late, whatever else arrived at that moment.
-    pub(super) fn left_late(&self, entry: Timestamp, late: Duration) -> Timestamp {
-        let arrivals = || {
-            let applied = self.adds.iter().filter(|call| call.applied);
-            applied.map(|call| Timestamp::from_millisecond(call.at).expect("an instant"))
-        };
+    pub(super) fn left_late(&self, people: &str, entry: Timestamp, late: Duration) -> Timestamp {
         // Crisp took it then, at the earliest, and gave itself some time.
-        arrivals()
+        self.arrivals(people)
             .filter(|at| *at < entry && entry.duration_since(*at).unsigned_abs() >= late)
             .max()
             .unwrap_or(entry)
