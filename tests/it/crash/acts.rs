@@ -10,6 +10,8 @@ pub(super) enum Act {
     SignsUp(Push),
     /// The app changes somebody's row.
     Changes(usize, Change, Push),
+    /// The app tells Crisp only now of the last thing that happened to somebody, where it has not yet.
+    Tells(usize, Push),
     /// Somebody writes, from their present address.
     Chats(usize),
     /// A visitor puts an entry on the timeline of somebody, with one of our names.
@@ -146,6 +148,8 @@ pub(super) enum Failure {
 pub(super) enum Span {
     /// Next to nothing.
     Moment,
+    /// Some minutes, and less than the grace.
+    Minutes,
     /// Past the grace.
     Grace,
     /// Past the quiet.

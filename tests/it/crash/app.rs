@@ -225,11 +225,17 @@ impl App {
         number
     }
 
-    /// The app tells Crisp of the last thing that happened.
-    pub(super) fn pushes(&mut self, sandbox: &Sandbox, push: Push, now: Timestamp) {
-        let Some(last) = self.happenings.last().cloned() else {
-            return;
-        };
+    /// The last thing that happened to somebody and is true, if the app has not told it.
+    pub(super) fn untold(&self, who: usize) -> Option<usize> {
+        let theirs =
+            |one: &&Happening| one.who == who && one.ended.is_none() && one.overtaken.is_none();
+        let last = self.happenings.iter().rfind(theirs)?;
+        last.pushed.is_none().then_some(last.number)
+    }
+
+    /// The app tells Crisp of something that happened.
+    pub(super) fn pushes(&mut self, sandbox: &Sandbox, number: usize, push: Push, now: Timestamp) {
+        let last = self.happenings[number].clone();
         let is_apart = self
             .happenings
             .iter()

@@ -1,6 +1,6 @@
 //! The audit after a schedule: by the sandbox's own books and the app's, never by the `ref` that we send along.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use jiff::Timestamp;
 
@@ -13,6 +13,9 @@ use super::{
     seen::{self, looks},
     stage::Stage,
 };
+
+/// An app that tells as it happens has told within so much.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// What was counted.
 #[derive(Debug, Default, Clone)]
@@ -116,6 +119,13 @@ impl<S: Stage> Audit<'_, '_, S> {
             if let Some((address, at)) = &one.pushed {
                 // What was said on a timeline that is no more, nobody can read.
                 if (self.play.weather).was_removed(address, *at, Timestamp::MAX) {
+                    continue;
+                }
+                // An app that tells what we have told does so by itself.
+                let told = self.ours().filter(|entry| entry.tells(one));
+                let late = at.duration_since(one.noted_at).unsigned_abs() > AT_ONCE;
+                let by = *at + if late { S::TOLERANCE } else { Duration::ZERO };
+                if told.into_iter().any(|entry| self.left_at(entry) < by) {
                     continue;
                 }
                 counts((address.clone(), one.text.to_owned(), what(one)));

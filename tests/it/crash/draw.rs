@@ -5,6 +5,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use super::{
     acts::{Act, Change, Failure, PEOPLE, Point, Push, Route, Span},
     subjects::bring_up,
+    twists::twist_in,
 };
 
 /// What a schedule is mostly about: what takes several acts to happen would happen once in a thousand.
@@ -59,6 +60,7 @@ pub(super) fn drawn(seed: u64) -> Vec<Act> {
         draw.rolls_back(theme, &mut acts, before);
     }
     bring_up(seed, &mut acts, before);
+    twist_in(seed, &mut acts, before);
     acts
 }
 

@@ -134,6 +134,7 @@ impl Stage for Here {
     async fn passes(&mut self, span: Span) {
         self.pass(match span {
             Span::Moment => Duration::from_secs(30),
+            Span::Minutes => Duration::from_mins(6),
             Span::Grace => Duration::from_mins(11),
             Span::Quiet => Duration::from_mins(16),
             Span::Long => Duration::from_mins(70),

@@ -40,6 +40,7 @@ mod seen;
 mod spawned;
 mod stage;
 mod subjects;
+mod twists;
 mod weather;
 
 use std::{path::Path, time::Instant};

@@ -71,7 +71,13 @@ impl<'stage, S: Stage> Play<'stage, S> {
                 self.stage.ticks().await;
                 let statement = self.app.signs_up(self.stage.now());
                 self.stage.sql(statement).await;
-                self.app_pushes(push);
+                self.app_pushes(self.app.happenings.len() - 1, push);
+            }
+            Act::Tells(who, push) => {
+                self.stage.ticks().await;
+                if let Some(number) = self.app.untold(self.app.who(who)) {
+                    self.app_pushes(number, push);
+                }
             }
             Act::Changes(who, change, push) => self.changes(who, change, push).await,
             Act::Chats(who) => {
@@ -138,7 +144,7 @@ impl<'stage, S: Stage> Play<'stage, S> {
             Change::Moves => self.weather.moves.push((who, now)),
             // Nobody is told of a slip of the pen.
             Change::Corrects => {}
-            _ if self.app.happenings.len() > before => self.app_pushes(push),
+            _ if self.app.happenings.len() > before => self.app_pushes(before, push),
             _ => {}
         }
     }
@@ -219,16 +225,12 @@ impl<'stage, S: Stage> Play<'stage, S> {
         self.app.people[self.app.who(who)].address().to_owned()
     }
 
-    /// The app is not the fastest, but faster than the grace.
-    fn app_pushes(&mut self, push: Push) {
+    fn app_pushes(&mut self, number: usize, push: Push) {
         // Where only we send, the app does not.
         if push != Push::No && self.rules.shared {
-            let now = self.stage.now();
-            let last = self.app.happenings.last().map(|one| one.who);
-            if let Some(address) = last.map(|who| self.address(who)) {
-                self.appears(&address);
-            }
-            self.app.pushes(self.stage.sandbox(), push, now);
+            let address = self.address(self.app.happenings[number].who);
+            self.appears(&address);
+            (self.app).pushes(self.stage.sandbox(), number, push, self.stage.now());
         }
     }
 

@@ -141,6 +141,7 @@ impl Stage for Spawned {
     async fn passes(&mut self, span: Span) {
         wait_in_earnest(Duration::from_millis(match span {
             Span::Moment => 100,
+            Span::Minutes => 1_000,
             Span::Grace => 2_100,
             Span::Quiet => 2_200,
             Span::Long => 3_000,
