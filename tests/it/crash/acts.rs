@@ -12,6 +12,10 @@ pub(super) enum Act {
     Changes(usize, Change, Push),
     /// The app tells Crisp only now of the last thing that happened to somebody, where it has not yet.
     Tells(usize, Push),
+    /// Somebody wants to be told, or does not.
+    Opts(usize, bool),
+    /// The service starts with a definition in which each rule has another name.
+    Renames,
     /// Somebody writes, from their present address.
     Chats(usize),
     /// A visitor puts an entry on the timeline of somebody, with one of our names.

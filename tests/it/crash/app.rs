@@ -12,8 +12,23 @@ pub(super) const SIGNUP: &str = "user:signup";
 pub(super) const PLAN: &str = "user:plan:changed";
 pub(super) const CANCELED: &str = "user:subscription:canceled";
 pub(super) const STARTED: &str = "user:subscription:started";
+/// What a rule's name ends with that was renamed.
+const RENAMED: &str = ":renamed";
+
+/// The name that a rule has in these books, whatever it is called meanwhile.
+pub(super) fn as_booked(name: &str) -> &str {
+    name.strip_suffix(RENAMED).unwrap_or(name)
+}
+
+/// The name that a rule gets.
+pub(super) fn renamed(name: &str) -> String {
+    format!("{name}{RENAMED}")
+}
+
 /// Of these the later makes the earlier untrue.
 pub(super) const GROUP: [&str; 2] = [CANCELED, STARTED];
+/// These wait in a definition that has a delay.
+pub(super) const DELAYED: [&str; 2] = [SIGNUP, CANCELED];
 /// Nearer to one another two entries without a date could be taken for each other, by anybody.
 const APART: SignedDuration = SignedDuration::from_hours(3);
 
@@ -66,6 +81,8 @@ pub(super) struct Happening {
 pub(super) struct App {
     pub(super) people: Vec<Person>,
     pub(super) happenings: Vec<Happening>,
+    /// Whether the rules have other names now.
+    pub(super) is_renamed: bool,
     plans: usize,
 }
 
@@ -252,8 +269,14 @@ impl App {
         }
         let address = self.people[last.who].address().to_owned();
         sandbox.create_contact(&address, "Kim");
+        // Not everything in an app learns another name at once.
+        let text = if self.is_renamed && number.is_multiple_of(2) {
+            renamed(last.text)
+        } else {
+            last.text.to_owned()
+        };
         let event = TimelineEvent {
-            text: last.text.to_owned(),
+            text,
             data,
             color: None,
             timestamp: now.as_millisecond(),

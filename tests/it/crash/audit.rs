@@ -65,6 +65,7 @@ pub(super) async fn whole<S: Stage>(play: &Play<'_, S>) -> Result<Count, String>
     audit.unjustified();
     audit.faults.extend(audit.spaced());
     audit.faults.extend(audit.braked());
+    audit.faults.extend(audit.unwanted());
     audit.faults.extend(audit.removed_stays_removed());
     let erased = audit.erased(&mut books).await;
     audit.faults.extend(erased);
@@ -170,10 +171,12 @@ impl<S: Stage> Audit<'_, '_, S> {
 
     /// The same, and what else it may have been.
     pub(super) fn may_have_left(&self, entry: &Entry) -> [Timestamp; 2] {
-        // Another may have arrived in the very moment in which a late one was applied.
-        let is_alone = self.ours().filter(|other| other.at() == entry.at()).count() == 1;
+        // Another may have arrived in the very moment in which a late one was applied, and be late itself.
+        let weather = &self.play.weather;
+        let is_alone = self.ours().filter(|other| other.at() == entry.at()).count() == 1
+            && !weather.went_wrong(&entry.people, entry.at());
         let left_at = self.left_at(entry);
-        let late = (self.play.weather).left_late(&entry.people, entry.at(), S::LATE);
+        let late = weather.left_late(&entry.people, entry.at(), S::LATE);
         [left_at, if is_alone { left_at } else { late }]
     }
 

@@ -5,8 +5,10 @@ use serde_json::Value as Json;
 
 use super::{
     acts::{Decision, Order},
+    app::as_booked,
     play::Play,
     stage::Stage,
+    twists::Twist,
     weather::{Decided, Erasure, Removal},
 };
 
@@ -80,6 +82,29 @@ impl<S: Stage> Play<'_, S> {
         self.stage.works().await;
     }
 
+    /// Somebody wants to be told from now on, or does not, where the definition asks.
+    pub(super) async fn opts(&mut self, who: usize, in_or_out: bool) {
+        let who = self.app.who(who);
+        if self.rules.twist != Twist::Guarded || self.weather.is_shut(who) != in_or_out {
+            return;
+        }
+        self.stage.ticks().await;
+        let id = &self.app.people[who].id;
+        let statement =
+            format!("UPDATE users SET marketing_opt_in = {in_or_out} WHERE id = '{id}'");
+        self.stage.sql(statement).await;
+        self.weather.opts(who, in_or_out, self.stage.now());
+        // Whatever leaves from now on leaves later.
+        self.stage.ticks().await;
+    }
+
+    /// The service starts with other names for its rules, once.
+    pub(super) async fn renames(&mut self) {
+        if !self.app.is_renamed {
+            self.app.is_renamed = self.stage.renames().await;
+        }
+    }
+
     pub(super) async fn erases(&mut self, who: usize) {
         let who = self.app.who(who);
         if self.weather.is_erased(who) {
@@ -139,7 +164,7 @@ impl<S: Stage> Play<'_, S> {
             at: self.stage.now(),
             how,
             braked: (braked.into_iter())
-                .map(|(event, at)| (event, instant(at)))
+                .map(|(event, at)| (as_booked(&event).to_owned(), instant(at)))
                 .collect(),
         });
         self.stage.performs(&Order::Decide(how)).await;

@@ -5,8 +5,10 @@ use std::time::Duration;
 use crisp_sync::worker::Chance;
 
 use super::{
+    app::{TEXTS, renamed},
     play::Rules,
     subjects::{Subject, subject},
+    twists::{Twist, twist},
 };
 use crate::{campaign::IMPATIENT, world::Setup};
 
@@ -96,6 +98,12 @@ fn rules(seed: u64, grace: Duration, match_within: Duration) -> Rules {
         match_within,
         brake: (subject(seed) == Subject::Brake).then_some(1 + seed % 2),
         sweeps: subject(seed) == Subject::Sweep,
+        twist: twist(seed),
+        delay: if twist(seed) == Twist::Delayed {
+            Duration::from_mins(20)
+        } else {
+            Duration::ZERO
+        },
     }
 }
 
@@ -110,14 +118,17 @@ pub(super) fn rules_spawned(seed: u64) -> Rules {
         min_gap: Duration::ZERO,
         brake: None,
         sweeps: false,
+        twist: Twist::Nothing,
+        delay: Duration::ZERO,
         ..rules(seed, Duration::from_secs(2), Duration::from_secs(3))
     }
 }
 
 /// The binary's configuration.
 pub(super) fn spawned_config(rules: Rules) -> String {
+    let first = "\n[[lifecycle.event]]\nname = \"user:signup\"";
     let seconds = "[lifecycle.sweep]\noverlap = \"2s\"\n";
-    let lifecycle = lifecycle(rules, "2s").replace(RULES, &format!("{seconds}{RULES}"));
+    let lifecycle = lifecycle(rules, "2s").replace(first, &format!("{seconds}{first}"));
     format!("{BINARY}{IMPATIENT}\n{lifecycle}")
 }
 
@@ -128,12 +139,35 @@ fn lifecycle(rules: Rules, quiet: &str) -> String {
     let brake = rules.brake.map_or_else(String::new, |per_hour| {
         format!("[lifecycle.brake]\nper_hour = {per_hour}\nshare = \"0%\"\n")
     });
+    let guard = match rules.twist {
+        Twist::Guarded => "require = \"marketing_opt_in\"\n",
+        Twist::Contactless => "create_contacts = false\n",
+        _ => "",
+    };
+    let mut events = RULES.to_owned();
+    if !rules.delay.is_zero() {
+        let delay = format!("delay = \"{}s\"", rules.delay.as_secs());
+        for at in ["at = \"created_at\"", "at = \"canceled_at\""] {
+            events = events.replace(at, &format!("{at}\n{delay}"));
+        }
+    }
     format!(
-        "[lifecycle]\nsender = \"{sender}\"\ngrace = \"{}s\"\nquiet = \"{quiet}\"\nmin_gap = \"{}s\"\nmatch_within = \"{}s\"\nafter_ambiguous = \"{after}\"\n{query}{brake}{RULES}",
+        "[lifecycle]\n{guard}sender = \"{sender}\"\ngrace = \"{}s\"\nquiet = \"{quiet}\"\nmin_gap = \"{}s\"\nmatch_within = \"{}s\"\nafter_ambiguous = \"{after}\"\n{query}{brake}{events}",
         rules.grace.as_secs(),
         rules.min_gap.as_secs(),
         rules.match_within.as_secs(),
     )
+}
+
+/// Each rule gets another name, and says which it had.
+pub(super) fn rename(setup: &mut Setup) {
+    for name in TEXTS {
+        let other = renamed(name);
+        setup.replace(
+            &format!("name = \"{name}\""),
+            &format!("name = \"{other}\"\nrenamed_from = \"{name}\""),
+        );
+    }
 }
 
 /// The configuration of the service in this process.

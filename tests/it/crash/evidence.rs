@@ -4,7 +4,7 @@ use crisp_sync::sandbox::{Author, TimelineEvent};
 use jiff::Timestamp;
 
 use super::{
-    app::{Happening, PLAN},
+    app::{Happening, PLAN, as_booked},
     play::Play,
     stage::Stage,
 };
@@ -112,7 +112,7 @@ pub(super) async fn rows<S: Stage>(play: &Play<'_, S>, books: &mut Books) -> Vec
                     who: (play.app.people.iter())
                         .position(|person| person.id == key)
                         .expect("one of ours"),
-                    event,
+                    event: as_booked(&event).to_owned(),
                     state,
                     reason,
                     at: instant(at),
@@ -152,6 +152,9 @@ pub(super) fn entries<S: Stage>(play: &Play<'_, S>) -> Vec<Entry> {
             event,
             gone: Some(removal.at),
         }));
+    }
+    for entry in &mut entries {
+        entry.event.text = as_booked(&entry.event.text).to_owned();
     }
     entries.sort_by_key(|entry| entry.event.timestamp);
     entries

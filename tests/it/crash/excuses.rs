@@ -6,13 +6,16 @@ use jiff::Timestamp;
 
 use super::{
     acts::Decision,
-    app::{GROUP, PLAN},
+    app::{DELAYED, GROUP, PLAN},
     audit::Audit,
     evidence::{Entry, Row},
-    forgotten::{forgotten_elsewhere, newer_contact, unreadable_elsewhere, was_told_before},
+    forgotten::{
+        contact_at, forgotten_elsewhere, newer_contact, unreadable_elsewhere, was_told_before,
+    },
     lists::{cut, earliest, told_by_others},
     seen::looks,
     stage::Stage,
+    twists::Twist,
 };
 
 /// What is due is told within so much, where nothing stands in the way.
@@ -193,12 +196,21 @@ fn in_time<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row, overtaken_at: Timestam
         return Ok(());
     };
     let seen_at = if one.text == PLAN { look } else { one.at };
-    let due = look.max(seen_at + audit.play.rules.grace) + AT_ONCE;
+    let delay = if DELAYED.contains(&one.text) {
+        audit.play.rules.delay
+    } else {
+        Duration::ZERO
+    };
+    let due = look.max(seen_at + audit.play.rules.grace + delay) + AT_ONCE;
     let weather = &audit.play.weather;
     excused(
         overtaken_at <= due
             || weather.hindered(look, overtaken_at, S::RECOVERS)
             || weather.was_braked(&row.event, look, overtaken_at)
+            || is_too_soon(audit, row, due - AT_ONCE, overtaken_at)
+            || weather.was_shut(row.who, look, overtaken_at)
+            || audit.play.rules.twist == Twist::Contactless
+                && contact_at(audit, row.who, overtaken_at).is_none()
             || audit.play.app.people[row.who]
                 .addresses
                 .iter()
@@ -228,17 +240,10 @@ fn older<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
         one.noted_at.duration_since(one.at).unsigned_abs() >= Duration::from_secs(1)
     });
     // Another one before both kept this one waiting, and it waits for a person when that is over.
-    let gap = audit.play.rules.min_gap;
     let was_too_soon = || {
-        let window = row.at - gap - S::TOLERANCE..=by;
-        let told = ours_of(audit, row).map(Entry::at);
-        let tried = (audit.rows.iter())
-            .filter(|other| other.who == row.who && other.event == row.event)
-            .filter_map(|other| other.attempted_at);
-        let mut others = told
-            .chain(tried)
-            .filter(|at| later.iter().all(|later| at < later));
-        !gap.is_zero() && others.any(|at| window.contains(&at))
+        let gap = gap(audit, row);
+        let mut others = others_went_at(audit, row).filter(|at| later.iter().all(|one| at < one));
+        !gap.is_zero() && others.any(|at| row.at - gap - S::TOLERANCE <= at)
     };
     excused(
         was_corrected || row.attempted_at.is_some() || was_too_soon(),
@@ -248,16 +253,41 @@ fn older<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
 
 /// Another one of the event went to them within the gap.
 fn too_soon<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
-    let gap = audit.play.rules.min_gap;
-    let window = row.updated_at - gap - S::TOLERANCE..=row.updated_at;
+    let went = is_too_soon(audit, row, row.updated_at, row.updated_at);
+    excused(went, "no other one went")
+}
+
+/// Whether another one of the event went to them so shortly before a time that a row had to wait in it.
+fn is_too_soon<S: Stage>(
+    audit: &Audit<'_, '_, S>,
+    row: &Row,
+    from: Timestamp,
+    to: Timestamp,
+) -> bool {
+    let gap = gap(audit, row);
+    let window = from - gap - S::TOLERANCE..=to;
+    !gap.is_zero() && others_went_at(audit, row).any(|at| window.contains(&at))
+}
+
+/// How far two of the event have to lie apart: changes of plan need not.
+fn gap<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Duration {
+    if row.event == PLAN {
+        Duration::ZERO
+    } else {
+        audit.play.rules.min_gap
+    }
+}
+
+/// When others of the event went to them, or were tried.
+fn others_went_at<'a, S: Stage>(
+    audit: &'a Audit<'_, '_, S>,
+    row: &'a Row,
+) -> impl Iterator<Item = Timestamp> {
     let told = ours_of(audit, row)
         .filter(|entry| entry.occurred_at() != row.at.to_string())
-        .any(|entry| window.contains(&entry.at()));
-    let tried = (audit.rows.iter()).any(|other| {
-        other.who == row.who
-            && other.event == row.event
-            && other.at != row.at
-            && other.attempted_at.is_some_and(|at| window.contains(&at))
-    });
-    excused(!gap.is_zero() && (told || tried), "no other one went")
+        .map(Entry::at);
+    let tried = (audit.rows.iter())
+        .filter(|other| other.who == row.who && other.event == row.event && other.at != row.at)
+        .filter_map(|other| other.attempted_at);
+    told.chain(tried)
 }

@@ -143,7 +143,11 @@ fn lies_in<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row, back: &Rollback) -> bo
 }
 
 /// When the contact was made that somebody had at a moment, at the address of then.
-fn contact_at<S: Stage>(audit: &Audit<'_, '_, S>, who: usize, at: Timestamp) -> Option<Timestamp> {
+pub(super) fn contact_at<S: Stage>(
+    audit: &Audit<'_, '_, S>,
+    who: usize,
+    at: Timestamp,
+) -> Option<Timestamp> {
     let weather = &audit.play.weather;
     let moved = (weather.moves.iter()).filter(|(one, moved)| *one == who && *moved <= at);
     let address = &audit.play.app.people[who].addresses[moved.count()];

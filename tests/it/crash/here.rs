@@ -16,7 +16,7 @@ use super::{
     acts::{Order, Point, Span},
     app::App,
     death::busy,
-    definition::CHANGED_AT,
+    definition::{CHANGED_AT, rename},
     orders::operation,
     stage::{Stage, read_lists},
 };
@@ -195,6 +195,15 @@ impl Stage for Here {
         self.world.service.worker.beat().await;
         let clock = self.world.clock.clone();
         self.world.restart(|_| clock.advance(AWAY)).await;
+        true
+    }
+
+    async fn renames(&mut self) -> bool {
+        if self.second.is_some() {
+            return false;
+        }
+        self.world.hooks_arrive().await;
+        self.world.restart(rename).await;
         true
     }
 

@@ -112,6 +112,19 @@ impl<S: Stage> Audit<'_, '_, S> {
         faults
     }
 
+    /// Who does not want to be told is told nothing.
+    pub(super) fn unwanted(&self) -> Vec<String> {
+        let weather = &self.play.weather;
+        let is_shut = |who, at| weather.was_shut(who, at, at);
+        (self.ours())
+            .filter(|entry| {
+                let mut left = self.may_have_left(entry).into_iter();
+                left.all(|left_at| is_shut(entry.who, left_at))
+            })
+            .map(|entry| format!("told who does not want to be: {entry:?}"))
+            .collect()
+    }
+
     /// What people removed is not made again by us, as far as the ledger could know.
     pub(super) fn removed_stays_removed(&self) -> Vec<String> {
         let weather = &self.play.weather;

@@ -1,19 +1,20 @@
 //! The crash campaign: lifecycle events under everything that may happen at once, counted by Crisp's own books.
 //!
 //! A schedule is drawn from a seed: users sign up, change plans, cancel, come back, are corrected and move; people chat; the
-//! app pushes the same events seconds apart; visitors forge entries; requests are dropped before and after they take effect,
-//! answered by failures, applied late, refused, slow, cut; lists are cached and cut; the process is killed; the ledger is
-//! rolled back to a copy, of which the service is told or not; commands work beside the service, a second process wants the
-//! same file, or has the same ledger on a server; contacts are removed in Crisp and made again, people are erased and come
-//! back, the brake holds until somebody decides, and a sweep finds whom nobody brings up. Then the weather clears, everything
-//! drains, and the audit counts.
+//! app pushes the same events seconds apart, or an hour later; people do not want to be told, and do; rules wait, and get
+//! other names; visitors forge entries; requests are dropped before and after they take effect, answered by failures, applied
+//! late, refused, slow, cut; lists are cached and cut; the process is killed; the ledger is rolled back to a copy, of which
+//! the service is told or not; commands work beside the service, a second process wants the same file, or has the same ledger
+//! on a server; contacts are removed in Crisp and made again, or never made by us, people are erased and come back, the brake
+//! holds until somebody decides, and a sweep finds whom nobody brings up. Then the weather clears, everything drains, and the
+//! audit counts.
 //!
 //! What may never be: somebody told twice of one thing, by us or by the app and us; something that happened and is neither
 //! told nor has a row that says why; a state that the schedule did not force, by what it did and when; an older thing told
 //! after a newer; a copy that tells anything; what was not true when it left, or what something later had made untrue; two of
 //! one event within the gap; more of one than the brake lets go, or any while it holds; a removed contact that we make again;
-//! anything told to, shown of or known about somebody who was erased; an acknowledged webhook that the ledger does not have;
-//! and in the end a new event that does not get through.
+//! anything told to, shown of or known about somebody who was erased; anything told to somebody who does not want to be told;
+//! an acknowledged webhook that the ledger does not have; and in the end a new event that does not get through.
 //!
 //! Most schedules are played [here], by a clock that is moved: the process "dies" when its work is dropped in the
 //! middle. A share is played by the [spawned] binary and `kill -9`. `CRISP_SYNC_TEST_ROUNDS` says how many;

@@ -8,6 +8,7 @@ use super::{
     acts::{Act, Change, Decision, Order, Push, Span},
     app::{App, TEXTS, second},
     stage::{Stage, fault},
+    twists::Twist,
     weather::{Rollback, Weather},
 };
 
@@ -34,11 +35,14 @@ pub(super) struct Rules {
     pub(super) holds: bool,
     pub(super) min_gap: std::time::Duration,
     pub(super) grace: std::time::Duration,
+    /// How long a signup and a cancellation wait.
+    pub(super) delay: std::time::Duration,
     pub(super) match_within: std::time::Duration,
     /// How many of one event may go within an hour.
     pub(super) brake: Option<u64>,
     /// Whether people are found whom nobody brings up.
     pub(super) sweeps: bool,
+    pub(super) twist: Twist,
 }
 
 impl<'stage, S: Stage> Play<'stage, S> {
@@ -79,6 +83,8 @@ impl<'stage, S: Stage> Play<'stage, S> {
                     self.app_pushes(number, push);
                 }
             }
+            Act::Opts(who, in_or_out) => self.opts(who, in_or_out).await,
+            Act::Renames => self.renames().await,
             Act::Changes(who, change, push) => self.changes(who, change, push).await,
             Act::Chats(who) => {
                 let who = self.app.who(who);
@@ -225,6 +231,7 @@ impl<'stage, S: Stage> Play<'stage, S> {
         self.app.people[self.app.who(who)].address().to_owned()
     }
 
+    /// Mostly the app is faster than the grace.
     fn app_pushes(&mut self, number: usize, push: Push) {
         // Where only we send, the app does not.
         if push != Push::No && self.rules.shared {
@@ -278,6 +285,9 @@ impl<'stage, S: Stage> Play<'stage, S> {
         self.stage.sandbox().clear_faults();
         self.lists(false, None);
         self.stage.sandbox().flush_cache();
+        for who in 0..self.app.people.len() {
+            self.opts(who, true).await;
+        }
         if self.weather.is_displaced() {
             // Whoever is looked at is not told.
             self.everybody_chats().await;

@@ -195,6 +195,10 @@ impl Stage for Spawned {
         false
     }
 
+    async fn renames(&mut self) -> bool {
+        false
+    }
+
     async fn is_displaced(&mut self) -> bool {
         let mut books = self.books().await;
         let found: Vec<(String,)> = books

@@ -47,6 +47,8 @@ pub(super) trait Stage {
     async fn restores(&mut self, in_place: bool) -> Option<bool>;
     /// The process ends and comes back minutes later; `false` where that would take minutes.
     async fn goes_away(&mut self) -> bool;
+    /// The service starts anew with other names for its rules; `false` where it cannot.
+    async fn renames(&mut self) -> bool;
     /// Whether the ledger is taken for a copy that nobody has armed.
     async fn is_displaced(&mut self) -> bool;
     /// A person arms the events, wherever the ledger came from.

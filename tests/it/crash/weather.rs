@@ -74,6 +74,8 @@ pub(super) struct Weather {
     pub(super) removals: Vec<Removal>,
     pub(super) erasures: Vec<Erasure>,
     pub(super) decisions: Vec<Decided>,
+    /// Who did not want to be told, since when and until when.
+    shut: Vec<(usize, Timestamp, Option<Timestamp>)>,
     /// When everybody who wrote was looked at, as far as nothing stood in the way.
     pub(super) looks: Vec<(usize, Timestamp)>,
     /// How many entries Crisp keeps from then on.
@@ -90,6 +92,28 @@ impl Weather {
     pub(super) fn lists(&mut self, at: Timestamp, cached: bool, cap: Option<usize>) {
         self.caps.push((at, cap));
         self.caches.push((at, cached));
+    }
+
+    pub(super) fn opts(&mut self, who: usize, in_or_out: bool, at: Timestamp) {
+        if !in_or_out {
+            return self.shut.push((who, at, None));
+        }
+        for (one, _, until) in &mut self.shut {
+            if *one == who {
+                until.get_or_insert(at);
+            }
+        }
+    }
+
+    pub(super) fn is_shut(&self, who: usize) -> bool {
+        (self.shut.iter()).any(|(one, _, until)| *one == who && until.is_none())
+    }
+
+    /// Whether somebody did not want to be told at any time between two moments.
+    pub(super) fn was_shut(&self, who: usize, from: Timestamp, to: Timestamp) -> bool {
+        (self.shut.iter()).any(|(one, since, until)| {
+            *one == who && *since <= to && until.is_none_or(|until| until >= from)
+        })
     }
 
     /// Takes the journal in, when everything is over.
@@ -224,6 +248,13 @@ impl Weather {
         (self.adds.iter())
             .filter(theirs)
             .map(|call| Timestamp::from_millisecond(call.at).expect("an instant"))
+    }
+
+    /// Whether a request for the timeline of a contact went wrong at a moment.
+    pub(super) fn went_wrong(&self, people: &str, at: Timestamp) -> bool {
+        (self.adds.iter()).any(|call| {
+            call.faulted && call.people.as_deref() == Some(people) && call.at == at.as_millisecond()
+        })
     }
 
     /// When the request was made whose entry a contact has since a moment: earlier, if it was applied late.
