@@ -22,7 +22,7 @@ use super::{
 pub(super) const AT_ONCE: Duration = Duration::from_mins(2);
 
 /// How far Crisp's clock and ours may lie apart.
-const CLOCKS_APART: Duration = Duration::from_mins(2);
+pub(super) const CLOCKS_APART: Duration = Duration::from_mins(2);
 
 pub(super) type Excused = Result<(), String>;
 

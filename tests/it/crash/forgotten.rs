@@ -6,7 +6,7 @@ use super::{
     app::PLAN,
     audit::Audit,
     evidence::{Entry, Row},
-    excuses::{Excused, excused, is_another_unnoticed, ours_of},
+    excuses::{CLOCKS_APART, Excused, excused, is_another_unnoticed, ours_of},
     lists::{SIGHT, earliest},
     seen::looks,
     stage::Stage,
@@ -24,7 +24,7 @@ pub(super) fn was_told_before<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> 
         let erased = weather
             .erasures
             .iter()
-            .any(|one| one.who == row.who && entry.at() <= one.at && one.at <= row.at);
+            .any(|one| one.who == row.who && audit.left_at(entry) <= one.at && one.at <= row.at);
         rolled_back || erased
     };
     row.event == PLAN && row.reason == "found_in_timeline" && ours_of(audit, row).any(is_forgotten)
@@ -122,7 +122,7 @@ pub(super) fn newer_contact<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Ex
             is_another_unnoticed(audit, row.who, decided_at)
                 || contact_at(audit, row.who, decided_at).is_none_or(|made_at| {
                     // By a clock that goes on, the ledger says only now and then that it is there.
-                    made_at + S::BEAT > since
+                    made_at + S::BEAT + CLOCKS_APART > since
                 })
         });
     excused(forced, "they have the contact that they had")
