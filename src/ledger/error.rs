@@ -293,7 +293,7 @@ impl std::error::Error for Source {
 
 impl LedgerError {
     /// Whether it concerns the row that was to be written, or one that it meets, and no other.
-    pub(super) fn is_of_a_row(&self) -> bool {
+    pub fn is_of_a_row(&self) -> bool {
         matches!(self, Self::Refused { .. } | Self::Unreadable { .. })
     }
 

@@ -4,18 +4,18 @@
 //! was none. So it is given back, and nothing more is taken but one probe at a time: what is done under a claim cannot be
 //! written down either.
 
-use std::sync::PoisonError;
+use std::{sync::PoisonError, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use super::{Worked, Worker, log};
+use super::{AfterFailure, Worked, Worker, log};
 use crate::{
-    breaker::LEDGER,
-    ledger::{Claim, LedgerError, Outcome as Settling, Settlement},
+    breaker::{LEDGER, RESULTS},
+    ledger::{Claim, LedgerError, Outcome as Settling, Settled, Settlement},
 };
 
 /// How long a row waits that was given back; the breaker spaces the probes.
-const AGAIN_IN: SignedDuration = SignedDuration::from_secs(5);
+const AGAIN_IN: Duration = Duration::from_secs(5);
 
 impl Worker {
     /// Takes due rows, after what could not be given back before is: else its lease would run out, and count as a crash.
@@ -48,38 +48,65 @@ impl Worker {
         log::fault(error);
         let now = self.clock.now();
         let told = error.to_string();
-        let outcome = if error.is_transient() {
-            self.storage_failed(error);
-            Settling::Wait {
-                at: now.checked_add(AGAIN_IN).unwrap_or(Timestamp::MAX),
-                error: told.clone(),
-            }
-        } else {
-            let wait = self.settings.retry.without_end(claim.attempt, 1.0);
-            Settling::Retry {
-                at: now.checked_add(wait).unwrap_or(Timestamp::MAX),
-                error: told.clone(),
-            }
-        };
+        let outcome = self.given_back(claim, error, now);
+        let is_buried = matches!(outcome, Settling::Buried { .. });
         let settlement = Settlement {
             writes: Self::doubt(claim).into_iter().collect(),
             calls,
             ..Settlement::of(outcome)
         };
         let given_back = self.ledger.settle(claim, settlement.clone(), now).await;
+        let is_buried = is_buried && matches!(given_back, Ok(Settled::Written));
         if given_back.is_err_and(|error| error.is_transient()) {
             self.owed(|owed| owed.push((claim.clone(), settlement)));
         }
         Worked {
-            outcome: "unsettled",
+            outcome: if is_buried { "buried" } else { "unsettled" },
             error: Some(told),
             ..Worked::default()
         }
     }
 
+    /// How a row is given back. Who would be made again at once, each time with its calls to Crisp, waits longer each time if
+    /// it is the only one; and what the ledger refuses of one row and takes of others ends as that row's fault.
+    fn given_back(&self, claim: &Claim, error: &LedgerError, now: Timestamp) -> Settling {
+        let told = error.to_string();
+        let later = |wait| now.checked_add(wait).unwrap_or(Timestamp::MAX);
+        if error.is_transient() {
+            self.storage_failed(error);
+            // A full disk or a server that is gone is everybody's, though it may take something small in between.
+            let may_be_its_own = matches!(error, LedgerError::Storage { .. });
+            if !may_be_its_own || self.fails_everybody(LEDGER) {
+                return Settling::Wait {
+                    at: later(AGAIN_IN),
+                    error: told,
+                };
+            }
+        }
+        if error.is_of_a_row() {
+            self.breakers.of(RESULTS).failed(&told);
+        }
+        let policy = self.settings.retry;
+        let ends =
+            error.is_of_a_row() && !claim.kind.stands_for_ever() && !self.fails_everybody(RESULTS);
+        match policy.after_failure(claim.attempt, None, 1.0) {
+            AfterFailure::Bury if ends => Settling::Buried { error: told },
+            _ => Settling::Retry {
+                at: later(policy.without_end(claim.attempt, 1.0).max(AGAIN_IN)),
+                error: told,
+            },
+        }
+    }
+
+    /// Whether it failed before, and for nobody it worked between.
+    fn fails_everybody(&self, name: &str) -> bool {
+        self.breakers.outage(name).is_some() || self.breakers.failures_in_a_row(name) > 1
+    }
+
     /// Results can be written.
     pub(super) fn storage_works(&self) {
         self.breakers.of(LEDGER).succeeded();
+        self.breakers.of(RESULTS).succeeded();
     }
 
     pub(super) fn storage_failed(&self, error: &LedgerError) {

@@ -11,6 +11,7 @@ mod database;
 mod ledger;
 mod opening;
 mod secrets;
+mod results;
 mod server;
 mod silence;
 
