@@ -7,7 +7,7 @@
 use std::{
     ffi::OsStr,
     fs,
-    os::unix::process::CommandExt as _,
+    os::unix::{net::UnixStream, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{ChildStdin, Command, Stdio},
     sync::OnceLock,
@@ -124,8 +124,6 @@ impl Server {
             run(Command::new("chown").arg(user).arg(&folder));
         }
         let data = folder.join("data");
-        let program = |name: &str| programs.join(name).into_os_string();
-        let text = |path: &Path| path.to_str().expect("a plain path").to_owned();
         match self {
             Self::Postgres => {
                 initdb(user, programs, &data);
@@ -136,40 +134,19 @@ impl Server {
                 Running {
                     url: format!(
                         "postgres://postgres@localhost/postgres?host={}",
-                        text(&folder)
+                        plain(&folder)
                     ),
                     _pipe: Some(pipe),
                 }
             }
             Self::MySql => {
-                run(as_user(user, &program("mariadb-install-db")).args([
-                    "--no-defaults",
-                    "--auth-root-authentication-method=normal",
-                    "--skip-test-db",
-                    &format!("--datadir={}", text(&data)),
-                ]));
-                let mariadbd = ["/usr/sbin/mariadbd", "/usr/libexec/mariadbd"]
-                    .into_iter()
-                    .map(PathBuf::from)
-                    .chain([programs.join("mariadbd")])
-                    .find(|path| path.is_file())
-                    .expect("mariadbd beside mariadb-install-db");
+                mariadb_install(user, programs, &data);
                 let socket = folder.join("mysql.sock");
-                let mut server = as_user(user, mariadbd.as_os_str());
-                server.args([
-                    "--no-defaults",
-                    "--skip-networking",
-                    "--innodb-flush-log-at-trx-commit=0",
-                    &format!("--datadir={}", text(&data)),
-                    &format!("--socket={}", text(&socket)),
-                    &format!("--pid-file={}", text(&folder.join("pid"))),
-                ]);
+                let server = mariadbd(user, programs, &data, &folder);
                 let pipe = supervise(&server, "KILL", &folder);
-                wait_until(&folder, || {
-                    std::os::unix::net::UnixStream::connect(&socket).is_ok()
-                });
+                wait_until(&folder, || UnixStream::connect(&socket).is_ok());
                 Running {
-                    url: format!("mysql://root@localhost/mysql?socket={}", text(&socket)),
+                    url: format!("mysql://root@localhost/mysql?socket={}", plain(&socket)),
                     _pipe: Some(pipe),
                 }
             }
@@ -195,10 +172,11 @@ struct Running {
     _pipe: Option<ChildStdin>,
 }
 
-/// A PostgreSQL server of one story's own, which may be stopped, started, and made a standby. Whoever is called `rotated`
+/// A server of one story's own, which may be stopped and started, and PostgreSQL made a standby. Whoever is called `rotated`
 /// needs a password there; everybody else is let in.
 #[derive(Debug)]
 pub(crate) struct OwnServer {
+    kind: Server,
     /// Its data, its socket, and what it logs.
     folder: tempfile::TempDir,
     programs: PathBuf,
@@ -208,14 +186,23 @@ pub(crate) struct OwnServer {
 }
 
 impl OwnServer {
-    /// Makes one with these settings. `None` where PostgreSQL is not installed; `tests/zz_not_run.rs` says so. One that
-    /// somebody runs for us is not ours to stop.
+    /// Makes one of PostgreSQL with these settings.
     pub(crate) fn start(settings: &'static [&'static str]) -> Option<Self> {
-        let Some(programs) = Server::Postgres.programs("initdb") else {
+        Self::start_of(Server::Postgres, settings)
+    }
+
+    /// Makes one. `None` where it is not installed; `tests/zz_not_run.rs` says so. One that somebody runs for us is not
+    /// ours to stop.
+    pub(crate) fn start_of(kind: Server, settings: &'static [&'static str]) -> Option<Self> {
+        let (program, url) = match kind {
+            Server::Postgres => ("initdb", "CRISP_SYNC_TEST_POSTGRES_URL"),
+            Server::MySql => ("mariadb-install-db", "CRISP_SYNC_TEST_MYSQL_URL"),
+        };
+        let Some(programs) = kind.programs(program) else {
             assert!(
                 variable("CRISP_SYNC_TEST_REQUIRE").as_deref() != Some("all")
-                    || variable("CRISP_SYNC_TEST_POSTGRES_URL").is_some(),
-                "install PostgreSQL"
+                    || variable(url).is_some(),
+                "install what `{program}` is of"
             );
             return None;
         };
@@ -223,21 +210,28 @@ impl OwnServer {
             .prefix("crisp-sync-test-own-")
             .tempdir()
             .expect("a temporary folder");
-        let user = Server::Postgres.user();
+        let user = kind.user();
         if let Some(user) = user {
             run(Command::new("chown").arg(user).arg(folder.path()));
         }
         let mut server = Self {
+            kind,
             folder,
             programs,
             settings,
             pipe: None,
         };
-        initdb(user, &server.programs, &server.data());
-        let rules = server.data().join("pg_hba.conf");
-        let others = fs::read_to_string(&rules).expect("who is let in");
-        let rule = "local all rotated scram-sha-256\n";
-        fs::write(&rules, format!("{rule}{others}")).expect("written");
+        let data = server.data();
+        match kind {
+            Server::Postgres => {
+                initdb(user, &server.programs, &data);
+                let rules = data.join("pg_hba.conf");
+                let others = fs::read_to_string(&rules).expect("who is let in");
+                let rule = "local all rotated scram-sha-256\n";
+                fs::write(&rules, format!("{rule}{others}")).expect("written");
+            }
+            Server::MySql => mariadb_install(user, &server.programs, &data),
+        }
         server.start_again();
         Some(server)
     }
@@ -257,6 +251,17 @@ impl OwnServer {
         format!("postgres://{user}@localhost/{database}?host={folder}")
     }
 
+    /// How an app reaches a database there.
+    pub(crate) fn app_url(&self) -> String {
+        match self.kind {
+            Server::Postgres => self.url("postgres", "postgres"),
+            Server::MySql => {
+                let socket = self.folder.path().join("mysql.sock");
+                format!("mysql://root@localhost/mysql?socket={}", plain(&socket))
+            }
+        }
+    }
+
     /// Stops it as an operator does: whoever is connected is cut.
     pub(crate) fn stop(&mut self) {
         drop(self.pipe.take());
@@ -268,13 +273,19 @@ impl OwnServer {
     pub(crate) fn start_again(&mut self) {
         let run = self.run();
         fs::create_dir(&run).expect("a folder");
-        let user = Server::Postgres.user();
-        let mut server = postgres(user, &self.programs, &self.data(), self.folder.path());
+        let (user, data, folder) = (self.kind.user(), self.data(), self.folder.path());
+        if self.kind == Server::MySql {
+            let socket = folder.join("mysql.sock");
+            let server = mariadbd(user, &self.programs, &data, folder);
+            self.pipe = Some(supervise(&server, "TERM", &run));
+            wait_until(&run, || UnixStream::connect(&socket).is_ok());
+            return;
+        }
+        let mut server = postgres(user, &self.programs, &data, folder);
         for setting in self.settings {
             server.args(["-c", setting]);
         }
         self.pipe = Some(supervise(&server, "INT", &run));
-        let data = self.data();
         wait_until(&run, || is_up(&data));
     }
 
@@ -308,6 +319,40 @@ fn postgres(user: Option<&str>, programs: &Path, data: &Path, socket: &Path) -> 
     server.arg("-D").arg(data).arg("-k").arg(socket);
     server.args(["-c", "listen_addresses=", "-c", "fsync=off"]);
     server
+}
+
+fn mariadb_install(user: Option<&str>, programs: &Path, data: &Path) {
+    run(
+        as_user(user, programs.join("mariadb-install-db").as_os_str()).args([
+            "--no-defaults",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            &format!("--datadir={}", plain(data)),
+        ]),
+    );
+}
+
+fn mariadbd(user: Option<&str>, programs: &Path, data: &Path, folder: &Path) -> Command {
+    let mariadbd = ["/usr/sbin/mariadbd", "/usr/libexec/mariadbd"]
+        .into_iter()
+        .map(PathBuf::from)
+        .chain([programs.join("mariadbd")])
+        .find(|path| path.is_file())
+        .expect("mariadbd beside mariadb-install-db");
+    let mut server = as_user(user, mariadbd.as_os_str());
+    server.args([
+        "--no-defaults",
+        "--skip-networking",
+        "--innodb-flush-log-at-trx-commit=0",
+        &format!("--datadir={}", plain(data)),
+        &format!("--socket={}", plain(&folder.join("mysql.sock"))),
+        &format!("--pid-file={}", plain(&folder.join("pid"))),
+    ]);
+    server
+}
+
+fn plain(path: &Path) -> &str {
+    path.to_str().expect("a plain path")
 }
 
 /// The socket is there before the server is: this file tells.

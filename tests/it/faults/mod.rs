@@ -3,6 +3,7 @@
 //! A story says what goes wrong, what the work comes to meanwhile, how many calls that costs, and what heals it. What was
 //! there before must be there afterwards: nothing may be buried, and what was owed is done.
 
+mod app_server;
 mod book;
 mod breaker;
 mod clock;
