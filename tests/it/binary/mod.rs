@@ -6,6 +6,7 @@
 mod backup;
 mod check;
 mod commands;
+mod disk;
 mod durability;
 mod erase;
 mod kit;

@@ -2,6 +2,7 @@
 
 mod database;
 mod fixture;
+pub(crate) mod mounts;
 pub(crate) mod servers;
 pub(crate) mod silence;
 mod story;

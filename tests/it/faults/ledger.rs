@@ -18,7 +18,10 @@ use super::{
     ADA, ada_chats, agent_looks, assert_shows, operators_see_that_the_ledger_can_be_read,
     operators_see_that_the_ledger_cannot_be_read,
 };
-use crate::world::{BEGINNING, World};
+use crate::{
+    telemetry::lines,
+    world::{BEGINNING, World},
+};
 
 const PAGE: u64 = 4096;
 
@@ -168,18 +171,22 @@ async fn damage_under_a_running_service_is_told_with_what_to_do() {
     drop(ledger.close().await);
 }
 
+/// Whoever has read the file reads it anew once somebody has written to it.
+async fn sees_the_file_anew(path: &Path) {
+    sql(
+        path,
+        "INSERT INTO definitions (hash, noted_at) VALUES ('x', 0)",
+    )
+    .await;
+    sql(path, "PRAGMA wal_checkpoint(TRUNCATE)").await;
+}
+
 #[tokio::test]
 async fn operators_are_answered_while_the_file_is_damaged() {
     let (world, session) = ada_chats(|setup| setup.needs_file = true).await;
     operators_see_that_the_ledger_can_be_read(&world).await;
     let path = world.ledger_path();
-    // Whoever has read the file reads it anew once somebody has written to it.
-    sql(
-        &path,
-        "INSERT INTO definitions (hash, noted_at) VALUES ('x', 0)",
-    )
-    .await;
-    sql(&path, "PRAGMA wal_checkpoint(TRUNCATE)").await;
+    sees_the_file_anew(&path).await;
     scribble(&path, PAGE, length(&path) - PAGE);
     world.sandbox.operator_opens(&session).expect("there");
     world.hooks_arrive().await;
@@ -187,6 +194,80 @@ async fn operators_are_answered_while_the_file_is_damaged() {
     let counted = "crisp_sync_webhooks_total{outcome=\"unavailable\",hook=\"plugin\"} 1\n";
     assert!(metrics.contains(counted), "{metrics}");
     world.abandon();
+}
+
+/// What is answered 2xx is kept, and nothing can be: Crisp is told to come again, and the process goes on saying why.
+#[tokio::test]
+async fn nothing_is_acknowledged_while_the_file_is_damaged() {
+    let (world, session) = ada_chats(|setup| setup.needs_file = true).await;
+    let path = world.ledger_path();
+    let answers = async |route: &str| {
+        let answer = World::http().get(world.public_url(route)).send().await;
+        answer.expect("an answer").status().as_u16()
+    };
+    assert_eq!(answers("/readyz").await, 200);
+    sees_the_file_anew(&path).await;
+    scribble(&path, PAGE, length(&path) - PAGE);
+    let delivered = world.sandbox.look(|state| state.hooks().len());
+    for _ in 0..5 {
+        world.sandbox.operator_opens(&session).expect("there");
+        world.sandbox.message(&session, "hello?").expect("there");
+        world.hooks_arrive().await;
+        let error = world.service.worker.step().await;
+        let error = error.expect_err("damaged").to_string();
+        assert!(error.contains("\nhint: stop the service"), "{error}");
+        world.clock.advance(Duration::from_secs(15));
+    }
+    let states: Vec<_> = world.sandbox.look(|state| {
+        let later = state.hooks().iter().skip(delivered);
+        later.map(|hook| hook.state).collect()
+    });
+    assert!(
+        states.len() >= 10 && states.iter().all(|state| *state == HookState::Failed),
+        "{states:?}"
+    );
+    assert_eq!(answers("/readyz").await, 503);
+    assert_eq!(answers("/healthz").await, 200, "it runs");
+    let said = |event: &str| lines().iter().any(|line| line["event"] == event);
+    assert!(said("delivery.unavailable"));
+    world.abandon();
+}
+
+/// As when a disk was mounted anew after a fault: it can be read, so it is ready, and takes nothing.
+#[tokio::test]
+async fn a_file_that_becomes_read_only_takes_nothing_and_says_so() {
+    let (mut world, session) = ada_chats(|setup| setup.needs_file = true).await;
+    world.change_user("u1", "plan = 'starter'").await;
+    let path = world.ledger_path();
+    sees_the_file_anew(&path).await;
+    let may_be_written = |yes: bool| {
+        let file = fs::OpenOptions::new().write(true).open(&path);
+        let mut file = file.expect("a file");
+        file.seek(SeekFrom::Start(18)).expect("a place");
+        file.write_all(&[if yes { 2 } else { 3 }]).expect("written");
+    };
+    may_be_written(false);
+    world.sandbox.operator_opens(&session).expect("there");
+    world.hooks_arrive().await;
+    let last = world
+        .sandbox
+        .look(|state| state.hooks().last().map(|hook| hook.state));
+    assert_eq!(last, Some(HookState::Failed), "Crisp is to send it again");
+    let error = world.service.worker.step().await.expect_err("read-only");
+    let error = error.to_string();
+    assert!(
+        error.contains("read-only") && error.contains("\nhint: "),
+        "{error}"
+    );
+    let ready = World::http().get(world.public_url("/readyz")).send();
+    assert_eq!(ready.await.expect("an answer").status(), 200);
+    may_be_written(true);
+    world.restart(|_| {}).await;
+    assert!(world.sandbox.retry_hooks() > 0);
+    world.refresh().await;
+    world.pass(Duration::from_mins(2)).await;
+    assert_shows(&world, &session, "starter");
+    world.finish().await;
 }
 
 /// A file of a format that this SQLite may read and not write, which is how it looks when nothing can be written.
