@@ -14,7 +14,7 @@ use crisp_sync::{
     crisp::{client::Tier, quota::QuotaSettings},
     ledger::{Listened, OutboxFilter, Outcome, Settled, Settlement, WorkKind, Write},
     lifecycle::OutboxState,
-    sandbox::{DEFAULT_TOKEN_KEY, Fault, OpenChat},
+    sandbox::{DEFAULT_TOKEN_KEY, Fault, OpenChat, WebhookSettings},
     server::Server,
 };
 use serde_json::Value as Json;
@@ -35,6 +35,7 @@ use crate::{
 
 const ADA: &str = "ada@northwind.example";
 const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
 /// The secret part of a receiver's address.
 const SECRET_PATH: &str = "T024BE7LD-hunter2";
 
@@ -184,6 +185,17 @@ async fn looks(world: &mut World, receiver: &Receiver, time: Duration) -> Vec<St
 
 async fn look(world: &World) {
     world.service.watch.look().await;
+}
+
+/// Runs for a long time, as the service does where nobody looks so often.
+async fn runs(world: &mut World, receiver: &Receiver, time: Duration) -> Vec<String> {
+    let until = world.now() + time;
+    while world.now() < until {
+        world.pass(4 * MINUTE).await;
+        world.service.worker.beat().await;
+        world.service.watch.look().await;
+    }
+    told(receiver)
 }
 
 const NOTHING: [&str; 0] = [];
@@ -409,6 +421,89 @@ async fn a_silent_website_is_told_until_it_is_heard() {
     world.finish().await;
 }
 
+/// No condition is set here: hooks stop, and somebody chats all the same.
+#[tokio::test]
+async fn hooks_that_stop_are_told_as_a_silence() {
+    let (mut world, receiver) = world(|_| {}).await;
+    world.service.look_for_gaps().await.expect("enqueued");
+    world.open(OpenChat::by(ADA).proven()).await;
+    assert_eq!(runs(&mut world, &receiver, HOUR).await, NOTHING);
+    world.sandbox.set_webhook(None);
+    assert_eq!(runs(&mut world, &receiver, HOUR).await, NOTHING);
+    world.sandbox.open_chat(OpenChat::by(ADA).proven());
+    assert_eq!(runs(&mut world, &receiver, 3 * HOUR).await, NOTHING);
+    let silence = format!("silence ({})", world.website);
+    assert_eq!(
+        runs(&mut world, &receiver, 4 * HOUR).await,
+        [silence.as_str()]
+    );
+    let webhook = WebhookSettings::signed(world.webhook_url(), SIGNING_SECRET);
+    world.sandbox.set_webhook(Some(webhook));
+    world.open(OpenChat::by(ADA).proven()).await;
+    assert_eq!(
+        runs(&mut world, &receiver, HOUR).await,
+        [format!("-{silence}")]
+    );
+    world.finish().await;
+}
+
+/// Nobody counts by hand here: at nine the day's calls are nearly used up by conversations.
+#[tokio::test]
+async fn a_quota_that_conversations_use_up_is_told() {
+    let (mut world, receiver) = world(|setup| setup.add("[crisp]\ndaily_quota = 60\n")).await;
+    assert_eq!(looks(&mut world, &receiver, MINUTE).await, NOTHING);
+    for number in 0..8 {
+        let (id, email) = (format!("m{number}"), format!("m{number}@northwind.example"));
+        world.add_user(&id, &email).await;
+        world.open(OpenChat::by(&email).proven()).await;
+    }
+    assert_eq!(looks(&mut world, &receiver, MINUTE).await, ["quota short"]);
+    assert_eq!(
+        looks(&mut world, &receiver, 16 * HOUR).await,
+        ["-quota short"],
+        "the next day"
+    );
+    world.finish().await;
+}
+
+/// Crisp itself, and the app's database: what really fails, and not its breaker alone.
+#[tokio::test]
+async fn what_really_fails_is_told_by_its_breakers_name() {
+    let (mut world, receiver) = world(Setup::impatient).await;
+    let session = world.open(OpenChat::by(ADA).proven()).await;
+    let down = Fault {
+        status: Some(503),
+        times: Some(0),
+        ..Fault::default()
+    };
+    world.sandbox.fault(down);
+    world.change_user("u1", "plan = 'starter'").await;
+    world.sandbox.operator_opens(&session).expect("there");
+    assert_eq!(
+        looks(&mut world, &receiver, 5 * MINUTE).await,
+        ["breaker open (crisp)"]
+    );
+    world.sandbox.clear_faults();
+    assert_eq!(
+        looks(&mut world, &receiver, 15 * MINUTE).await,
+        ["-breaker open (crisp)"]
+    );
+    world.change_user("u1", "plan = 'pro'").await;
+    world.database_goes_down().await;
+    world.sandbox.operator_opens(&session).expect("there");
+    assert_eq!(
+        looks(&mut world, &receiver, 5 * MINUTE).await,
+        ["breaker open (users)"]
+    );
+    world.database_comes_back().await;
+    assert_eq!(
+        looks(&mut world, &receiver, 20 * MINUTE).await,
+        ["-breaker open (users)"]
+    );
+    assert_eq!(world.data(&session, "plan"), "pro");
+    world.finish().await;
+}
+
 /// A pause that ends by itself within a minute is no news; a refused token is.
 #[tokio::test]
 async fn a_refused_token_is_told() {
@@ -620,6 +715,31 @@ async fn both_look(
         world.clock.advance(MINUTE);
     }
     seen
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_told_by_one_of_two_processes() {
+    let Some((mut world, other, mut server, receiver)) = two_processes().await else {
+        return;
+    };
+    world.add_user("u1", ADA).await;
+    world.sandbox.fault(Fault {
+        reason: Some("invalid_data".to_owned()),
+        ..Fault::status("conversation.get", 400)
+    });
+    world.open(OpenChat::by(ADA).proven()).await;
+    let seen = both_look(&world, &other, &receiver, 4).await;
+    assert_eq!(seen, ["dead letters"]);
+    let revived = other.ledger.revive_all(world.now()).await;
+    assert_eq!(revived.expect("revived"), 1);
+    world.settle().await;
+    let seen = both_look(&world, &other, &receiver, 8).await;
+    assert_eq!(seen, ["-dead letters"]);
+    server.drain().await;
+    server.close().await;
+    other.ledger.close().await.expect("closed");
+    world.pass(MINUTE).await;
+    world.finish().await;
 }
 
 #[tokio::test]

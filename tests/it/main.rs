@@ -12,6 +12,7 @@ mod engines;
 mod erasure;
 mod events_page;
 mod faults;
+mod fleet;
 mod flood;
 mod floors;
 mod fuzz;

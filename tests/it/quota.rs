@@ -239,3 +239,9 @@ async fn a_commands_calls_count_like_all_others() {
     );
     world.finish().await;
 }
+
+crate::world::also_on_postgres! {
+    the_forecast_is_told_and_survives_a_restart,
+    what_matters_least_stops_first,
+    the_estimate_follows_what_crisp_says,
+}

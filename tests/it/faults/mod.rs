@@ -11,8 +11,8 @@ mod crisp;
 mod database;
 mod ledger;
 mod opening;
-mod secrets;
 mod results;
+mod secrets;
 mod server;
 mod silence;
 

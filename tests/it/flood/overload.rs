@@ -9,7 +9,7 @@ use std::{
 };
 
 use crisp_sync::{ledger::LedgerError, sandbox::OpenChat, worker::Step};
-use sqlx::{Connection as _, Executor as _, SqliteConnection};
+use sqlx::{Connection as _, Executor as _, PgConnection, SqliteConnection};
 
 use super::wire::{SESSION, Wire, exchange, genuine, opened, wait_until, webhooks, work_off};
 use crate::world::World;
@@ -115,6 +115,52 @@ async fn a_full_ledger_says_so_at_once_and_keeps_what_it_took() {
         accepted,
         "none more, none less"
     );
+    work_off(world).await;
+}
+
+/// The same with a ledger on a server, of which somebody holds a table up.
+#[tokio::test]
+async fn a_full_ledger_on_a_server_says_so_at_once_and_keeps_what_it_took() {
+    let Some(world) = World::on_a_server_with(|setup| {
+        setup.add("[webhooks]\nmax_waiting = 1\naccept_deadline = \"30s\"");
+    })
+    .await
+    else {
+        return;
+    };
+    let url = world.ledger_url().expect("a server");
+    let mut holder = PgConnection::connect(&url).await.expect("a connection");
+    let holds = "BEGIN; LOCK TABLE crisp_sync.deliveries IN SHARE MODE";
+    holder.execute(holds).await.expect("held");
+    let request = genuine(&world, &opened(SESSION, 0));
+    let mut waiting = Vec::new();
+    for _ in 0..20 {
+        let mut wire = Wire::open(&world).await;
+        wire.send(&request).await;
+        waiting.push(wire);
+    }
+    wait_until("there is no room", async || {
+        webhooks(&world, "unavailable", "plugin") >= 6
+    })
+    .await;
+    holder.execute("COMMIT").await.expect("let go");
+    let mut accepted = 0;
+    for mut wire in waiting {
+        let answer = wire.answer().await.expect("an answer");
+        accepted += usize::from(answer.status == 200);
+        if answer.status != 200 {
+            assert_eq!(answer.status, 503);
+            assert!(answer.head.to_ascii_lowercase().contains("retry-after: 5"));
+        }
+    }
+    assert!(accepted <= 14, "{accepted}");
+    assert_eq!(
+        world.deliveries().await.len(),
+        accepted,
+        "none more, none less"
+    );
+    let answer = exchange(&world, &request).await.expect("an answer");
+    assert_eq!(answer.status, 200, "there is room again");
     work_off(world).await;
 }
 

@@ -7,13 +7,19 @@ use crisp_sync::{
     lifecycle::OutboxState,
     sandbox::Fault,
     server::command::{Chosen, Operation},
+    worker::Step,
 };
+use futures_util::future::join;
 use serde_json::Value as Json;
 
 use super::{
     assert_stands, happens, minutes, outbox_of, perform, posts, refresh, refresh_of, sql_now, world,
 };
-use crate::{telemetry::lines, world::World};
+use crate::{
+    engines::servers::Server,
+    telemetry::lines,
+    world::{World, ledgers_on_a_server},
+};
 
 const EVENT: &str = "user:onboarding:completed";
 
@@ -321,6 +327,42 @@ async fn the_brake_is_said_loudly() {
         metrics.contains("crisp_sync_condition{condition=\"brake_latched\"} 1"),
         "{metrics}"
     );
+    world.finish().await;
+}
+
+/// Two processes at the same crowd: five go, whoever of them sends.
+#[tokio::test]
+async fn two_processes_have_one_brake() {
+    if Server::Postgres.url().is_none() {
+        return;
+    }
+    ledgers_on_a_server(true);
+    let mut world = braked().await;
+    let (other, mut server) = world.replica(|_| {}).await;
+    let now = sql_now(&world);
+    for number in 0..12 {
+        let id = format!("m{number:02}");
+        let email = format!("{id}@northwind.example");
+        world.add_user(&id, &email).await;
+        world
+            .change_user(&id, &format!("onboarded_at = '{now}'"))
+            .await;
+        perform(&world, Operation::ReconcileEmail { email }).await;
+    }
+    let mut steps = 0;
+    loop {
+        world.hooks_arrive().await;
+        let (one, two) = join(world.service.worker.step(), other.worker.step()).await;
+        if [one, two].map(|step| step.expect("it works")) == [Step::Idle, Step::Idle] {
+            break;
+        }
+        steps += 1;
+        assert!(steps < 50, "they do not come to rest");
+    }
+    assert_eq!((posts(&world), held(&world).await), (5, 7));
+    server.drain().await;
+    server.close().await;
+    other.ledger.close().await.expect("closed");
     world.finish().await;
 }
 

@@ -29,7 +29,7 @@ mode = "observe"
 workers = 1
 
 [users]
-statement_timeout = "1s"
+statement_timeout = "20s"
 query = "SELECT id, email, plan FROM people WHERE email = :email"
 query_by_key = "SELECT id, email FROM people WHERE id = :key"
 
