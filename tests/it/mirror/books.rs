@@ -9,14 +9,20 @@ use crisp_sync::sandbox::{Author, Call, State};
 use serde_json::{Map, Value as Json};
 
 /// The longest from an attempt's read to its write, by the clock: more than one round trip, less than anything else.
-const ROUND_TRIP_MS: i64 = 20_000;
+pub(super) const ROUND_TRIP_MS: i64 = 20_000;
 
 /// Which attempt.
 pub(super) type Attempt = u32;
 
-/// Data keys that are ours on conversations: the definition's, the stamps, and a retired one.
-pub(super) const OUR_KEYS: [&str; 5] =
-    ["plan", "tenant", "legacy", "context_as_of", "context_state"];
+/// Data keys that are ours on conversations and contacts: the definition's, the stamps, and a retired one.
+pub(super) const OUR_KEYS: [&str; 6] = [
+    "plan",
+    "tenant",
+    "admin",
+    "legacy",
+    "context_as_of",
+    "context_state",
+];
 
 pub(super) fn is_our_segment(segment: &str) -> bool {
     segment.starts_with("plan-")
@@ -41,7 +47,7 @@ impl Theirs {
     }
 }
 
-fn their_data(data: &Map<String, Json>) -> Map<String, Json> {
+pub(super) fn their_data(data: &Map<String, Json>) -> Map<String, Json> {
     let theirs = data
         .iter()
         .filter(|(key, _)| !OUR_KEYS.contains(&key.as_str()));

@@ -8,6 +8,7 @@
 //! `CRISP_SYNC_TEST_SCHEDULES=<number>` plays more of them than the usual few hundred.
 
 mod books;
+mod contacts;
 mod courier;
 mod play;
 mod schedule;

@@ -11,7 +11,8 @@ use serde_json::{Map, json};
 use tokio::task::JoinHandle;
 
 use super::{
-    books::{Attempt, Books, is_our_segment},
+    books::{Attempt, Books, OUR_KEYS, is_our_segment},
+    contacts::{self, Contact},
     courier::Courier,
     schedule::{Bad, PAUSES, Step, Stop, Typist},
 };
@@ -38,6 +39,9 @@ const SETTLES_WITHIN: Duration = Duration::from_mins(25);
 /// A mirror is never believed for longer than this.
 const MIRROR_MAX_AGE: Duration = Duration::from_hours(12);
 
+/// What is ours in a contact is asserted again so often.
+const ASSERTED_EVERY: Duration = Duration::from_hours(7 * 24 + 1);
+
 type Checked = Result<(), String>;
 
 /// An attempt that was stopped.
@@ -52,6 +56,9 @@ pub(super) struct Play<'world> {
     name: String,
     session: String,
     books: Books,
+    contacts: [Contact; 2],
+    /// Whether an agent typed over what is ours in a contact: that is asserted again when a week is over.
+    contact_is_overwritten: bool,
     courier: Courier,
     plans: [usize; 2],
     stopped: Option<Stopped>,
@@ -73,11 +80,17 @@ impl<'world> Play<'world> {
             .sandbox
             .open_chat(OpenChat::by(&address("a", name)).proven());
         let books = world.sandbox.look(|state| Books::open(state, &session));
+        let contacts = ["a", "b"].map(|user| {
+            let email = address(user, name);
+            world.sandbox.look(|state| Contact::open(state, email))
+        });
         Self {
             world,
             name: name.to_owned(),
             session,
             books,
+            contacts,
+            contact_is_overwritten: false,
             courier,
             plans: [0, 0],
             stopped: None,
@@ -98,25 +111,15 @@ impl<'world> Play<'world> {
 
     async fn step(&mut self, step: Step) -> Checked {
         match step {
-            Step::Data { by, key, value } => {
-                let (key, mut edit) = (KEYS[key], LabelEdit::default());
-                match value {
-                    Some(value) => {
-                        edit.data = Map::from_iter([(key.to_owned(), json!(VALUES[value]))]);
-                    }
-                    None => edit.remove_data = vec![key.to_owned()],
-                }
-                self.types(by, edit);
+            Step::Data { by, key, value } => self.types(by, data_edit(key, value)),
+            Step::Segment { by, segment, on } => self.types(by, segment_edit(segment, on)),
+            Step::ContactData { user, key, value } => {
+                self.contact_is_overwritten |= OUR_KEYS.contains(&KEYS[key]);
+                self.types_into_contact(user, data_edit(key, value));
             }
-            Step::Segment { by, segment, on } => {
-                let (segments, mut edit) =
-                    (vec![SEGMENTS[segment].to_owned()], LabelEdit::default());
-                if on {
-                    edit.segments = segments;
-                } else {
-                    edit.remove_segments = segments;
-                }
-                self.types(by, edit);
+            Step::ContactSegment { user, segment, on } => {
+                self.contact_is_overwritten |= contacts::is_ours(SEGMENTS[segment]);
+                self.types_into_contact(user, segment_edit(segment, on));
             }
             Step::Plan { user, plan } => {
                 self.plans[user] = plan;
@@ -143,7 +146,8 @@ impl<'world> Play<'world> {
             Step::Lose { which } => self.courier.lose(self.world, which),
             Step::Work => self.work().await?,
             Step::Pass { which } => self.pass(PAUSES[which])?,
-            Step::Begin(until) => self.begin_attempt(until).await?,
+            Step::Begin(until) => self.begin_conversation(until).await?,
+            Step::BeginContact { user, stop } => self.begin_contact(user, stop).await?,
             Step::Resume => self.resume().await?,
             Step::Kill => self.kill().await?,
             Step::Land => self.land()?,
@@ -163,6 +167,15 @@ impl<'world> Play<'world> {
             .edit_session(&self.session, author, edit)
             .expect("it is there");
         sandbox.look(|state| self.books.typed(state));
+    }
+
+    fn types_into_contact(&mut self, user: usize, edit: LabelEdit) {
+        let (sandbox, email) = (&self.world.sandbox, self.address_of(user));
+        let email = email.expect("a user has an address");
+        // Whom Crisp does not know nobody can edit.
+        if sandbox.edit_contact(&email, Author::Agent, edit).is_ok() {
+            sandbox.look(|state| self.contacts[user].typed(state));
+        }
     }
 
     fn agent_looks(&self) {
@@ -193,8 +206,13 @@ impl<'world> Play<'world> {
     }
 
     fn note(&mut self, attempt: Attempt) -> Checked {
-        let books = &mut self.books;
-        self.world.sandbox.look(|state| books.note(state, attempt))
+        let (books, contacts) = (&mut self.books, &mut self.contacts);
+        self.world.sandbox.look(|state| {
+            for contact in contacts {
+                contact.note(state, attempt)?;
+            }
+            books.note(state, attempt)
+        })
     }
 
     /// Everything that is due is worked, step by step, so that each is an attempt of its own.
@@ -248,24 +266,45 @@ impl<'world> Play<'world> {
         }
     }
 
-    /// Claims the conversation, as its work is due or as an operator asks, and works it up to the point.
-    async fn begin_attempt(&mut self, stop: Stop) -> Checked {
-        let is_busy =
-            self.stopped.is_some() || (stop == Stop::Underway && self.a_write_is_underway());
-        if is_busy {
+    /// Works the conversation up to the point.
+    async fn begin_conversation(&mut self, stop: Stop) -> Checked {
+        if stop == Stop::Underway && self.a_write_is_underway() {
+            return Ok(());
+        }
+        let mut fault = hold(if stop == Stop::Read {
+            "conversation.get"
+        } else {
+            "metas.update"
+        });
+        if stop == Stop::Underway {
+            fault.applied_late_ms = Some(u64::try_from(QUIET.as_millis()).expect("small"));
+        }
+        let session = self.session.clone();
+        self.begin_attempt(WorkKind::Conversation, &session, fault)
+            .await
+    }
+
+    /// Works the contact up to the point.
+    async fn begin_contact(&mut self, user: usize, stop: Stop) -> Checked {
+        let fault = hold(if stop == Stop::Read {
+            "profile.get"
+        } else {
+            "profile.update"
+        });
+        let key = format!("{}-{}", ["a", "b"][user], self.name);
+        self.begin_attempt(WorkKind::Person, &key, fault).await
+    }
+
+    /// Claims a row, as its work is due or as an operator asks, and works it up to where the fault holds it.
+    async fn begin_attempt(&mut self, kind: WorkKind, key: &str, fault: Fault) -> Checked {
+        if self.stopped.is_some() {
             return Ok(());
         }
         let now = self.world.now();
         let worker = self.world.service.worker.clone();
         let ledger = &self.world.service.ledger;
         let claimed = ledger
-            .claim_key(
-                WorkKind::Conversation,
-                &self.world.website,
-                &self.session,
-                worker.lease(),
-                now,
-            )
+            .claim_key(kind, &self.world.website, key, worker.lease(), now)
             .await
             .expect("the ledger works");
         let Some(claim) = claimed else { return Ok(()) };
@@ -273,18 +312,7 @@ impl<'world> Play<'world> {
         let attempt = self.next_attempt();
         let sandbox = &self.world.sandbox;
         sandbox.clear_faults();
-        let route = if stop == Stop::Read {
-            "conversation.get"
-        } else {
-            "metas.update"
-        };
-        sandbox.fault(Fault {
-            route: Some(route.to_owned()),
-            hold: true,
-            applied_late_ms: (stop == Stop::Underway)
-                .then(|| u64::try_from(QUIET.as_millis()).expect("small")),
-            ..Fault::default()
-        });
+        sandbox.fault(fault);
         let mut working = tokio::spawn(async move { worker.work(claim).await });
         let struck = sandbox.wait_until("the attempt reaches the point", |state| {
             state.faults().is_empty()
@@ -362,6 +390,9 @@ impl<'world> Play<'world> {
             // What nobody told us is found when the mirror is too old to be believed.
             self.pass(MIRROR_MAX_AGE)?;
         }
+        if self.contact_is_overwritten {
+            self.pass(ASSERTED_EVERY)?;
+        }
         self.rest().await?;
         // A row that was buried is revived now and then.
         self.pass(QUIET)?;
@@ -431,7 +462,12 @@ impl<'world> Play<'world> {
 
     /// The definition, by hand: for the person whose address is there, as far as they proved it.
     fn everything_is_as_it_should_be(&self) -> Checked {
-        self.world.sandbox.look(|state| self.books.balance(state))?;
+        self.world.sandbox.look(|state| {
+            for contact in &self.contacts {
+                contact.balance(state)?;
+            }
+            self.books.balance(state)
+        })?;
         let conversation = self.world.conversation(&self.session);
         let email = conversation.email.as_deref();
         let user = ["a", "b"]
@@ -471,9 +507,46 @@ impl<'world> Play<'world> {
                     "the contact's plan is `{there}`, and should be `{plan}`"
                 ));
             }
+            let mut there = self.world.contact(email).labels.segments;
+            there.retain(|segment| contacts::is_ours(segment));
+            let there: BTreeSet<String> = there.into_iter().collect();
+            let wanted = BTreeSet::from([format!("plan-{plan}"), "status-active".to_owned()]);
+            if there != wanted {
+                return Err(format!(
+                    "the contact's segments are {there:?}, and should be {wanted:?}"
+                ));
+            }
         }
         Ok(())
     }
+}
+
+/// The next request of that name is answered when the attempt is resumed.
+fn hold(route: &str) -> Fault {
+    Fault {
+        route: Some(route.to_owned()),
+        hold: true,
+        ..Fault::default()
+    }
+}
+
+fn data_edit(key: usize, value: Option<usize>) -> LabelEdit {
+    let (key, mut edit) = (KEYS[key], LabelEdit::default());
+    match value {
+        Some(value) => edit.data = Map::from_iter([(key.to_owned(), json!(VALUES[value]))]),
+        None => edit.remove_data = vec![key.to_owned()],
+    }
+    edit
+}
+
+fn segment_edit(segment: usize, on: bool) -> LabelEdit {
+    let (segments, mut edit) = (vec![SEGMENTS[segment].to_owned()], LabelEdit::default());
+    if on {
+        edit.segments = segments;
+    } else {
+        edit.remove_segments = segments;
+    }
+    edit
 }
 
 fn address(who: &str, name: &str) -> String {

@@ -61,6 +61,18 @@ pub(super) enum Step {
         segment: usize,
         on: bool,
     },
+    /// An agent types a value into the contact of a user, or takes the key away.
+    ContactData {
+        user: usize,
+        key: usize,
+        value: Option<usize>,
+    },
+    /// An agent sets a segment of the contact, or takes it away.
+    ContactSegment {
+        user: usize,
+        segment: usize,
+        on: bool,
+    },
     /// The app changes a plan.
     Plan { user: usize, plan: usize },
     /// The visitor gives another address, or proves the one they gave.
@@ -81,6 +93,8 @@ pub(super) enum Step {
     Pass { which: usize },
     /// The conversation is worked up to a point.
     Begin(Stop),
+    /// A user's contact is worked up to a point.
+    BeginContact { user: usize, stop: Stop },
     /// The attempt that was stopped goes on.
     Resume,
     /// The attempt that was stopped dies.
@@ -119,6 +133,10 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(by, key, value)| Step::Data { by, key, value }),
         5 => (typist, 0..6_usize, any::<bool>())
             .prop_map(|(by, segment, on)| Step::Segment { by, segment, on }),
+        3 => (0..2_usize, 0..6_usize, proptest::option::weighted(0.85, 0..3_usize))
+            .prop_map(|(user, key, value)| Step::ContactData { user, key, value }),
+        4 => (0..2_usize, 0..6_usize, any::<bool>())
+            .prop_map(|(user, segment, on)| Step::ContactSegment { user, segment, on }),
         4 => (0..2_usize, 0..3_usize).prop_map(|(user, plan)| Step::Plan { user, plan }),
         3 => (0..4_usize, any::<bool>()).prop_map(|(address, proven)| Step::Address { address, proven }),
         2 => Just(Step::Message),
@@ -128,7 +146,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..8_usize).prop_map(|which| Step::Lose { which }),
         8 => Just(Step::Work),
         4 => (0..PAUSES.len()).prop_map(|which| Step::Pass { which }),
-        5 => stop.prop_map(Step::Begin),
+        5 => stop.clone().prop_map(Step::Begin),
+        4 => (0..2_usize, stop).prop_map(|(user, stop)| Step::BeginContact { user, stop }),
         3 => Just(Step::Resume),
         1 => Just(Step::Kill),
         2 => Just(Step::Land),
