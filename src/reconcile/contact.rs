@@ -37,18 +37,7 @@ impl Reconciler {
         mirror: &mut PersonMirror,
         user: &User,
     ) -> Result<Reconciled, ReconcileError> {
-        // A sweep comes by often, and so does whoever waits for consent; mostly they are people who never wrote.
-        let believed = if run.is_unwatched() {
-            self.settings.assert_every
-        } else {
-            NO_CONTACT_FOR
-        };
-        let is_missing = mirror.contact == ContactState::Unknown
-            && mirror.assert_at.is_some_and(|at| {
-                let looked_at = at.checked_sub(NO_CONTACT_FOR).unwrap_or(at);
-                run.now.duration_since(looked_at).unsigned_abs() < believed
-            });
-        if is_missing {
+        if mirror.contact == ContactState::Unknown && self.was_absent_lately(run, mirror) {
             run.trace
                 .fact("Crisp had no contact for the address a short while ago");
             return Ok(Reconciled::nothing(Outcome::NoContact));
@@ -64,6 +53,50 @@ impl Reconciler {
             }
             pushed => pushed,
         }
+    }
+
+    /// Looks whether another contact has taken the place of one that was removed: the webhook that tells of it may be lost.
+    pub(super) async fn look_for_another(
+        &self,
+        run: &mut Run,
+        website: &WebsiteId,
+        mirror: &mut PersonMirror,
+        user: &User,
+    ) -> Result<(), ReconcileError> {
+        if self.was_absent_lately(run, mirror) {
+            return Ok(());
+        }
+        mirror.assert_at = run.now.checked_add(NO_CONTACT_FOR).ok();
+        let profile = match run.hand.profile(website, &person_ref(user)).await {
+            Err(CrispError::PeopleNotFound) => None,
+            profile => profile?,
+        };
+        // Crisp may tell of the removed one for a while.
+        let another = (profile.and_then(|profile| profile.people_id))
+            .filter(|now| (mirror.people.as_ref()).is_some_and(|removed| removed != now));
+        if another.is_some() {
+            run.trace
+                .fact("another contact has taken the place of the one that was removed");
+            mirror.people = another;
+            mirror.contact = ContactState::Exists;
+            mirror.pushed_at = None;
+            mirror.profile_done = false;
+        }
+        Ok(())
+    }
+
+    /// Whether somebody looked for the contact a short while ago, in vain. A sweep comes by often, and so does whoever waits for
+    /// consent; mostly they are people who never wrote.
+    fn was_absent_lately(&self, run: &Run, mirror: &PersonMirror) -> bool {
+        let believed = if run.is_unwatched() {
+            self.settings.assert_every
+        } else {
+            NO_CONTACT_FOR
+        };
+        mirror.assert_at.is_some_and(|at| {
+            let looked_at = at.checked_sub(NO_CONTACT_FOR).unwrap_or(at);
+            run.now.duration_since(looked_at).unsigned_abs() < believed
+        })
     }
 
     async fn push(

@@ -148,6 +148,10 @@ impl Reconciler {
         }
         let people = mirror.people.clone();
         let existed = mirror.contact == ContactState::Exists;
+        if mirror.contact == ContactState::Removed {
+            self.look_for_another(run, website, &mut mirror, user)
+                .await?;
+        }
         let mut reconciled = if mirror.contact == ContactState::Removed {
             run.trace
                 .fact("the contact was removed in Crisp: it is not written");

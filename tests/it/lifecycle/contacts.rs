@@ -117,6 +117,30 @@ async fn a_removed_contact_is_never_made_again() {
 }
 
 #[tokio::test]
+async fn a_contact_that_came_back_unheard_is_found() {
+    let mut world = world(|_| {}).await;
+    refresh(&mut world).await;
+    world.sandbox.remove_contact(ADA).expect("a contact");
+    world.settle().await;
+    happens(&mut world, "created_at").await;
+    refresh(&mut world).await;
+    assert_stands(&world, EVENT, OutboxState::Parked, "contact_removed").await;
+    let webhook = world.sandbox.set_webhook(None);
+    world.sandbox.create_contact(ADA, "Ada again");
+    world.sandbox.set_webhook(webhook);
+    // Whoever was answered a short while ago does not ask again.
+    world.open(OpenChat::by(ADA)).await;
+    while world.run_due().await {}
+    assert_stands(&world, EVENT, OutboxState::Parked, "contact_removed").await;
+    minutes(&mut world, 61).await;
+    world.open(OpenChat::by(ADA)).await;
+    while world.run_due().await {}
+    assert_eq!(world.timeline(ADA), [EVENT]);
+    assert_eq!(world.contact_data(ADA, "plan"), "pro");
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn a_contact_that_is_gone_waits_for_the_word_that_it_was_removed() {
     for told in [true, false] {
         let mut world = world(|_| {}).await;
@@ -175,6 +199,7 @@ crate::world::also_on_postgres! {
     a_parked_event_goes_when_the_contact_appears,
     a_parked_event_expires_by_itself_and_says_why,
     a_removed_contact_is_never_made_again,
+    a_contact_that_came_back_unheard_is_found,
     a_contact_that_is_gone_waits_for_the_word_that_it_was_removed,
     an_event_follows_its_person_to_a_new_address,
 }

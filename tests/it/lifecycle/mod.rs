@@ -84,11 +84,14 @@ color = "green"
 data = { file = "{{ event.file }}" }
 "#;
 
-/// A world with the rules, armed since its beginning, and Ada, of whom Crisp has a contact.
+/// A world with the rules, armed since its beginning, and Ada, of whom Crisp has a contact for longer than clocks lie apart.
 async fn world(change: impl FnOnce(&mut Setup)) -> World {
+    const OLDER: Duration = Duration::from_mins(3);
     let world = unarmed(change).await;
     arm(&world).await;
+    world.clock.set_back(OLDER);
     world.sandbox.create_contact(ADA, "Ada");
+    world.clock.advance(OLDER);
     world.hooks_arrive().await;
     world
 }
