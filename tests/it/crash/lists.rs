@@ -53,8 +53,15 @@ pub(super) fn earliest<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Timesta
 
 /// Somebody else put it there, and there is an entry of theirs for each.
 pub(super) fn told_by_others<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
+    // What was told under another name, and forgotten, is nobody's.
+    let is_nobodys = |entry: &Entry| {
+        audit.play.app.is_renamed
+            && (audit.play.weather.rollbacks.iter())
+                .any(|back| back.forgets && (back.copied_at..=back.at).contains(&entry.at()))
+    };
     let foreign: Vec<&Entry> = (audit.entries.iter())
-        .filter(|entry| !entry.is_ours() && entry.who == row.who && entry.event.text == row.event)
+        .filter(|entry| !entry.is_ours() || is_nobodys(entry))
+        .filter(|entry| entry.who == row.who && entry.event.text == row.event)
         .collect();
     let fits = |one: &Row, entry: &Entry| {
         // For as long as it waited.

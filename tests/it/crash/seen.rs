@@ -40,7 +40,12 @@ pub(super) fn unseen<S: Stage>(audit: &Audit<'_, '_, S>, one: &Happening) -> Exc
     let forgotten = audit.play.weather.rollbacks.iter().any(|back| {
         let is_in_the_copy = looked(one.noted_at, back.copied_at);
         let found_again = match one.ended {
-            Some(ended) => looked(back.at, ended),
+            Some(ended) => {
+                // The copy may know the very same plan, from before.
+                let is_known = one.text == PLAN
+                    && had_before(audit, one).is_some_and(|until| back.copied_at < until);
+                looked(back.at, ended) && !is_known
+            }
             None if one.text == PLAN => {
                 // The copy may know nobody, or may know the very same plan.
                 looked(Timestamp::MIN, back.copied_at) && had_before(audit, one).is_none()
