@@ -287,19 +287,27 @@ impl Pairing<'_> {
         matches.collect()
     }
 
+    /// A second entry with one `ref` is ours too, and is nobody else's, unless it tells of another instant: then a ledger that
+    /// forgot gave the number again.
     fn by_reference(&mut self) {
-        for (index, entry) in self.entries.iter().enumerate() {
-            let Some(reference) = entry.data.get(REF).and_then(Json::as_str) else {
-                continue;
-            };
-            let owner = self
-                .sought
-                .iter()
-                .position(|sought| sought.reference == reference);
-            if let Some(owner) = owner {
-                // A second entry with one `ref` is ours too, and is nobody else's.
-                self.taken[index] = true;
-                self.found[owner].get_or_insert((index, MatchKind::OurRef));
+        let owner_of = |entry: &Entry| {
+            let reference = entry.data.get(REF).and_then(Json::as_str)?;
+            (self.sought.iter()).position(|sought| sought.reference == reference)
+        };
+        let ours: Vec<(usize, usize)> = (self.entries.iter().enumerate())
+            .filter_map(|(index, entry)| Some((index, owner_of(entry)?)))
+            .collect();
+        for by_instant in [true, false] {
+            for &(index, owner) in &ours {
+                let told_of = occurred_at(&self.entries[index]);
+                let is_its_instant = told_of == Some(whole_second(self.sought[owner].happened_at));
+                let is_again = self.found[owner].is_some_and(|(first, _)| {
+                    told_of.is_some() && told_of != occurred_at(&self.entries[first])
+                });
+                if (is_its_instant || !by_instant) && !is_again {
+                    self.taken[index] = true;
+                    self.found[owner].get_or_insert((index, MatchKind::OurRef));
+                }
             }
         }
     }
@@ -509,6 +517,33 @@ mod tests {
         let both = [renumbered, sought("b", 3)];
         let of_b = json!({"occurred_at": "2026-01-02T12:03:00Z", "ref": "ref-b"});
         assert_eq!(matches(&both, &[entry(3, &of_b)]), [("b".into(), OurRef)]);
+    }
+
+    #[test]
+    fn a_number_that_was_given_twice_accounts_for_two_changes() {
+        let told = |minute: i64, of: &str| {
+            let data = json!({"occurred_at": format!("2026-01-02T12:0{of}:00Z"), "ref": "ref-a"});
+            entry(minute, &data)
+        };
+        let renumbered = Sought {
+            is_renumbered: true,
+            ..sought("b", 5)
+        };
+        let both = [sought("a", 0), renumbered];
+        let found = [("a".into(), OurRef), ("b".into(), OurRef)];
+        assert_eq!(matches(&both, &[told(0, "0"), told(5, "5")]), found);
+        assert_eq!(matches(&both, &[told(5, "5"), told(0, "0")]), found);
+        // The same entry twice is a request that was applied late, and no other change.
+        assert_eq!(
+            matches(&both, &[told(0, "0"), told(5, "0")]),
+            [("a".into(), OurRef)]
+        );
+        // What nobody renumbered is not told by a number that is another's.
+        let both = [sought("a", 0), sought("b", 6)];
+        assert_eq!(
+            matches(&both, &[told(0, "0"), told(5, "5")]),
+            [("a".into(), OurRef)]
+        );
     }
 
     #[test]
