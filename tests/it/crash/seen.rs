@@ -30,7 +30,11 @@ pub(super) fn unseen<S: Stage>(audit: &Audit<'_, '_, S>, one: &Happening) -> Exc
     if one.text == PLAN {
         // The first plan that is seen is no change, and neither is one that came back before anybody looked.
         let had_it_until = had_before(audit, one);
-        if !looked(known_since, one.noted_at)
+        let is_known = |at| {
+            (known_since..one.noted_at).contains(&at)
+                && !audit.play.weather.was_forgotten(one.who, at, one.noted_at)
+        };
+        if !looks(audit, one.who).any(is_known)
             || had_it_until.is_some_and(|until| !looked(until, one.noted_at))
             || was_told_with_another(audit, one)
         {
