@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::{
     acts::Decision,
@@ -172,17 +173,34 @@ impl<S: Stage> Audit<'_, '_, S> {
                 };
                 let contacts = (state.contacts().iter())
                     .filter(|contact| is_theirs(&contact.email))
-                    .map(|contact| &contact.labels);
+                    .map(|contact| (&contact.people_id, &contact.labels));
+                // What a copy of the ledger does not know is found by a look for gaps, which is not played here.
+                let is_known = |at: i64| {
+                    let at = Timestamp::from_millisecond(at).expect("an instant");
+                    !(self.play.weather.rollbacks.iter()).any(|back| {
+                        back.forgets
+                            && (back.copied_at..=back.at).contains(&at)
+                            && back.at <= one.at
+                    })
+                };
                 let conversations = (state.conversations().iter())
-                    .filter(|conversation| is_theirs(&conversation.email))
-                    .map(|conversation| &conversation.labels);
+                    .filter(|conversation| {
+                        is_theirs(&conversation.email) && is_known(conversation.created_at)
+                    })
+                    .map(|conversation| (&conversation.session_id, &conversation.labels));
                 contacts
                     .chain(conversations)
-                    .filter_map(|labels| labels.data.get("plan"))
-                    .any(|plan| plan.as_str() != Some(""))
+                    .filter(|(_, labels)| {
+                        let plan = labels.data.get("plan").and_then(Value::as_str);
+                        plan.is_some_and(|plan| !plan.is_empty())
+                    })
+                    .map(|(which, _)| (*which).clone())
+                    .collect::<Vec<_>>()
             });
-            if shown {
-                faults.push(format!("shown after they were erased: {person:?}"));
+            if !shown.is_empty() {
+                faults.push(format!(
+                    "shown after they were erased, by {shown:?}: {person:?}"
+                ));
             }
         }
         faults
