@@ -63,7 +63,8 @@ impl Reconciler {
         mirror: &mut PersonMirror,
         user: &User,
     ) -> Result<(), ReconcileError> {
-        if self.was_absent_lately(run, mirror) {
+        // Whoever only looks on notes nothing, and would ask each time.
+        if run.hand.mode() != Mode::Live || self.was_absent_lately(run, mirror) {
             return Ok(());
         }
         mirror.assert_at = run.now.checked_add(NO_CONTACT_FOR).ok();

@@ -148,7 +148,8 @@ impl Reconciler {
         }
         let people = mirror.people.clone();
         let existed = mirror.contact == ContactState::Exists;
-        if mirror.contact == ContactState::Removed {
+        let was_removed = mirror.contact == ContactState::Removed;
+        if was_removed {
             self.look_for_another(run, website, &mut mirror, user)
                 .await?;
         }
@@ -163,6 +164,11 @@ impl Reconciler {
                 .fact("the contact shows another account of the same address");
             Reconciled::nothing(Outcome::Unchanged)
         };
+        if was_removed && mirror.contact == ContactState::Unknown {
+            // What was found in its place is gone as well: we make none.
+            mirror.contact = ContactState::Removed;
+            mirror.people.clone_from(&people);
+        }
         if mirror.contact == ContactState::Unknown {
             // The id of a contact that is not there finds nothing, also when there is another one by then.
             mirror.people = None;

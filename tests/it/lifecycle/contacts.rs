@@ -141,6 +141,30 @@ async fn a_contact_that_came_back_unheard_is_found() {
 }
 
 #[tokio::test]
+async fn a_contact_that_came_back_and_is_gone_again_is_not_made_by_us() {
+    let mut world = world(|_| {}).await;
+    refresh(&mut world).await;
+    world.sandbox.remove_contact(ADA).expect("a contact");
+    world.settle().await;
+    happens(&mut world, "created_at").await;
+    let webhook = world.sandbox.set_webhook(None);
+    world.sandbox.create_contact(ADA, "Ada again");
+    world.sandbox.set_webhook(webhook);
+    // Crisp still tells of it, and has it no more.
+    world.sandbox.fault(Fault {
+        route: Some("people_data.update".to_owned()),
+        status: Some(404),
+        reason: Some("people_not_found".to_owned()),
+        ..Fault::default()
+    });
+    world.open(OpenChat::by(ADA)).await;
+    while world.run_due().await {}
+    assert_stands(&world, EVENT, OutboxState::Parked, "contact_removed").await;
+    assert_eq!(posts(&world), 0);
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn a_contact_that_is_gone_waits_for_the_word_that_it_was_removed() {
     for told in [true, false] {
         let mut world = world(|_| {}).await;
