@@ -52,7 +52,7 @@ impl Around {
 
 /// A row that failed as the probe lets the others go first, however urgent it is: if it is the only one that fails, it must
 /// not be all that is ever tried.
-const BEHIND_OTHERS: Duration = Duration::from_secs(1);
+pub(super) const BEHIND_OTHERS: Duration = Duration::from_secs(1);
 
 /// Decides how a run is settled.
 pub(super) fn verdict(

@@ -8,7 +8,7 @@ use std::{sync::PoisonError, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{AfterFailure, Worked, Worker, log};
+use super::{AfterFailure, Worked, Worker, log, settle::BEHIND_OTHERS};
 use crate::{
     breaker::{LEDGER, RESULTS},
     ledger::{Claim, LedgerError, Outcome as Settling, Settled, Settlement},
@@ -77,8 +77,11 @@ impl Worker {
             // A full disk or a server that is gone is everybody's, though it may take something small in between.
             let may_be_its_own = matches!(error, LedgerError::Storage { .. });
             if !may_be_its_own || self.fails_everybody(LEDGER) {
+                // Behind the next probe: if it is the only one that fails, it must not be all that is ever tried.
+                let outage = self.breakers.outage(LEDGER);
+                let behind = outage.and_then(|outage| outage.until.checked_add(BEHIND_OTHERS).ok());
                 return Settling::Wait {
-                    at: later(AGAIN_IN),
+                    at: behind.unwrap_or(now).max(later(AGAIN_IN)),
                     error: told,
                 };
             }
