@@ -1312,7 +1312,6 @@ async fn a_silence_ends_nothing_that_an_earlier_one_put_in_doubt(home: Home) {
     assert_eq!(last.map(|gap| gap.from), Some(secs(700)));
 }
 
-/// Of a gap that ends ahead of the clock everything would lie in it, and wait for it to end.
 /// A reader sees what was known before or after, and nothing in between: a gap from the beginning of one to the end of another
 /// would put months in doubt.
 async fn gaps_are_read_as_they_were_at_one_moment(home: Home) {
@@ -1340,6 +1339,7 @@ async fn gaps_are_read_as_they_were_at_one_moment(home: Home) {
     tokio::join!(writes, reads);
 }
 
+/// Of a gap that ends ahead of the clock everything would lie in it, and wait for it to end.
 async fn a_clock_that_was_ahead_leaves_no_gap_that_is_not_over(home: Home) {
     for second in [0, 7_200, 7_600] {
         home.ledger.heartbeat(secs(second)).await.expect("a beat");
