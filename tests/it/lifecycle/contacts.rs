@@ -94,13 +94,26 @@ async fn a_parked_event_expires_by_itself_and_says_why() {
     world.finish().await;
 }
 
-#[tokio::test]
-async fn a_removed_contact_is_never_made_again() {
+/// Ada's contact was removed, and then she signed up.
+async fn removed() -> World {
     let mut world = world(|_| {}).await;
     refresh(&mut world).await;
     world.sandbox.remove_contact(ADA).expect("a contact");
     world.settle().await;
     happens(&mut world, "created_at").await;
+    world
+}
+
+/// Somebody makes Ada's contact anew, and no webhook says so.
+fn comes_back_unheard(world: &World) {
+    let webhook = world.sandbox.set_webhook(None);
+    world.sandbox.create_contact(ADA, "Ada again");
+    world.sandbox.set_webhook(webhook);
+}
+
+#[tokio::test]
+async fn a_removed_contact_is_never_made_again() {
+    let mut world = removed().await;
     refresh(&mut world).await;
     minutes(&mut world, 60).await;
     world.restart(|_| {}).await;
@@ -118,16 +131,10 @@ async fn a_removed_contact_is_never_made_again() {
 
 #[tokio::test]
 async fn a_contact_that_came_back_unheard_is_found() {
-    let mut world = world(|_| {}).await;
-    refresh(&mut world).await;
-    world.sandbox.remove_contact(ADA).expect("a contact");
-    world.settle().await;
-    happens(&mut world, "created_at").await;
+    let mut world = removed().await;
     refresh(&mut world).await;
     assert_stands(&world, EVENT, OutboxState::Parked, "contact_removed").await;
-    let webhook = world.sandbox.set_webhook(None);
-    world.sandbox.create_contact(ADA, "Ada again");
-    world.sandbox.set_webhook(webhook);
+    comes_back_unheard(&world);
     // Whoever was answered a short while ago does not ask again.
     world.open(OpenChat::by(ADA)).await;
     while world.run_due().await {}
@@ -142,14 +149,8 @@ async fn a_contact_that_came_back_unheard_is_found() {
 
 #[tokio::test]
 async fn a_contact_that_came_back_and_is_gone_again_is_not_made_by_us() {
-    let mut world = world(|_| {}).await;
-    refresh(&mut world).await;
-    world.sandbox.remove_contact(ADA).expect("a contact");
-    world.settle().await;
-    happens(&mut world, "created_at").await;
-    let webhook = world.sandbox.set_webhook(None);
-    world.sandbox.create_contact(ADA, "Ada again");
-    world.sandbox.set_webhook(webhook);
+    let mut world = removed().await;
+    comes_back_unheard(&world);
     // Crisp still tells of it, and has it no more.
     world.sandbox.fault(Fault {
         route: Some("people_data.update".to_owned()),
