@@ -124,12 +124,13 @@ impl Reconciler {
             let mac = self.ledger.pseudonyms().email(email);
             let is_theirs = |code: &crate::ledger::erasure::Code| code.mac == mac.as_str();
             is_at_theirs = receipt.tombstones.iter().any(is_theirs);
-            let is_written_for_another = || async {
-                let other = self.ledger.person_by_email(website, &mac).await?;
-                // Of somebody whose contact we never wrote, nothing of ours is on it.
-                Ok::<_, ReconcileError>(other.is_some_and(|other| other.pushed_at.is_some()))
+            let other = if is_at_theirs {
+                None
+            } else {
+                self.ledger.person_by_email(website, &mac).await?
             };
-            if !is_at_theirs && is_written_for_another().await? {
+            // What stands on a contact that was never written for somebody else is still the erased person's.
+            if other.is_some_and(|other| other.pushed_at.is_some()) {
                 run.trace
                     .fact("the contact is somebody else's by now: it is left alone");
                 return Ok(Applied::Yes);

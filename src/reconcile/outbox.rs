@@ -181,8 +181,9 @@ pub(super) fn is_released(row: &OutboxRow) -> bool {
     Release::of(&row.reason) != Release::No
 }
 
-/// When the second look is due at a row that a look at the app's database has missed, which is `look_twice` later. One that a person let go bears that word
-/// instead, and is known by how long it waits. A first look that is long past does not count any more.
+/// When the second look is due at a row that a look at the app's database has missed, which is `look_twice` later. One that a
+/// person let go bears that word instead, and is known by how long it waits. A first look that is long past does not count any
+/// more.
 pub(super) fn second_look(
     row: &OutboxRow,
     look_twice: SignedDuration,
