@@ -75,6 +75,11 @@ pub(super) fn what(one: &Happening) -> String {
 }
 
 impl Row {
+    /// Whether it happened, or was seen, after a moment: of its time only the whole second is known.
+    pub(super) fn is_since(&self, at: Timestamp) -> bool {
+        at.as_second() <= self.at.as_second()
+    }
+
     pub(super) fn is_of(&self, one: &Happening) -> bool {
         let same = if one.text == PLAN {
             self.change == Some(one.number)

@@ -19,12 +19,13 @@ pub(super) fn was_told_before<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> 
     let weather = &audit.play.weather;
     let is_forgotten = |entry: &Entry| {
         let rolled_back = weather.rollbacks.iter().any(|back| {
-            back.forgets && back.at <= row.at && (back.copied_at..=back.at).contains(&entry.at())
+            back.forgets
+                && row.is_since(back.at)
+                && (back.copied_at..=back.at).contains(&entry.at())
         });
-        let erased = weather
-            .erasures
-            .iter()
-            .any(|one| one.who == row.who && audit.left_at(entry) <= one.at && one.at <= row.at);
+        let erased = weather.erasures.iter().any(|one| {
+            one.who == row.who && audit.left_at(entry) <= one.at && row.is_since(one.at)
+        });
         rolled_back || erased
     };
     row.event == PLAN && row.reason == "found_in_timeline" && ours_of(audit, row).any(is_forgotten)
