@@ -38,7 +38,7 @@ pub struct Call {
     pub stamp: Option<String>,
     /// The address it names, in its path or as a new contact's.
     #[serde(skip)]
-    pub(super) address: Option<String>,
+    pub address: Option<String>,
     /// `Request-Id` of the answer.
     pub request_id: String,
 }

@@ -166,7 +166,7 @@ impl<S: Stage> Audit<'_, '_, S> {
 
     /// When the request left whose entry it is.
     pub(super) fn left_at(&self, entry: &Entry) -> Timestamp {
-        (self.play.weather).left_at(&entry.people, entry.at(), S::LATE)
+        (self.play.weather).left_at(entry, S::LATE)
     }
 
     /// The same, and what else it may have been.
@@ -174,9 +174,9 @@ impl<S: Stage> Audit<'_, '_, S> {
         // Another may have arrived in the very moment in which a late one was applied, and be late itself.
         let weather = &self.play.weather;
         let is_alone = self.ours().filter(|other| other.at() == entry.at()).count() == 1
-            && !weather.went_wrong(&entry.people, entry.at());
+            && !weather.went_wrong(entry);
         let left_at = self.left_at(entry);
-        let late = weather.left_late(&entry.people, entry.at(), S::LATE);
+        let late = weather.left_late(entry, S::LATE);
         [left_at, if is_alone { left_at } else { late }]
     }
 

@@ -1,6 +1,6 @@
 //! What the audit looks at: the outbox, and everybody's timelines.
 
-use crisp_sync::sandbox::{Author, TimelineEvent};
+use crisp_sync::sandbox::{Author, Call, TimelineEvent};
 use jiff::Timestamp;
 
 use super::{
@@ -48,6 +48,13 @@ impl Entry {
 
     pub(super) fn is_ours(&self) -> bool {
         self.event.author == Author::Service
+    }
+
+    /// Whether a call was for the timeline that it is on, or for one of its address before: what is applied late goes to
+    /// whoever has the address then.
+    pub(super) fn is_where(&self, call: &Call) -> bool {
+        let is_theirs = call.people.as_deref() == Some(self.people.as_str());
+        is_theirs || call.address.as_deref() == Some(self.address.as_str())
     }
 
     /// Whether it tells of a happening.

@@ -86,7 +86,15 @@ pub(super) fn unreadable_elsewhere<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row
     let forced = weather.moves.iter().any(|(who, at)| {
         let is_removed =
             |address: &String| weather.was_removed(address, Timestamp::MIN, row.updated_at);
-        let is_known = |look| look < *at && !weather.was_forgotten(row.who, look, row.updated_at);
+        let came_at = (weather.moves.iter())
+            .filter(|(who, came_at)| *who == row.who && came_at < at)
+            .map(|(_, came_at)| *came_at)
+            .max()
+            .unwrap_or(Timestamp::MIN);
+        let is_known = |look| {
+            let is_there = came_at <= look && look < *at;
+            is_there && !weather.was_forgotten(row.who, look, row.updated_at)
+        };
         // Whoever decided about the row looked at them, too.
         let noticed = noticed(audit, row.who, *at).min(row.updated_at);
         *who == row.who

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crisp_sync::sandbox::{Call, Sandbox, State, TimelineEvent};
 use jiff::Timestamp;
 
-use super::acts::Decision;
+use super::{acts::Decision, evidence::Entry};
 
 /// How many entries of a timeline are read at the most.
 const READ: usize = 100;
@@ -242,35 +242,35 @@ impl Weather {
             .count()
     }
 
-    /// When the requests arrived that put something on the timeline of a contact.
-    fn arrivals(&self, people: &str) -> impl Iterator<Item = Timestamp> {
-        let theirs = |call: &&Call| call.applied && call.people.as_deref() == Some(people);
+    /// When the requests arrived that put something on a timeline, or on that of whoever had the address before.
+    fn arrivals(&self, entry: &Entry) -> impl Iterator<Item = Timestamp> {
+        let theirs = |call: &&Call| call.applied && entry.is_where(call);
         (self.adds.iter())
             .filter(theirs)
             .map(|call| Timestamp::from_millisecond(call.at).expect("an instant"))
     }
 
-    /// Whether a request for the timeline of a contact went wrong at a moment.
-    pub(super) fn went_wrong(&self, people: &str, at: Timestamp) -> bool {
-        (self.adds.iter()).any(|call| {
-            call.faulted && call.people.as_deref() == Some(people) && call.at == at.as_millisecond()
-        })
+    /// Whether a request for a timeline went wrong in the very moment of an entry.
+    pub(super) fn went_wrong(&self, entry: &Entry) -> bool {
+        let at = entry.at().as_millisecond();
+        (self.adds.iter()).any(|call| call.faulted && entry.is_where(call) && call.at == at)
     }
 
-    /// When the request was made whose entry a contact has since a moment: earlier, if it was applied late.
-    pub(super) fn left_at(&self, people: &str, entry: Timestamp, late: Duration) -> Timestamp {
-        if self.arrivals(people).any(|at| at == entry) {
-            return entry;
+    /// When the request of an entry was made: earlier than it, if it was applied late.
+    pub(super) fn left_at(&self, entry: &Entry, late: Duration) -> Timestamp {
+        if self.arrivals(entry).any(|at| at == entry.at()) {
+            return entry.at();
         }
-        self.left_late(people, entry, late)
+        self.left_late(entry, late)
     }
 
     /// The same of one that was applied late, whatever else arrived at that moment.
-    pub(super) fn left_late(&self, people: &str, entry: Timestamp, late: Duration) -> Timestamp {
+    pub(super) fn left_late(&self, entry: &Entry, late: Duration) -> Timestamp {
         // Crisp took it then, at the earliest, and gave itself some time.
-        self.arrivals(people)
-            .filter(|at| *at < entry && entry.duration_since(*at).unsigned_abs() >= late)
+        let applied_at = entry.at();
+        self.arrivals(entry)
+            .filter(|at| *at < applied_at && applied_at.duration_since(*at).unsigned_abs() >= late)
             .max()
-            .unwrap_or(entry)
+            .unwrap_or(applied_at)
     }
 }
