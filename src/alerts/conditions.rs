@@ -9,7 +9,7 @@ use jiff::{Timestamp, Unit};
 
 use super::Watch;
 use crate::{
-    breaker::Standing,
+    breaker::{DEFINITION, RESULTS, Standing},
     ledger::{Condition, ConditionRow, Gap, Lane, Latch, LedgerError, Listening, Pause},
     reconcile::{Outlook, outlook},
     telemetry::{Metrics, events, metrics::WebhookLabels},
@@ -305,14 +305,25 @@ fn silent(listening: &Listening, before: &[ConditionRow]) -> Option<Condition> {
 
 /// Without the failure's own words: the log has them.
 fn open(breaker: Standing) -> Option<Condition> {
-    let since = breaker.since.filter(|_| breaker.state != "closed")?;
+    let since = shown(breaker.since.filter(|_| breaker.state != "closed")?);
+    let is_of = |name| breaker.name.split('.').next() == Some(name);
+    let detail = if is_of(RESULTS) {
+        format!(
+            "the ledger refuses the result of every such run since {since}: nothing is lost, each is made again up to once an hour (`worker.fault` in the log tells why)"
+        )
+    } else if is_of(DEFINITION) {
+        format!(
+            "the rules of the configuration can be computed for nobody since {since}: nothing is lost, each is tried again up to once an hour (`work.retry` in the log tells why)"
+        )
+    } else {
+        format!(
+            "it fails again and again since {since}: what needs it waits, nothing is lost, and a probe finds out when it works (`breaker.opened` in the log tells more)"
+        )
+    };
     Some(Condition {
         kind: BREAKER_OPEN.to_owned(),
         subject: breaker.name,
-        detail: format!(
-            "it fails again and again since {}: what needs it waits, nothing is lost, and a probe finds out when it works (`breaker.opened` in the log tells more)",
-            shown(since)
-        ),
+        detail,
     })
 }
 

@@ -66,7 +66,7 @@ pub struct Permit {
 /// How a breaker stands, for people.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Standing {
-    /// What it guards: `crisp`, `crisp.writes`, `people.<purpose>`, `users`, `users.more.<name>`, `definition`, `ledger`, `results`, or a query by its path in the file.
+    /// What it guards: `crisp`, `crisp.writes`, `people.<purpose>`, `users`, `users.more.<name>`, `definition`, `ledger`, `results.<kind>`, or a query by its path in the file.
     pub name: String,
     /// `closed`, `open` or `half_open`.
     pub state: &'static str,
@@ -96,8 +96,8 @@ pub const PEOPLE: &str = "people";
 pub const USERS: &str = "users";
 /// The breaker of our own ledger, by whether the results of work can be written.
 pub const LEDGER: &str = "ledger";
-/// The counter of results that the ledger refuses. Nothing asks it for leave; it tells a row that does not fit from a ledger
-/// that takes nobody's.
+/// The counters of results that the ledger refuses, `results.<kind>` each. Nothing asks them for leave; they tell a row that
+/// does not fit from a ledger that takes nobody's of its kind.
 pub const RESULTS: &str = "results";
 /// The counter of evaluations. Nothing asks it for leave; it tells a row that does not fit from a definition that fits no row.
 pub const DEFINITION: &str = "definition";

@@ -133,8 +133,25 @@ impl Trigger {
             // Something happened to them: that goes before looking once more.
             Self::Rescan => 4,
             // Somebody looks at the result.
-            _ => 1,
+            Self::MessageSend
+            | Self::SetEmail
+            | Self::UpdateVerify
+            | Self::SetState
+            | Self::SetOpened
+            | Self::RequestInitiated
+            | Self::BindSession
+            | Self::Overwritten
+            | Self::ProfileCreated
+            | Self::ProfileRemoved
+            | Self::Conversation
+            | Self::Command => 1,
         }
+    }
+
+    /// Whether nobody asked but a sweep, or an earlier run that waits for something: there is no chat in which somebody looks
+    /// at the result.
+    pub fn is_unwatched(self) -> bool {
+        self.standing() > Self::Gap.standing()
     }
 }
 

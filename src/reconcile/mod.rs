@@ -58,7 +58,7 @@ use crate::{
     crisp::client::{Client, RequestStamp},
     identity::{Channel, ChannelPolicy, Policy, Trust, VerificationAddress},
     ids::WebsiteId,
-    ledger::{Claim, Ledger, OwnedKind, OwnedName, Side, Trace, Trigger, Write},
+    ledger::{Claim, Ledger, OwnedKind, OwnedName, Side, Trace, Write},
     lifecycle::Rules,
     pseudonym::UserRef,
     telemetry::Metrics,
@@ -296,14 +296,8 @@ impl Reconciler {
 }
 
 impl Run {
-    /// Whether nobody asked for it but a sweep, or an earlier run that waits for something: there is no chat in which somebody
-    /// looks at the result.
     fn is_unwatched(&self) -> bool {
-        let trigger = self.claim.as_ref().map(|claim| claim.trigger);
-        matches!(
-            trigger,
-            Some(Trigger::Sweep | Trigger::Rescan | Trigger::FollowUp)
-        )
+        (self.claim.as_ref()).is_some_and(|claim| claim.trigger.is_unwatched())
     }
 
     /// Requests that were made, by purpose.

@@ -122,7 +122,7 @@ pub struct ScopeLabels {
 /// Which circuit breaker.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct BreakerLabels {
-    /// `crisp`, `users`, `users.more.<name>`, `definition`, `ledger`, `results`, or a query by its path in the configuration file.
+    /// `crisp`, `users`, `users.more.<name>`, `definition`, `ledger`, `results.<kind>`, or a query by its path in the configuration file.
     pub name: String,
 }
 

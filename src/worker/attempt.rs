@@ -260,7 +260,7 @@ impl Worker {
         };
         match self.ledger.settle(claim, settlement, now).await {
             Ok(Settled::Written) => {
-                self.storage_works();
+                self.storage_works(claim.kind);
                 log::announce(claim, &verdict.settling, worked.error.as_deref());
                 worked
             }

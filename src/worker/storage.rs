@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::{AfterFailure, Worked, Worker, log, settle::BEHIND_OTHERS};
 use crate::{
     breaker::{LEDGER, RESULTS},
-    ledger::{Claim, LedgerError, Outcome as Settling, Settled, Settlement},
+    ledger::{Claim, LedgerError, Outcome as Settling, Settled, Settlement, WorkKind},
 };
 
 /// How long a row waits that was given back; the breaker spaces the probes.
@@ -55,6 +55,10 @@ impl Worker {
             calls,
             ..Settlement::of(outcome)
         };
+        let again_at = match &settlement.outcome {
+            Settling::Wait { at, .. } | Settling::Retry { at, .. } => Some(*at),
+            _ => None,
+        };
         let given_back = self.ledger.settle(claim, settlement.clone(), now).await;
         let is_buried = is_buried && matches!(given_back, Ok(Settled::Written));
         if given_back.is_err_and(|error| error.is_transient()) {
@@ -63,12 +67,13 @@ impl Worker {
         Worked {
             outcome: if is_buried { "buried" } else { "unsettled" },
             error: Some(told),
+            again_at,
             ..Worked::default()
         }
     }
 
     /// How a row is given back. Who would be made again at once, each time with its calls to Crisp, waits longer each time if
-    /// it is the only one; and what the ledger refuses of one row and takes of others ends as that row's fault.
+    /// it is the only one; and what the ledger refuses of one row and takes of others of its kind ends as that row's fault.
     fn given_back(&self, claim: &Claim, error: &LedgerError, now: Timestamp) -> Settling {
         let told = error.to_string();
         let later = |wait| now.checked_add(wait).unwrap_or(Timestamp::MAX);
@@ -86,12 +91,13 @@ impl Worker {
                 };
             }
         }
+        let results = results_of(claim.kind);
         if error.is_of_a_row() {
-            self.breakers.of(RESULTS).failed(&told);
+            self.breakers.of(&results).failed(&told);
         }
         let policy = self.settings.retry;
         let ends =
-            error.is_of_a_row() && !claim.kind.stands_for_ever() && !self.fails_everybody(RESULTS);
+            error.is_of_a_row() && !claim.kind.stands_for_ever() && !self.fails_everybody(&results);
         match policy.after_failure(claim.attempt, None, 1.0) {
             AfterFailure::Bury if ends => Settling::Buried { error: told },
             _ => Settling::Retry {
@@ -106,10 +112,10 @@ impl Worker {
         self.breakers.outage(name).is_some() || self.breakers.failures_in_a_row(name) > 1
     }
 
-    /// Results can be written.
-    pub(super) fn storage_works(&self) {
+    /// Results of such work can be written.
+    pub(super) fn storage_works(&self, kind: WorkKind) {
         self.breakers.of(LEDGER).succeeded();
-        self.breakers.of(RESULTS).succeeded();
+        self.breakers.of(&results_of(kind)).succeeded();
     }
 
     pub(super) fn storage_failed(&self, error: &LedgerError) {
@@ -120,4 +126,9 @@ impl Worker {
         let owed = self.unsettled.lock();
         change(&mut owed.unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// A table that takes no person's results may take every conversation's.
+fn results_of(kind: WorkKind) -> String {
+    format!("{RESULTS}.{}", kind.as_str())
 }

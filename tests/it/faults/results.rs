@@ -122,3 +122,34 @@ async fn results_that_are_refused_for_everybody_bury_nobody() {
     }
     world.finish().await;
 }
+
+/// Nor is a table that takes every conversation's and no person's.
+#[tokio::test]
+async fn results_that_are_refused_for_all_people_bury_nobody() {
+    let Some((mut world, _, ben)) = two_chats("23514").await else {
+        return;
+    };
+    let people = "CREATE OR REPLACE FUNCTION crisp_sync.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         IF NEW.kind = 'person' THEN RAISE EXCEPTION 'no' USING ERRCODE = '23514'; END IF; RETURN NEW; END $$";
+    world.ledger_sql(people).await;
+    for turn in 0..72 {
+        let plan = if turn % 2 == 0 { "starter" } else { "pro" };
+        world.change_user("u2", &format!("plan = '{plan}'")).await;
+        agent_looks(&mut world, &ben).await;
+        world.pass(Duration::from_mins(10)).await;
+        assert_eq!(world.data(&ben, "plan"), plan, "turn {turn}");
+    }
+    let open = world.service.breakers.standings().into_iter();
+    let open: Vec<_> = open.filter(|one| one.state != "closed").collect();
+    assert!(
+        matches!(&open[..], [one] if one.name == "results.person"),
+        "{open:#?}"
+    );
+    let dead = world.service.ledger.dead(10).await.expect("readable");
+    assert!(dead.is_empty(), "{dead:#?}");
+    world.ledger_sql(TAKES).await;
+    world.pass(Duration::from_mins(90)).await;
+    let row = world.work(WorkKind::Person, "u2").await.expect("a row");
+    assert!(!row.is_pending(), "{row:#?}");
+    world.finish().await;
+}
