@@ -25,9 +25,12 @@ mod token;
 mod tools;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
+
+use sha2::{Digest as _, Sha256};
 
 use crate::record::Value;
 
@@ -103,6 +106,20 @@ impl Expression {
     /// What was written.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// What it is, maps and all: another text means that another value may come of the same row.
+    pub fn meaning(&self) -> Cow<'_, str> {
+        let names = self.node.maps();
+        if names.is_empty() {
+            return Cow::Borrowed(&self.source);
+        }
+        let mut code = Sha256::new();
+        for name in &names {
+            code.update(format!("{name:?} {:?}", self.maps.get(name)));
+        }
+        let code = hex::encode(&code.finalize()[..8]);
+        Cow::Owned(format!("{} [{code}]", self.source))
     }
 }
 

@@ -47,6 +47,21 @@ impl Node {
         columns
     }
 
+    /// The maps it names.
+    pub(super) fn maps(&self) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        self.visit(&mut |node| {
+            if let Kind::Call(tool, arguments) = &node.kind
+                && tool.name == "map"
+                && let Some(Kind::Constant(Value::Text(name))) =
+                    arguments.get(1).map(|name| &name.kind)
+            {
+                names.insert(name.clone());
+            }
+        });
+        names
+    }
+
     /// How many parts stand inside one another.
     pub(super) fn depth(&self) -> usize {
         let mut deepest = 0;

@@ -53,7 +53,7 @@ pub use outbox::{
 };
 pub use quota::{DayQuota, Gap, Health, Pause, PauseScope, Standing};
 pub use store::{MIGRATIONS, MigrationFile, Move, POSTGRES_MIGRATIONS};
-pub use sweeping::{Lane, SweepCounts, SweepLag, SweepLook, Sweeping, SweptPage};
+pub use sweeping::{Lane, SweepCounts, SweepLag, SweepLook, SweepSpan, Sweeping, SweptPage};
 pub use work::{
     Claim, Enqueue, Outcome, Settled, Settlement, Trace, TraceRow, Trigger, Urgency, WorkKind,
     WorkRow, WorkState,

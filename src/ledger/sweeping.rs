@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use std::time::Duration;
 
-use crate::ids::WebsiteId;
+use crate::{ids::WebsiteId, lifecycle::Swept};
 
 use super::{Enqueue, Ledger, LedgerError, Trigger, Urgency, WorkKind, work::words};
 
@@ -88,6 +88,33 @@ impl SweepLook {
     }
 }
 
+/// Since when looks follow one another, on the ledger's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SweepSpan {
+    /// When the first of them began: each goes on where the one before ended, after a pause, too.
+    pub since: Timestamp,
+    /// When the first one began that had no pause after it.
+    pub unbroken_since: Timestamp,
+}
+
+impl SweepSpan {
+    /// The span once another look is over that began at an instant, after the last one that did at `before`.
+    pub fn with(
+        span: Option<Self>,
+        began_at: Timestamp,
+        before: Option<Timestamp>,
+        pause: Duration,
+    ) -> Self {
+        let follows =
+            before.is_some_and(|before| began_at.duration_since(before).unsigned_abs() <= pause);
+        let unbroken_since = span.filter(|_| follows).map(|span| span.unbroken_since);
+        Self {
+            since: span.map_or(began_at, |span| span.since),
+            unbroken_since: unbroken_since.unwrap_or(began_at),
+        }
+    }
+}
+
 /// How far a sweep has come.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Sweeping {
@@ -99,6 +126,8 @@ pub struct Sweeping {
     pub covered_to: Option<Timestamp>,
     /// The earliest instant from which on a look ever went.
     pub reached: Option<Timestamp>,
+    /// Since when looks follow one another; told of [`Lane::Changes`] alone.
+    pub span: Option<SweepSpan>,
     /// When the last look that is over began, on the ledger's clock: what happened since has not been looked at.
     pub covered_at: Option<Timestamp>,
     /// When it ended.
@@ -115,10 +144,28 @@ impl Sweeping {
             look: None,
             covered_to: None,
             reached: None,
+            span: None,
             covered_at: None,
             finished_at: None,
             last: SweepCounts::default(),
         }
+    }
+
+    /// Of somebody who was to be looked at since an instant: what the looks before answer for. Looks that begin further apart
+    /// than `pause` have one between them.
+    pub fn answers_for(&self, asked_at: Timestamp, pause: Duration) -> Option<Swept> {
+        let (span, covered_at) = (self.span?, self.covered_at?);
+        let to = if covered_at < asked_at {
+            covered_at
+        } else {
+            // They waited while others were looked for. The look that found them began no more than a pause before that, and
+            // the one before, which did not find them, no more than another.
+            asked_at.checked_sub(pause.saturating_mul(2)).ok()?
+        };
+        (span.unbroken_since <= to).then_some(Swept {
+            from: span.since,
+            to,
+        })
     }
 }
 
@@ -202,5 +249,44 @@ impl Ledger {
     /// How many people wait who were found by a sweep; no more than `limit` are counted.
     pub async fn swept_waiting(&self, lane: Lane, limit: u32) -> Result<u32, LedgerError> {
         self.shared.store.swept_waiting(lane, limit).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAUSE: Duration = Duration::from_mins(20);
+
+    fn minute(minutes: i64) -> Timestamp {
+        Timestamp::from_second(1_767_355_200 + minutes * 60).expect("an instant")
+    }
+
+    #[test]
+    fn looks_answer_for_whom_they_did_not_find_and_not_past_a_pause() {
+        // (when looks began, since when somebody was to be looked at, up to when the looks answer)
+        for (looks, asked, to) in [
+            (&[0, 5, 10][..], 12, Some(10)),
+            // Found by one of them, and looked at after two more.
+            (&[0, 5, 50, 55], 51, None),
+            (&[0, 15, 30, 45, 60, 75], 61, Some(21)),
+            // A pause before the look that found them.
+            (&[0, 5, 300], 302, Some(300)),
+            (&[0, 5, 300, 305, 310], 301, None),
+            (&[], 5, None),
+        ] {
+            let mut sweeping = Sweeping::fresh(Lane::Changes);
+            for began_at in looks.iter().map(|began| minute(*began)) {
+                let (span, before) = (sweeping.span, sweeping.covered_at);
+                sweeping.span = Some(SweepSpan::with(span, began_at, before, PAUSE));
+                sweeping.covered_at = Some(began_at);
+            }
+            let answers = sweeping.answers_for(minute(asked), PAUSE);
+            let expected = to.map(|to| Swept {
+                from: minute(0),
+                to: minute(to),
+            });
+            assert_eq!(answers, expected, "{looks:?}, {asked}");
+        }
     }
 }

@@ -213,6 +213,9 @@ impl<'a> Bench<'a> {
         if self.later.supersede(rule, &occurrence.subject, happened_at) {
             return (OutboxState::Superseded, due, reason::LATER_EVENT);
         }
+        if self.may_be_old(rule, occurrence) {
+            return (OutboxState::Held, due, reason::CHANGED_UNSEEN);
+        }
         if due > self.now {
             return (OutboxState::Scheduled, due, reason::NOT_DUE);
         }
@@ -281,6 +284,14 @@ impl<'a> Bench<'a> {
         self.found
             .get(&known.key)
             .is_none_or(|occurrence| occurrence.holds)
+    }
+
+    /// Whether it may have happened before the rule was armed, or longer ago than it may be sent: it is as old as the look
+    /// that shows it, and the one before that was long ago.
+    fn may_be_old(&self, rule: &Rule, occurrence: &Occurrence) -> bool {
+        let earliest = self.memory.earliest(occurrence);
+        let armed_at = self.memory.watermark(rule);
+        armed_at.is_none_or(|armed_at| earliest < armed_at) || self.is_too_old(rule, earliest)
     }
 
     fn is_too_old(&self, rule: &Rule, happened_at: Timestamp) -> bool {

@@ -1,6 +1,6 @@
 //! What happened to a user, as the app's database tells it.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::Timestamp;
 
@@ -101,7 +101,8 @@ impl Look<'_> {
             Sight::Dated(at) => {
                 let subject = self.subject()?;
                 let holds = self.holds()?;
-                return Ok((Some(self.occurrence(subject, at, holds)?), None));
+                let earliest = at.happened_at();
+                return Ok((Some(self.occurrence(subject, at, earliest, holds)?), None));
             }
             Sight::Value(value) => value,
         };
@@ -110,7 +111,7 @@ impl Look<'_> {
         let (edge, change) = Edge::look(
             edges.of(self.rule, &subject),
             &Seen {
-                of: self.value_source(),
+                of: &self.value_meaning(),
                 value: value.as_deref(),
                 holds,
                 max_age: self.rule.window(),
@@ -121,7 +122,8 @@ impl Look<'_> {
         let occurrence = change
             .map(|change| {
                 let at = self.changed(value.unwrap_or_default(), change.count, change.at);
-                self.occurrence(subject.clone(), at, holds)
+                let earliest = change.since.unwrap_or(Timestamp::MIN).min(change.at);
+                self.occurrence(subject.clone(), at, earliest, holds)
             })
             .transpose()?;
         Ok((occurrence, Some((subject, edge))))
@@ -166,11 +168,11 @@ impl Look<'_> {
         }
     }
 
-    /// The expression whose value is remembered.
-    fn value_source(&self) -> &str {
+    /// The expression whose value is remembered, with its maps.
+    fn value_meaning(&self) -> Cow<'_, str> {
         match &self.rule.moment {
-            Moment::At { at, .. } => at.source(),
-            Moment::OnChange(value) => value.source(),
+            Moment::At { at, .. } => at.meaning(),
+            Moment::OnChange(value) => value.meaning(),
         }
     }
 
@@ -204,6 +206,7 @@ impl Look<'_> {
         &self,
         subject: String,
         at: OccurrenceAt,
+        earliest: Timestamp,
         holds: bool,
     ) -> Result<Occurrence, RuleError> {
         let due = self.rules.due(self.rule, at.happened_at());
@@ -211,6 +214,7 @@ impl Look<'_> {
             event: self.rule.name().to_owned(),
             subject,
             at,
+            earliest,
             group: self.rule.group().map(str::to_owned),
             color: self.rule.color,
             data: self.data()?,

@@ -57,6 +57,8 @@ pub(super) struct Change {
     pub(super) count: u64,
     /// When it was first seen.
     pub(super) at: Timestamp,
+    /// When the value before was seen last, as far as anybody remembers.
+    pub(super) since: Option<Timestamp>,
 }
 
 impl Edges {
@@ -131,18 +133,22 @@ impl Edge {
         if value.is_empty() {
             return (stored, None);
         }
-        let at = remembered.waiting_since.unwrap_or(whole_second(now));
+        let change = Change {
+            count,
+            at: remembered.waiting_since.unwrap_or(whole_second(now)),
+            since: remembered.seen_at,
+        };
         if seen.holds {
-            return (stored, Some(Change { count, at }));
+            return (stored, Some(change));
         }
-        if now.duration_since(at) > seen.max_age {
+        if now.duration_since(change.at) > seen.max_age {
             return (stored, None);
         }
         let waiting = Self {
-            waiting_since: Some(at),
+            waiting_since: Some(change.at),
             ..remembered.clone()
         };
-        (waiting, Some(Change { count, at }))
+        (waiting, Some(change))
     }
 }
 
@@ -219,7 +225,8 @@ mod tests {
                 change,
                 told.map(|count| Change {
                     count,
-                    at: hour(at)
+                    at: hour(at),
+                    since: Some(hour(at - 1)),
                 }),
                 "hour {at}"
             );
@@ -256,7 +263,8 @@ mod tests {
             change,
             Some(Change {
                 count: 1,
-                at: hour(1)
+                at: hour(1),
+                since: Some(hour(0)),
             })
         );
         let (given_up, change) = look(&waiting, false, 74);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Known, OutboxState, Rule, period::later, reason};
+use super::{Known, Occurrence, OutboxState, Rule, period::later, reason};
 
 /// How long until a row that waits for something undated is looked at again.
 pub const LOOK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
@@ -20,6 +20,17 @@ pub struct Memory<'a> {
     pub watermarks: &'a BTreeMap<String, Timestamp>,
     /// By event, when the last request for another occurrence of it left for the user's address, whoever the user was.
     pub last_to_address: &'a BTreeMap<String, Timestamp>,
+    /// What the sweep answers for.
+    pub swept: Option<Swept>,
+}
+
+/// What the sweep answers for: whoever was looked at since `from` has not changed before `to`, or it had brought them up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Swept {
+    /// From when on it knows of every change.
+    pub from: Timestamp,
+    /// Up to when whoever changed was looked at.
+    pub to: Timestamp,
 }
 
 /// What the operator asks of every user, evaluated for one.
@@ -132,6 +143,15 @@ impl Verdict {
 }
 
 impl Memory<'_> {
+    /// When something happened at the earliest that a look has shown.
+    pub(super) fn earliest(&self, occurrence: &Occurrence) -> Timestamp {
+        let (earliest, seen_at) = (occurrence.earliest, occurrence.happened_at());
+        match self.swept {
+            Some(swept) if swept.from <= earliest => earliest.max(swept.to).min(seen_at),
+            _ => earliest,
+        }
+    }
+
     /// Since when a rule may be sent, under its name or the one it had.
     pub(super) fn watermark(&self, rule: &Rule) -> Option<Timestamp> {
         rule.names()

@@ -61,7 +61,7 @@ pub use edges::{Edge, Edges};
 pub use error::RuleError;
 pub use forecast::{Forecast, forecast};
 pub use gaps::{Gap, note_gap};
-pub use memory::{Guards, LOOK_AGAIN, Memory, Verdict};
+pub use memory::{Guards, LOOK_AGAIN, Memory, Swept, Verdict};
 pub use occurrence::{Occurrence, OccurrenceAt, payload};
 pub use outbox::{Known, OutboxState, UnknownOutboxState};
 pub use recheck::{Fresh, Recheck, recheck};

@@ -34,6 +34,8 @@ pub struct Occurrence {
     pub subject: String,
     /// Which one of the event and subject it is.
     pub at: OccurrenceAt,
+    /// When it happened at the earliest: earlier than `at` where nobody dates it but by a look.
+    pub earliest: Timestamp,
     /// The rule's group.
     pub group: Option<String>,
     /// The rule's colour.

@@ -66,6 +66,7 @@ reasons! {
     RULE_EXCLUDE = "rule_exclude", "excluded", "The rule's own `exclude` is true of the user. It is looked at again every hour, and goes when that changes within `max_age`.";
     BRAKE = "brake", "held", "More of this event came within the hour than `lifecycle.brake` lets go. `events release` or `events drop` decides; until then every further one is held.";
     MIN_GAP = "min_gap", "held", "Another one of this event went to the same address within `min_gap`. `events release` lets it go once that is over.";
+    CHANGED_UNSEEN = "changed_unseen", "held", "The value changed while nobody looked, perhaps before the rule was armed, or longer ago than its `max_age`. `lifecycle.query` has people looked at as they change. `events release` or `events drop` decides.";
     NOT_ARMED = "not_armed", "held", "Nothing says any more that the rule is armed: mostly it was armed under a name that `renamed_from` does not tell now. Say it again, then `events release`.";
     ALREADY_DECIDED = "already_decided", "held", "Somebody decided about it while it was on its way out. `events release` lets it go.";
     PROVEN_ABSENT = "proven_absent", "held, due", "Two late reads of the timeline showed that Crisp did not take it. With `after_ambiguous = \"hold\"` a person releases it.";

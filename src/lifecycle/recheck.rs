@@ -189,8 +189,8 @@ fn still_there(
             .names()
             .any(|name| occurrence_key(name, &subject, &at) == known.key);
         if is_it {
-            let holds = look.holds()?;
-            return look.occurrence(subject, at, holds).map(Some);
+            let (earliest, holds) = (at.happened_at(), look.holds()?);
+            return look.occurrence(subject, at, earliest, holds).map(Some);
         }
     }
     Ok(None)

@@ -82,6 +82,11 @@ impl Default for Sweep {
 }
 
 impl Sweep {
+    /// Looks that begin further apart than this do not follow one another: the sweep was away.
+    pub fn pause(&self) -> Duration {
+        self.every.saturating_mul(4)
+    }
+
     /// From when on a look for what is new asks, that ends at `until`; the last one ended at `covered_to`. All of them are on
     /// the clock of the app's database, which may have been set back since, as by a fail-over.
     pub fn changes_since(&self, covered_to: Option<Timestamp>, until: Timestamp) -> Timestamp {

@@ -97,6 +97,10 @@ impl Reconciler {
             Ok(guards) => guards,
             Err(error) => return EventsDone::owing(error, news),
         };
+        let asked_at = (run.claim.as_ref()).map_or(run.now, |claim| claim.first_triggered_at);
+        if let Err(error) = self.swept(&mut outbox, &found, asked_at).await {
+            return EventsDone::owing(error, news);
+        }
         let owed = outbox.next_at(&self.rules, run.now);
         let known = outbox.known();
         let decisions = decide(&self.rules, &found, &outbox.memory(&known), guards, run.now);

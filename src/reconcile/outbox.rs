@@ -8,8 +8,11 @@ use jiff::{SignedDuration, Timestamp};
 use super::{ReconcileError, Reconciler, gone::MARK_LAPSES};
 use crate::{
     ids::WebsiteId,
-    ledger::{ContactState, OutboxRow, PersonMirror, Tombstoned},
-    lifecycle::{Gap, Known, LOOK_AGAIN, Memory, OutboxState, Release, Rules, reason},
+    ledger::{ContactState, Lane, OutboxRow, PersonMirror, Tombstoned},
+    lifecycle::{
+        Found, Gap, Known, LOOK_AGAIN, Memory, Occurrence, OutboxState, Release, Rules, Swept,
+        reason,
+    },
 };
 
 /// What is past is past by so much.
@@ -23,6 +26,7 @@ pub(super) struct Outbox {
     pub(super) watermarks: BTreeMap<String, Timestamp>,
     last_to_address: BTreeMap<String, Timestamp>,
     pub(super) gaps: Vec<Gap>,
+    swept: Option<Swept>,
 }
 
 impl Reconciler {
@@ -58,7 +62,26 @@ impl Reconciler {
                 .collect(),
             last_to_address,
             gaps,
+            swept: None,
         })
+    }
+
+    /// Has an outbox know what the sweep answers for, where a change was found that nobody dates. `asked_at` is since when
+    /// the person was to be looked at.
+    pub(super) async fn swept(
+        &self,
+        outbox: &mut Outbox,
+        found: &Found,
+        asked_at: Timestamp,
+    ) -> Result<(), ReconcileError> {
+        let is_undated = |one: &Occurrence| one.earliest < one.happened_at();
+        if self.users.can_sweep() && found.occurrences.iter().any(is_undated) {
+            let sweeps = self.ledger.sweeps().await?;
+            let changes = sweeps.iter().find(|one| one.lane == Lane::Changes);
+            outbox.swept = changes
+                .and_then(|changes| changes.answers_for(asked_at, self.rules.sweep().pause()));
+        }
+        Ok(())
     }
 }
 
@@ -75,6 +98,7 @@ impl Outbox {
             high_water: &self.high_water,
             watermarks: &self.watermarks,
             last_to_address: &self.last_to_address,
+            swept: self.swept,
         }
     }
 

@@ -136,6 +136,7 @@ impl Reconciler {
         };
         let mirror = self.with_address(mirror, user);
         let mut outbox = self.remembered(website, &mirror, gaps).await?;
+        self.swept(&mut outbox, &found, now).await?;
         for rule in self.rules.iter() {
             let armed = rule
                 .names()

@@ -18,7 +18,8 @@ use super::{Mode, Outcome, ReconcileError, Reconciled, Reconciler, Run};
 use crate::{
     ids::WebsiteId,
     ledger::{
-        Enqueue, Lane, SweepCounts, SweepLook, Sweeping, SweptPage, Urgency, WorkKind, Write,
+        Enqueue, Lane, SweepCounts, SweepLook, SweepSpan, Sweeping, SweptPage, Urgency, WorkKind,
+        Write,
     },
     lifecycle::{Rules, Sweep},
     telemetry::{events, metrics::SweepLabels},
@@ -118,6 +119,21 @@ impl Reconciler {
                     Some(reached.min(look.since))
                 } else {
                     known.reached
+                },
+                span: if is_live {
+                    let before = known.covered_at;
+                    Some(SweepSpan::with(
+                        known.span,
+                        look.began_at,
+                        before,
+                        settings.pause(),
+                    ))
+                } else {
+                    // It passed everybody by, and answers for nobody.
+                    known.span.map(|span| SweepSpan {
+                        unbroken_since: run.now,
+                        ..span
+                    })
                 },
                 covered_at: Some(look.began_at),
                 finished_at: Some(run.now),

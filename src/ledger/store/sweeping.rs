@@ -3,13 +3,16 @@
 use crate::clock::millis;
 
 use super::{
-    super::sweeping::{Lane, SweepLook, Sweeping, SweptPage},
+    super::sweeping::{Lane, SweepLook, SweepSpan, Sweeping, SweptPage},
     LedgerError, Store,
     cells::{Cells, failed, json, ms},
     engine::{Row, Transaction, query},
+    facts::{fact, set_fact},
 };
 
 const ROW: &str = "how far a sweep has come";
+/// The fact that tells since when looks for what is new follow one another.
+const SPAN: &str = "sweep_span";
 
 /// Codes that are forgotten at a time: a page leaves fewer behind, and no commit takes long.
 const FORGOTTEN: i64 = 10_000;
@@ -44,6 +47,9 @@ pub(super) async fn write(tx: &mut Transaction<'_>, page: &SweptPage) -> Result<
     .execute(&mut *tx)
     .await
     .map_err(failed("note how far a sweep has come"))?;
+    if let (Lane::Changes, None, Some(span)) = (sweeping.lane, look, sweeping.span) {
+        set_fact(&mut *tx, SPAN, &json(&span)).await?;
+    }
     if !page.known.is_empty() {
         let rows: Vec<_> = page
             .known
@@ -73,12 +79,15 @@ pub(super) async fn write(tx: &mut Transaction<'_>, page: &SweptPage) -> Result<
 
 impl Store {
     pub(in super::super) async fn sweeps(&self) -> Result<Vec<Sweeping>, LedgerError> {
+        // Read first: what a look that ends meanwhile says is later, and answers for less.
+        let span = fact(&self.readers, SPAN).await?;
+        let span = span.and_then(|span| serde_json::from_str(&span).ok());
         query("SELECT lane, since, until, began_at, after_at, after_key, counts, covered_to, reached, covered_at, finished_at, last FROM sweeps ORDER BY lane")
             .fetch_all(&self.readers)
             .await
             .map_err(failed("read how far the sweeps have come"))?
             .iter()
-            .map(sweeping)
+            .map(|row| sweeping(row, span))
             .collect()
     }
 
@@ -117,7 +126,7 @@ impl Store {
     }
 }
 
-fn sweeping(row: &Row) -> Result<Sweeping, LedgerError> {
+fn sweeping(row: &Row, span: Option<SweepSpan>) -> Result<Sweeping, LedgerError> {
     let cells = Cells::of(row, ROW);
     let bounds = (
         cells.int_if("since")?,
@@ -134,9 +143,11 @@ fn sweeping(row: &Row) -> Result<Sweeping, LedgerError> {
         }),
         _ => None,
     };
+    let lane = cells.parsed("lane", Lane::parse)?;
     Ok(Sweeping {
-        lane: cells.parsed("lane", Lane::parse)?,
+        lane,
         look,
+        span: span.filter(|_| lane == Lane::Changes),
         covered_to: cells.instant_if("covered_to")?,
         reached: cells.instant_if("reached")?,
         covered_at: cells.instant_if("covered_at")?,

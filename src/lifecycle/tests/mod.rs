@@ -9,6 +9,7 @@ mod recheck;
 mod search;
 mod taken_back;
 mod told;
+mod undated;
 
 use std::collections::BTreeMap;
 
@@ -67,6 +68,7 @@ struct Remembered {
     high_water: BTreeMap<(String, String), Timestamp>,
     watermarks: BTreeMap<String, Timestamp>,
     last_to_address: BTreeMap<String, Timestamp>,
+    swept: Option<Swept>,
 }
 
 impl Remembered {
@@ -87,6 +89,7 @@ impl Remembered {
             high_water: &self.high_water,
             watermarks: &self.watermarks,
             last_to_address: &self.last_to_address,
+            swept: self.swept,
         }
     }
 

@@ -1,10 +1,13 @@
 //! The app tells Crisp long before we look, or know, or would tell it ourselves: it is not told twice.
 
-use crisp_sync::lifecycle::OutboxState;
+use crisp_sync::{
+    lifecycle::OutboxState,
+    server::command::{Chosen, Operation},
+};
 
 use super::{
-    ADA, app_pushes, assert_stands, happens, minutes, outbox, posts, refresh, sql_now, stands,
-    world,
+    ADA, app_pushes, assert_stands, happens, minutes, outbox, perform, posts, refresh, sql_now,
+    stands, world,
 };
 use crate::world::World;
 
@@ -60,6 +63,16 @@ async fn days_before_anybody_looks() {
     // Longer than `max_age`.
     minutes(&mut world, 4 * 24 * 60).await;
     refresh(&mut world).await;
+    assert_stands(&world, STARTED, OutboxState::Held, "changed_unseen").await;
+    let held = Chosen {
+        event: Some(STARTED.to_owned()),
+        limit: 1,
+        confirmed: true,
+        ..Chosen::default()
+    };
+    let answer = perform(&world, Operation::EventsRelease(held)).await;
+    assert_eq!(answer.json["released"], 1, "{answer:?}");
+    world.settle().await;
     assert_the_app_told(&world, STARTED).await;
     world.finish().await;
 }

@@ -105,6 +105,54 @@ async fn a_rule_that_comes_in_month_six_starts_there() {
     world.finish().await;
 }
 
+#[tokio::test]
+async fn a_change_of_before_a_rule_was_armed_that_is_seen_after_it_waits_for_a_person() {
+    let mut world = world(|_| {}).await;
+    let rule = "[[lifecycle.event]]\nname = \"user:plan:changed\"\non_change = \"plan\"\n";
+    world.restart(|setup| setup.add(rule)).await;
+    refresh(&mut world).await;
+    months(&mut world, 1).await;
+    world.change_user("u1", "plan = 'team'").await;
+    months(&mut world, 4).await;
+    arm_new(&world).await;
+    months(&mut world, 1).await;
+    refresh(&mut world).await;
+    assert_eq!(posts(&world), 0);
+    assert_stands(
+        &world,
+        "user:plan:changed",
+        OutboxState::Held,
+        "changed_unseen",
+    )
+    .await;
+    minutes(&mut world, 1).await;
+    world.change_user("u1", "plan = 'pro'").await;
+    refresh(&mut world).await;
+    assert_eq!(posts(&world), 1, "the next one is told");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_map_that_says_another_word_for_the_same_value_is_no_change() {
+    let rule =
+        "[[lifecycle.event]]\nname = \"user:plan:changed\"\non_change = \"plan | map('plan')\"\n";
+    let mut world = world(|setup| {
+        setup.add(rule);
+        setup.add("[maps.plan]\nstarter = \"Starter\"\npro = \"Pro\"\nteam = \"Team\"\n");
+    })
+    .await;
+    refresh(&mut world).await;
+    world
+        .restart(|setup| setup.replace("\"Pro\"", "\"Professional\""))
+        .await;
+    refresh(&mut world).await;
+    assert_eq!(posts(&world), 0, "what changed is the definition");
+    world.change_user("u1", "plan = 'team'").await;
+    refresh(&mut world).await;
+    assert_eq!(posts(&world), 1);
+    world.finish().await;
+}
+
 /// Arms what is not armed, as of now by the story's clock.
 async fn arm_new(world: &World) {
     let ledger = &world.service.ledger;

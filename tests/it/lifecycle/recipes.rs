@@ -1,5 +1,6 @@
 //! The recipes of `fixtures/recipes`: the whole life of a subscription, as the billing libraries of two frameworks keep it.
-//! Neither notes when somebody canceled or changed their plan.
+//! Neither notes when somebody canceled or changed their plan. The sweep finds what the library writes; its database tells the
+//! real time, and everybody else lives months earlier.
 
 use std::time::Duration;
 
@@ -52,7 +53,7 @@ const PAY: Library = Library {
 async fn app(library: &Library) -> World {
     let mut world = World::with(|setup| {
         setup.definition = format!(
-            "{}\n[server]\nworkers = 1\n\n[users.cache]\nfound = \"0s\"\nnot_found = \"0s\"\n",
+            "{}\n[server]\nworkers = 1\n\n[users.cache]\nfound = \"0s\"\nnot_found = \"0s\"\n\n[lifecycle.sweep]\nevery = \"30m\"\n",
             library.recipe
         );
         setup.replace("mode = \"observe\"", "mode = \"live\"");
@@ -72,7 +73,17 @@ async fn app(library: &Library) -> World {
     world
         .change_user("u1", &format!("created_at = '{now}'"))
         .await;
+    world.service.begin_sweeps().await.expect("enqueued");
+    world.settle().await;
     world
+}
+
+/// When the library touched a row, by the database's clock: a row that changed within seconds is read again.
+const TOUCHED: &str = "strftime('%Y-%m-%d %H:%M:%f', 'now', '-6 seconds')";
+
+/// The next look of the sweep, and what follows from it.
+async fn looked_at(world: &mut World) {
+    minutes(world, 31).await;
 }
 
 /// What the library's own code writes.
@@ -82,9 +93,11 @@ async fn writes(world: &mut World, library: &Library, assignments: &str) {
         .replace("{price}", library.price);
     let table = library.subscriptions;
     world
-        .sql(&format!("UPDATE {table} SET {assignments}"))
+        .sql(&format!(
+            "UPDATE {table} SET {assignments}, updated_at = {TOUCHED}"
+        ))
         .await;
-    refresh(world).await;
+    looked_at(world).await;
 }
 
 async fn subscribes(world: &mut World, library: &Library, trial: Duration) {
@@ -98,11 +111,11 @@ async fn subscribes(world: &mut World, library: &Library, trial: Duration) {
     } = library;
     world
         .sql(&format!(
-            "INSERT INTO {subscriptions} ({columns}, {status}, {price}, trial_ends_at, created_at) \
-             VALUES ({values}, 'trialing', 'price_pro', '{ends}', '{now}')"
+            "INSERT INTO {subscriptions} ({columns}, {status}, {price}, trial_ends_at, created_at, updated_at) \
+             VALUES ({values}, 'trialing', 'price_pro', '{ends}', '{now}', {TOUCHED})"
         ))
         .await;
-    refresh(world).await;
+    looked_at(world).await;
 }
 
 fn sql_in(world: &World, time: Duration) -> String {
@@ -114,7 +127,9 @@ fn sql_in(world: &World, time: Duration) -> String {
 const DAY: Duration = Duration::from_hours(24);
 
 async fn days(world: &mut World, days: u64) {
-    minutes(world, days * 24 * 60).await;
+    for _ in 0..days {
+        minutes(world, 24 * 60).await;
+    }
 }
 
 /// The events of Ada's timeline since the last time, with the plan where one is told.
@@ -165,7 +180,7 @@ async fn whole_life(library: &Library) {
     // Canceled to the end of the period, and resumed within the hour: no goodbye, and no welcome.
     let end = sql_in(&world, 20 * DAY);
     writes(&mut world, library, &format!("ends_at = '{end}'")).await;
-    minutes(&mut world, 30).await;
+    minutes(&mut world, 10).await;
     writes(&mut world, library, "ends_at = NULL").await;
     days(&mut world, 1).await;
     refresh(&mut world).await;
