@@ -5,8 +5,11 @@ use std::{borrow::Cow, collections::BTreeMap};
 use jiff::Timestamp;
 
 use super::{
-    Edge, Edges, Gap, Occurrence, OccurrenceAt, Rule, RuleError, Rules, edges::Seen, moment,
-    occurrence::whole_second, rule::Moment,
+    Edge, Edges, Gap, Occurrence, OccurrenceAt, Rule, RuleError, Rules,
+    edges::{Change, Seen},
+    moment,
+    occurrence::whole_second,
+    rule::Moment,
 };
 use crate::{
     data::{DataMap, DataValue},
@@ -108,17 +111,22 @@ impl Look<'_> {
         };
         let subject = self.subject()?;
         let holds = self.holds()?;
-        let (edge, change) = Edge::look(
-            edges.of(self.rule, &subject),
-            &Seen {
-                of: &self.value_meaning(),
-                value: value.as_deref(),
-                holds,
-                max_age: self.rule.window(),
-            },
-            gaps,
-            self.scope.now,
-        );
+        let remembered = edges.of(self.rule, &subject);
+        if remembered.is_none()
+            && value.is_some()
+            && let Some(at) = self.first()?
+        {
+            let occurrence =
+                self.occurrence(subject.clone(), OccurrenceAt::Edge(0, at), at, holds)?;
+            let waits = !holds && self.scope.now <= self.rule.sent_until(at);
+            if waits {
+                // Until `when` is true, or it is too late, the value is seen for the first time at each look.
+                return Ok((Some(occurrence), None));
+            }
+            let (edge, _) = self.compared(None, value.as_deref(), holds, gaps);
+            return Ok((Some(occurrence), Some((subject, edge))));
+        }
+        let (edge, change) = self.compared(remembered, value.as_deref(), holds, gaps);
         let occurrence = change
             .map(|change| {
                 let at = self.changed(value.unwrap_or_default(), change.count, change.at);
@@ -129,10 +137,50 @@ impl Look<'_> {
         Ok((occurrence, Some((subject, edge))))
     }
 
+    /// What is seen, compared with what is remembered.
+    fn compared(
+        &self,
+        remembered: Option<&Edge>,
+        value: Option<&str>,
+        holds: bool,
+        gaps: &[Gap],
+    ) -> (Edge, Option<Change>) {
+        Edge::look(
+            remembered,
+            &Seen {
+                of: &self.value_meaning(),
+                value,
+                holds,
+                max_age: self.rule.window(),
+            },
+            gaps,
+            self.scope.now,
+        )
+    }
+
+    /// Since when the value that is seen first is what it is, where the rule says so.
+    fn first(&self) -> Result<Option<Timestamp>, RuleError> {
+        let Moment::OnChange {
+            first: Some(first), ..
+        } = &self.rule.moment
+        else {
+            return Ok(None);
+        };
+        let value = first.value(&self.scope).map_err(self.failed("first"))?;
+        if moment::identity(&value).is_none() {
+            return Ok(None);
+        }
+        let instant = moment::instant(&value).map(whole_second);
+        instant.map(Some).ok_or_else(|| RuleError::NotAnInstant {
+            event: self.rule.name().to_owned(),
+            found: kind(&value),
+        })
+    }
+
     /// What the rule sees, before anything is compared with what is remembered.
     pub(super) fn sight(&self) -> Result<Sight, RuleError> {
         let (at, id) = match &self.rule.moment {
-            Moment::OnChange(value) => {
+            Moment::OnChange { value, .. } => {
                 let value = value.value(&self.scope).map_err(self.failed("on_change"))?;
                 return Ok(Sight::Value(moment::identity(&value)));
             }
@@ -172,7 +220,7 @@ impl Look<'_> {
     fn value_meaning(&self) -> Cow<'_, str> {
         match &self.rule.moment {
             Moment::At { at, .. } => at.meaning(),
-            Moment::OnChange(value) => value.meaning(),
+            Moment::OnChange { value, .. } => value.meaning(),
         }
     }
 
@@ -180,7 +228,7 @@ impl Look<'_> {
     pub(super) fn changed(&self, value: String, count: u64, at: Timestamp) -> OccurrenceAt {
         match self.rule.moment {
             Moment::At { .. } => OccurrenceAt::Id(value, at),
-            Moment::OnChange(_) => OccurrenceAt::Edge(count, at),
+            Moment::OnChange { .. } => OccurrenceAt::Edge(count, at),
         }
     }
 

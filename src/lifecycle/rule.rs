@@ -37,7 +37,11 @@ pub(super) enum Moment {
         id: Option<Expression>,
     },
     /// A value that changes.
-    OnChange(Expression),
+    OnChange {
+        value: Expression,
+        /// Since when the one that is seen first is what it is.
+        first: Option<Expression>,
+    },
 }
 
 impl Rule {
@@ -112,7 +116,10 @@ impl Rule {
                 expressions.push(at);
                 expressions.extend(id);
             }
-            Moment::OnChange(value) => expressions.push(value),
+            Moment::OnChange { value, first } => {
+                expressions.push(value);
+                expressions.extend(first);
+            }
         }
         expressions
             .into_iter()

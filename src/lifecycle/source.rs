@@ -134,6 +134,9 @@ pub struct RuleSource {
     /// An expression whose change is the event. A change to nothing is none; write `plan or 'free'` to make it one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_change: Option<String>,
+    /// With `on_change`: an expression for the instant since which the value is what it is. The value that is seen first is an event of then; without it, or where it is nothing, it is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<String>,
     /// SQL with one row per occurrence; its columns are `event.<column>` in the other expressions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,

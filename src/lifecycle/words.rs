@@ -92,9 +92,17 @@ impl Rule {
 
     fn moment_in_words(&self) -> String {
         match &self.moment {
-            Moment::OnChange(value) => format!(
+            Moment::OnChange { value, first: None } => format!(
                 "when `{}` changes; the first value that is seen is no change",
                 value.source()
+            ),
+            Moment::OnChange {
+                value,
+                first: Some(first),
+            } => format!(
+                "when `{}` changes; the first value that is seen counts from `{}`",
+                value.source(),
+                first.source()
             ),
             Moment::At { at, id } if self.has_query => {
                 let apart = id.as_ref().map(Expression::source);

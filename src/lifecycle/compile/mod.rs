@@ -164,6 +164,7 @@ impl<'a> Compiler<'a> {
         let at = self.guard(&["event", index, "at"], source.at.as_deref());
         let on_change = self.guard(&["event", index, "on_change"], source.on_change.as_deref());
         let id = self.guard(&["event", index, "id"], source.id.as_deref());
+        let first = self.guard(&["event", index, "first"], source.first.as_deref());
         match (&source.at, &source.on_change) {
             (None, None) => {
                 self.fault(&["event", index], "the rule has neither `at` nor `on_change`")
@@ -185,7 +186,14 @@ impl<'a> Compiler<'a> {
                 );
                 return None;
             }
-            (Some(_), None) => {}
+            (Some(_), None) => {
+                if source.first.is_some() {
+                    let fault =
+                        self.fault(&["event", index, "first"], "`first` goes with `on_change`");
+                    fault.on_key = true;
+                    fault.hint = Some("`at` dates the first one, too".to_owned());
+                }
+            }
             (None, Some(_)) => {
                 for (part, text) in [("query", &source.query), ("id", &source.id)] {
                     if text.is_some() {
@@ -204,7 +212,7 @@ impl<'a> Compiler<'a> {
         }
         match (at, on_change) {
             (Some(at), _) => Some(Moment::At { at, id }),
-            (None, Some(value)) => Some(Moment::OnChange(value)),
+            (None, Some(value)) => Some(Moment::OnChange { value, first }),
             (None, None) => None,
         }
     }

@@ -39,6 +39,10 @@ fn a_fault_says_where_it_is() {
             "event.0.query | key | `query` does not go with `on_change`",
         ),
         (
+            rule("at = \"x\"\nfirst = \"y\""),
+            "event.0.first | key | `first` goes with `on_change`",
+        ),
+        (
             rule("on_change = \"y\"\nid = \"y\""),
             "event.0.id | key | `id` does not go with `on_change`",
         ),

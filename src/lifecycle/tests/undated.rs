@@ -68,3 +68,71 @@ fn the_sweep_answers_for_whom_it_did_not_bring_up() {
         assert_eq!(decided, becomes, "{swept:?}");
     }
 }
+
+/// What a look at a minute makes of the first value, and what is remembered then. The rule is armed at noon.
+fn first_look(
+    plan: Value,
+    since: Value,
+    paid: bool,
+    edges: &Edges,
+    now: i64,
+) -> (Vec<(OutboxState, &'static str, String)>, Edges) {
+    let rules = rules(
+        "[[event]]\nname = \"changed\"\non_change = \"plan\"\nfirst = \"since\"\nwhen = \"paid\"\nmax_age = \"3d\"",
+    );
+    let user = user([
+        ("plan", plan),
+        ("since", since),
+        ("paid", Value::Bool(paid)),
+    ]);
+    let found = occurrences(&rules, &user, &BTreeMap::new(), edges, &[], minute(now));
+    assert_eq!(found.failures, []);
+    let remembered = Remembered::armed(&rules, 0);
+    let later = minute(now + 10);
+    let decisions = decide(&rules, &found, &remembered.memory(), Guards::OPEN, later);
+    let decided = decisions
+        .into_iter()
+        .map(|decision| (decision.state, decision.reason, decision.key))
+        .collect();
+    (decided, found.edges)
+}
+
+#[test]
+fn the_first_value_is_an_event_of_the_instant_that_dates_it() {
+    let key = "changed//edge=0".to_owned();
+    let none = Edges::default();
+    for (plan, since, now, decided) in [
+        (
+            text("pro"),
+            at(5),
+            10,
+            vec![(Due, reason::DUE, key.clone())],
+        ),
+        // Of before it was armed, too old, of nothing, and dated by nothing.
+        (text("pro"), at(-5), 10, vec![]),
+        (
+            text("pro"),
+            at(5),
+            4 * DAY,
+            vec![(Expired, reason::MAX_AGE, key)],
+        ),
+        (Value::Null, at(5), 10, vec![]),
+        (text("pro"), Value::Null, 10, vec![]),
+    ] {
+        let (found, edges) = first_look(plan.clone(), since.clone(), true, &none, now);
+        assert_eq!(found, decided, "{plan:?}, {since:?}, {now}");
+        let (again, _) = first_look(plan, since, true, &edges, now);
+        assert_eq!(again, [], "it is remembered");
+    }
+}
+
+#[test]
+fn the_first_value_waits_for_when() {
+    let look = |paid, edges: &Edges, now| first_look(text("pro"), at(5), paid, edges, now);
+    let (found, edges) = look(false, &Edges::default(), 10);
+    assert!(found.is_empty() && edges.is_empty(), "{found:?}");
+    let (found, _) = look(true, &edges, 60);
+    assert_eq!(found.len(), 1);
+    let (_, edges) = look(false, &edges, 4 * DAY);
+    assert!(!edges.is_empty(), "it is too late");
+}

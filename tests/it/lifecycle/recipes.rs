@@ -241,7 +241,37 @@ async fn who_ends_at_once_is_told_the_end_alone() {
     }
 }
 
+/// They sign up and pay within the minutes between two looks.
+#[tokio::test]
+async fn who_pays_before_anybody_looked_is_told_of_the_first_plan() {
+    for library in [&CASHIER, &PAY] {
+        let mut world = app(library).await;
+        let now = sql_now(&world);
+        let Library {
+            subscriptions,
+            status,
+            price,
+            owner: (columns, values),
+            ..
+        } = library;
+        world
+            .sql(&format!(
+                "INSERT INTO {subscriptions} ({columns}, {status}, {price}, created_at, updated_at) \
+                 VALUES ({values}, 'active', 'price_pro', '{now}', {TOUCHED})"
+            ))
+            .await;
+        looked_at(&mut world).await;
+        let told = ["user:signup", "user:subscription:started pro"];
+        assert_eq!(news(&world, &mut 0), told);
+        days(&mut world, 2).await;
+        refresh(&mut world).await;
+        assert_eq!(news(&world, &mut 0), told, "once");
+        world.finish().await;
+    }
+}
+
 crate::world::also_on_postgres! {
+    who_pays_before_anybody_looked_is_told_of_the_first_plan,
     cashier_plays_the_whole_life_of_a_subscription,
     pay_plays_the_whole_life_of_a_subscription,
     who_ends_at_once_is_told_the_end_alone,
