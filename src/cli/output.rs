@@ -49,6 +49,9 @@ pub(super) fn answer(answer: &Answer, form: Form) -> Ended {
         }
         if let Some(table) = answer.table.as_ref().filter(|table| !table.rows.is_empty()) {
             println!("{}", render(table));
+            if let Some(below) = &table.below {
+                println!("{below}");
+            }
         }
     }
     if answer.ok { Ended::Well } else { Ended::Badly }
@@ -156,6 +159,7 @@ mod tests {
             ]
             .map(|example| vec!["e".to_owned(), example.to_owned()])
             .into(),
+            below: None,
         };
         assert_eq!(
             csv(&table),

@@ -7,7 +7,7 @@ use jiff::{Timestamp, civil::Date};
 use crate::{
     ids::{Email, SessionId, UserKey, WebsiteId},
     lifecycle,
-    pseudonym::EmailMac,
+    pseudonym::{EmailMac, OccurrenceRef},
 };
 
 use super::{
@@ -79,6 +79,15 @@ impl Ledger {
     /// Occurrences of everybody, the newest first.
     pub async fn outbox_list(&self, filter: &OutboxFilter) -> Result<Vec<OutboxRow>, LedgerError> {
         self.shared.store.outbox_list(filter).await
+    }
+
+    /// Those of them that come behind the one with a `ref`; `None` where there is no such one any more.
+    pub async fn outbox_list_behind(
+        &self,
+        filter: &OutboxFilter,
+        behind: &OccurrenceRef,
+    ) -> Result<Option<Vec<OutboxRow>>, LedgerError> {
+        self.shared.store.outbox_list_behind(filter, behind).await
     }
 
     /// How many occurrences a filter finds, by website, event, state and reason; its limit does not count.

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// The shortest list that Crisp may have cut: fewer entries than this are all there are. Crisp does not say how many it
-/// keeps; its lists have pages of twenty.
+/// keeps; twenty is a page of its conversations. However many entries a page of a timeline has, it is the whole list that counts.
 const SHORTEST_CUT_LIST: usize = 20;
 
 /// How far Crisp's clock and ours may lie apart.

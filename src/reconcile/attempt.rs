@@ -33,7 +33,7 @@ impl Sending<'_> {
         // Too early to prove absence; presence could be proven now, but the later read costs the same and settles more.
         let too_early = after(attempted_at, quiet) > self.run.now;
         if !too_early {
-            match self.read_past(attempted_at).await {
+            match self.read_past(&row, attempted_at).await {
                 Ok(()) => {}
                 Err(CrispError::PeopleNotFound) => {
                     return self.give_up(row, reason::CONTACT_GONE).await;

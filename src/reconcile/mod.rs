@@ -65,6 +65,7 @@ use crate::{
     users::UserDirectory,
 };
 use hand::Hand;
+use timeline::LongestPage;
 
 /// What reconciling takes from the configuration.
 #[derive(Debug, Clone)]
@@ -126,6 +127,7 @@ pub struct Reconciler {
     settings: Arc<ReconcileSettings>,
     metrics: Metrics,
     breakers: Breakers,
+    longest_page: LongestPage,
 }
 
 /// What lies outside, and what of it is down.
@@ -252,6 +254,7 @@ impl Reconciler {
             settings: Arc::new(settings),
             metrics,
             breakers,
+            longest_page: LongestPage::default(),
         }
     }
 

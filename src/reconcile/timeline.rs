@@ -1,5 +1,10 @@
 //! Crisp's timelines of a person's contacts, read as far back as it takes to tell.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use jiff::Timestamp;
 
 use super::{contact::person_ref, outbox::known, send::Sending};
@@ -8,7 +13,7 @@ use crate::{
     ledger::{FormerContact, OutboxRow},
     lifecycle::{
         OutboxState, Sender, reason,
-        timeline::{Clearance, Entry, Match, clear, match_timeline, reaches_back_past},
+        timeline::{Clearance, Entry, Match, MatchKind, clear, match_timeline, reaches_back_past},
     },
 };
 
@@ -35,10 +40,34 @@ pub(super) enum Cleared {
     Unsure(&'static str),
 }
 
-/// How many pages of a timeline are read before it counts as incomplete.
-const PAGES: u32 = 5;
-/// A page with fewer entries is the last one (lists of Crisp's REST API have twenty a page).
-const FULL_PAGE: usize = 20;
+/// How many entries of a timeline are enough: one that does not reach back by then counts as incomplete.
+const ENTRIES: usize = 100;
+/// How many pages are read for them at the most: pages of ten are read as far back as pages of twenty.
+const PAGES: u32 = 10;
+
+/// The most entries that were ever seen on one page. Nobody says how many a page of a timeline has, and a short page that is
+/// taken for the last one proves that Crisp lacks what stands on the next. So a page is the last one only if another was
+/// longer.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LongestPage(Arc<AtomicUsize>);
+
+impl LongestPage {
+    /// Whether nothing follows a page of so many entries, as far as it is known.
+    fn is_last(&self, entries: usize) -> bool {
+        entries == 0 || entries < self.0.fetch_max(entries, Ordering::Relaxed)
+    }
+}
+
+impl TimelineRead {
+    /// Whether a further page may tell something about what happened at `instant` or later.
+    fn goes_on(&self, instant: Timestamp) -> bool {
+        self.pages == 0
+            || !self.complete
+                && self.pages < PAGES
+                && self.entries.len() < ENTRIES
+                && !reaches_back_past(&self.entries, self.complete, instant)
+    }
+}
 
 impl Sending<'_> {
     /// Whether the timelines let a row go: that of the contact, and where the app may have told it while the person had
@@ -46,11 +75,11 @@ impl Sending<'_> {
     pub(super) async fn clear(&mut self, row: &OutboxRow) -> Result<Cleared, CrispError> {
         let rules = &self.reconciler.rules;
         let sought = rules.sought(&known(row), self.edges, &self.outbox.gaps);
-        self.read_past(sought.earliest).await?;
-        let is_all_read = self.read_former(sought.earliest).await?;
+        self.read_past(row, sought.earliest).await?;
+        let is_all_read = self.read_former(row, sought.earliest).await?;
         let matches = self.matches();
         let mut cleared = Cleared::Post;
-        for read in self.timeline.iter().chain(&self.former_timelines) {
+        for read in self.reads() {
             match clear(&sought, &matches, &read.entries, read.complete, read.cached) {
                 Clearance::Has(state) => return Ok(Cleared::Has(state)),
                 Clearance::Contested => return Ok(Cleared::Unsure(reason::ONE_OF_SEVERAL)),
@@ -70,17 +99,25 @@ impl Sending<'_> {
         })
     }
 
-    /// Reads pages until the contact's list reaches back past `instant`, or ends. Pages that were read stay read.
-    pub(super) async fn read_past(&mut self, instant: Timestamp) -> Result<(), CrispError> {
+    /// Reads pages until the contact's list shows a row, reaches back past `instant`, or ends. Pages that were read stay read.
+    pub(super) async fn read_past(
+        &mut self,
+        row: &OutboxRow,
+        instant: Timestamp,
+    ) -> Result<(), CrispError> {
         let read = self.timeline.take();
         let mut read = read.unwrap_or_else(|| self.unread(person_ref(self.user)));
-        let done = self.read_on(&mut read, instant).await;
+        let done = self.read_on(&mut read, row, instant).await;
         self.timeline = Some(read);
         done
     }
 
     /// The same of the contacts that the person had at other addresses by then. `false`: one of them cannot be read.
-    async fn read_former(&mut self, instant: Timestamp) -> Result<bool, CrispError> {
+    async fn read_former(
+        &mut self,
+        row: &OutboxRow,
+        instant: Timestamp,
+    ) -> Result<bool, CrispError> {
         let mut is_all_read = true;
         if self.reconciler.rules.sender() == Sender::Sole {
             return Ok(is_all_read);
@@ -105,7 +142,7 @@ impl Sending<'_> {
             let read = (reads.iter().position(|read| read.whose == whose))
                 .map(|index| reads.swap_remove(index));
             let mut read = read.unwrap_or_else(|| self.unread(whose));
-            match self.read_on(&mut read, instant).await {
+            match self.read_on(&mut read, row, instant).await {
                 Ok(()) => self.former_timelines.push(read),
                 Err(CrispError::PeopleNotFound) => {
                     self.former_gone.push(people);
@@ -131,12 +168,10 @@ impl Sending<'_> {
     async fn read_on(
         &mut self,
         read: &mut TimelineRead,
+        row: &OutboxRow,
         instant: Timestamp,
     ) -> Result<(), CrispError> {
-        while !read.complete
-            && read.pages < PAGES
-            && (read.pages == 0 || !reaches_back_past(&read.entries, read.complete, instant))
-        {
+        while read.goes_on(instant) && !self.shows(read, row) {
             let page = read.pages + 1;
             let timeline = self.run.hand.timeline(self.website, &read.whose, page);
             let Some(timeline) = timeline.await? else {
@@ -144,7 +179,7 @@ impl Sending<'_> {
             };
             read.pages = page;
             read.cached |= timeline.cached;
-            read.complete = timeline.events.len() < FULL_PAGE;
+            read.complete = self.reconciler.longest_page.is_last(timeline.events.len());
             let now = self.run.now;
             read.entries
                 .extend(timeline.events.into_iter().map(|event| {
@@ -163,8 +198,31 @@ impl Sending<'_> {
         Ok(())
     }
 
-    /// Every occurrence of the user that the timelines show. All rows are sought at once, or one entry could answer for two.
+    /// Whether the pages read so far show a row, so that nothing has to be proven. Where we may have told it ourselves, somebody
+    /// else's entry does not end the search for ours.
+    fn shows(&self, read: &TimelineRead, row: &OutboxRow) -> bool {
+        if read.entries.is_empty() {
+            return false;
+        }
+        let (rules, known) = (&self.reconciler.rules, known(row));
+        let may_be_ours =
+            known.attempted_at.is_some() || rules.proof_from(&known, &self.outbox.gaps).is_some();
+        let matches = self.matches_in(self.reads().chain([read]));
+        let found = matches.iter().find(|found| found.key == row.key);
+        found.is_some_and(|found| found.kind == MatchKind::OurRef || !may_be_ours)
+    }
+
+    fn reads(&self) -> impl Iterator<Item = &TimelineRead> {
+        self.timeline.iter().chain(&self.former_timelines)
+    }
+
+    /// Every occurrence of the user that the timelines show.
     pub(super) fn matches(&self) -> Vec<Match> {
+        self.matches_in(self.reads())
+    }
+
+    /// All rows are sought at once, or one entry could answer for two.
+    fn matches_in<'r>(&self, reads: impl Iterator<Item = &'r TimelineRead>) -> Vec<Match> {
         let rules = &self.reconciler.rules;
         let sought: Vec<_> = self
             .outbox
@@ -179,7 +237,6 @@ impl Sending<'_> {
             let found = former.find(|one| whose(one).as_ref() == Some(&read.whose));
             found.map_or(Timestamp::MAX, |one| rules.told_there_until(one.until))
         };
-        let reads = self.timeline.iter().chain(&self.former_timelines);
         let entries: Vec<Entry> = reads
             .flat_map(|read| {
                 let until = until(read);
@@ -191,5 +248,30 @@ impl Sending<'_> {
             })
             .collect();
         match_timeline(&sought, &entries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_the_last_one_only_beside_a_longer_one() {
+        let longest = LongestPage::default();
+        // Shared by whoever reconciles.
+        let other = longest.clone();
+        for (entries, is_last) in [
+            (0, true),
+            (3, false),
+            (3, false),
+            (2, true),
+            (10, false),
+            (9, true),
+            (10, false),
+            (0, true),
+        ] {
+            assert_eq!(longest.is_last(entries), is_last, "{entries}");
+        }
+        assert!(other.is_last(9));
     }
 }

@@ -43,6 +43,9 @@ pub struct Table {
     pub headings: Vec<String>,
     /// The rows.
     pub rows: Vec<Vec<String>>,
+    /// A sentence below them.
+    #[serde(default)]
+    pub below: Option<String>,
 }
 
 impl Answer {

@@ -137,6 +137,12 @@ pub struct Listed {
     pub until: Option<Timestamp>,
     /// At most this many.
     pub limit: u32,
+    /// Only those that come behind the one with this `ref`.
+    pub behind: Option<String>,
+    /// How many were shown before them, where no more are asked for: then it is said how many there are.
+    pub shown: Option<u64>,
+    /// With the key that the app's database has for each person.
+    pub show_user: bool,
 }
 
 /// Rows of the outbox that a person chose.

@@ -931,6 +931,11 @@ async fn lists_are_capped_and_cached_on_demand() {
         behaviour.list_cap = Some(1);
     });
     assert_eq!(list().await, ("MISS".to_owned(), 1));
+    sandbox.behave(|behaviour| {
+        behaviour.list_cap = None;
+        behaviour.page_size = 1;
+    });
+    assert_eq!(list().await, ("MISS".to_owned(), 1), "a page of two");
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ impl Service {
                     .map(str::to_owned)
                     .to_vec(),
                 rows,
+                below: None,
             }),
         })
     }

@@ -83,6 +83,7 @@ impl Service {
                 .map(str::to_owned)
                 .to_vec(),
                 rows,
+                below: None,
             }),
             json: json!({
                 "events": events.iter().map(|(rule, words, data)| as_json(rule, words, data)).collect::<Vec<_>>(),

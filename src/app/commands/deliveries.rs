@@ -38,6 +38,7 @@ impl Service {
                     .map(str::to_owned)
                     .to_vec(),
                 rows: deliveries.iter().map(delivery_cells).collect(),
+                below: None,
             }),
         })
     }

@@ -157,6 +157,7 @@ impl Service {
                     .map(str::to_owned)
                     .to_vec(),
                 rows,
+                below: None,
             }),
         })
     }

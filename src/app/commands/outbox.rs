@@ -27,6 +27,9 @@ const HEADINGS: [&str; 9] = [
     "ref",
 ];
 
+/// The heading of whom it is about, where somebody asks for it by name.
+const USER_KEY: &str = "user.key";
+
 /// What a person decides about occurrences.
 #[derive(Clone, Copy)]
 enum Verdict {
@@ -53,15 +56,36 @@ impl Service {
             (None, Some(email)) => Some(self.key_of(&Email::parse(&email)?).await?),
             (None, None) => None,
         };
-        let rows = self.ledger.outbox_list(&filter).await?;
-        if rows.is_empty() {
+        let behind = listed.behind.map(OccurrenceRef::from_stored);
+        let rows = match &behind {
+            None => self.ledger.outbox_list(&filter).await?,
+            Some(behind) => (self.ledger.outbox_list_behind(&filter, behind).await?)
+                .context("the outbox has changed while it was read\nhint: type it again")?,
+        };
+        if rows.is_empty() && behind.is_none() {
             self.ensure_named(&filter).await?;
         }
-        let cells: Vec<Vec<String>> = rows.iter().map(|row| self.cells(row)).collect();
+        let mut headings = HEADINGS.to_vec();
+        headings.extend(listed.show_user.then_some(USER_KEY));
+        let cells: Vec<Vec<String>> = rows
+            .iter()
+            .map(|row| {
+                let mut cells = self.cells(row);
+                cells.extend(listed.show_user.then(|| row.user_key.as_str().to_owned()));
+                cells
+            })
+            .collect();
+        let count = cells.len() as u64;
+        let below = match listed.shown {
+            Some(before) if count >= filter.limit.into() => {
+                self.cut(&filter, before + count).await?
+            }
+            _ => None,
+        };
         let json = cells
             .iter()
             .map(|row| {
-                HEADINGS
+                headings
                     .iter()
                     .zip(row)
                     .map(|(name, cell)| ((*name).to_owned(), json!(cell)))
@@ -77,10 +101,22 @@ impl Service {
             },
             json: serde_json::Value::Array(json),
             table: Some(Table {
-                headings: HEADINGS.map(str::to_owned).to_vec(),
+                headings: headings.into_iter().map(str::to_owned).collect(),
                 rows: cells,
+                below,
             }),
         })
+    }
+
+    /// What to say where there are more than were asked for.
+    async fn cut(&self, filter: &OutboxFilter, shown: u64) -> anyhow::Result<Option<String>> {
+        let totals = self.ledger.outbox_totals(filter).await?;
+        let all: u64 = totals.iter().map(|total| total.rows).sum();
+        Ok((all > shown).then(|| {
+            format!(
+                "{shown} of {all}: `--limit` shows more of them, `--csv` and `--json` all of them"
+            )
+        }))
     }
 
     fn cells(&self, row: &OutboxRow) -> Vec<String> {
@@ -289,5 +325,6 @@ fn table(totals: &[OutboxTotal]) -> Table {
                 ]
             })
             .collect(),
+        below: None,
     }
 }

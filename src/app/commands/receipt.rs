@@ -94,6 +94,7 @@ pub(super) fn told(receipt: &Receipt) -> Answer {
         table: Some(Table {
             headings: ["deleted here", "rows"].map(str::to_owned).to_vec(),
             rows,
+            below: None,
         }),
     }
 }

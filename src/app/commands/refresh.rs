@@ -251,6 +251,7 @@ pub(super) fn worked_answer(rows: Vec<(&'static str, String, Worked)>) -> Answer
                 .map(str::to_owned)
                 .to_vec(),
             rows,
+            below: None,
         }),
     }
 }

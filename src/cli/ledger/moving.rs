@@ -157,6 +157,7 @@ fn answer(from: &Path, to: &str, dry_run: bool, was: Stage, rows: &[TableRows]) 
                 .iter()
                 .map(|table| vec![table.table.clone(), table.rows.to_string()])
                 .collect(),
+            below: None,
         }),
     }
 }

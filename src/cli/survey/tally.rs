@@ -181,6 +181,7 @@ impl Tally {
                     ]
                 })
                 .collect(),
+            below: None,
         }
     }
 

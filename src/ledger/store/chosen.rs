@@ -26,6 +26,8 @@ pub(super) fn page(limit: u32) -> i64 {
     if limit == 0 { 50 } else { i64::from(limit) }
 }
 
+const LISTING: &str = "list the outbox";
+
 /// The condition of a filter, for its parameters 1 to 8.
 macro_rules! filtered {
     ($head:expr, $tail:literal) => {
@@ -67,16 +69,52 @@ impl Store {
     ) -> Result<Vec<OutboxRow>, LedgerError> {
         const LIST: &str = filtered!(
             concat!("SELECT ", columns!(outbox), " FROM outbox"),
-            "ORDER BY created_at DESC, key LIMIT $9"
+            "ORDER BY created_at DESC, key, reference LIMIT $9"
         );
         bind_filter!(query(LIST), filter)
             .bind(page(filter.limit))
             .fetch_all(&self.readers)
             .await
-            .map_err(failed("list the outbox"))?
+            .map_err(failed(LISTING))?
             .iter()
             .map(outbox_row)
             .collect()
+    }
+
+    /// Behind a row, and not so many rows later: of a list that is read page by page nothing is left out because something
+    /// came to it.
+    pub(in super::super) async fn outbox_list_behind(
+        &self,
+        filter: &OutboxFilter,
+        behind: &OccurrenceRef,
+    ) -> Result<Option<Vec<OutboxRow>>, LedgerError> {
+        const LAST: &str = "SELECT created_at, key FROM outbox WHERE reference = $1 LIMIT 1";
+        const LIST: &str = filtered!(
+            concat!("SELECT ", columns!(outbox), " FROM outbox"),
+            "AND (created_at < $10 OR (created_at = $10 AND (key > $11 OR (key = $11 AND reference > $12)))) \
+             ORDER BY created_at DESC, key, reference LIMIT $9"
+        );
+        let last = query(LAST)
+            .bind(behind.as_str())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(failed(LISTING))?;
+        let Some(last) = last else {
+            return Ok(None);
+        };
+        let last = Cells::of(&last, ROW);
+        let rows: Result<Vec<OutboxRow>, LedgerError> = bind_filter!(query(LIST), filter)
+            .bind(page(filter.limit))
+            .bind(last.int("created_at")?)
+            .bind(last.text("key")?)
+            .bind(behind.as_str())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed(LISTING))?
+            .iter()
+            .map(outbox_row)
+            .collect();
+        rows.map(Some)
     }
 
     pub(in super::super) async fn outbox_totals(

@@ -10,6 +10,7 @@ mod disk;
 mod durability;
 mod erase;
 mod kit;
+mod listed;
 mod memory;
 mod order;
 mod pages;

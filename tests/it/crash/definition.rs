@@ -84,6 +84,9 @@ query_by_key = "SELECT id, email FROM users WHERE id = :key"
 plan = "{{ plan }}"
 "#;
 
+/// How many entries a page of a timeline may have: nobody says.
+const PAGE_SIZES: [usize; 3] = [20, 3, 10];
+
 /// What differs from one schedule to the next besides the acts.
 fn rules(seed: u64, grace: Duration, match_within: Duration) -> Rules {
     Rules {
@@ -104,6 +107,7 @@ fn rules(seed: u64, grace: Duration, match_within: Duration) -> Rules {
         } else {
             Duration::ZERO
         },
+        page_size: PAGE_SIZES[usize::try_from(seed / 3 % 3).expect("one of three")],
     }
 }
 

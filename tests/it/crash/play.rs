@@ -43,6 +43,8 @@ pub(super) struct Rules {
     /// Whether people are found whom nobody brings up.
     pub(super) sweeps: bool,
     pub(super) twist: Twist,
+    /// How many entries a page of a timeline has.
+    pub(super) page_size: usize,
 }
 
 impl<'stage, S: Stage> Play<'stage, S> {
@@ -51,10 +53,14 @@ impl<'stage, S: Stage> Play<'stage, S> {
         for statement in app.begin() {
             stage.sql(statement).await;
         }
+        let page_size = rules.page_size;
+        stage
+            .sandbox()
+            .behave(|behaviour| behaviour.page_size = page_size);
         Self {
             stage,
             app,
-            weather: Weather::default(),
+            weather: Weather::of_pages(page_size),
             rules,
             copied: None,
         }

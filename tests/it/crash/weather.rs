@@ -7,8 +7,9 @@ use jiff::Timestamp;
 
 use super::{acts::Decision, evidence::Entry};
 
-/// How many entries of a timeline are read at the most.
+/// How many entries of a timeline are read, on so many pages at the most.
 const READ: usize = 100;
+const PAGES: usize = 10;
 /// A list that is shorter was not cut.
 const SHORTEST_CUT: usize = 20;
 
@@ -86,9 +87,18 @@ pub(super) struct Weather {
     faulted: Vec<Timestamp>,
     /// Each request that was to put something on a timeline.
     adds: Vec<Call>,
+    /// How many entries a page of a timeline has.
+    page_size: usize,
 }
 
 impl Weather {
+    pub(super) fn of_pages(page_size: usize) -> Self {
+        Self {
+            page_size,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn lists(&mut self, at: Timestamp, cached: bool, cap: Option<usize>) {
         self.caps.push((at, cap));
         self.caches.push((at, cached));
@@ -198,7 +208,8 @@ impl Weather {
     /// How many entries of a timeline could be read at a moment.
     fn readable(&self, at: Timestamp) -> usize {
         let cap = self.caps.iter().rfind(|(since, _)| *since <= at);
-        cap.and_then(|(_, cap)| *cap).unwrap_or(READ).min(READ)
+        let read = READ.div_ceil(self.page_size).min(PAGES) * self.page_size;
+        cap.and_then(|(_, cap)| *cap).unwrap_or(read).min(read)
     }
 
     /// Whether a timeline, as it could be read at a moment, did not reach back to another.

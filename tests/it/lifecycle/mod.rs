@@ -10,6 +10,7 @@ pub(crate) mod kit;
 mod moved;
 mod nobody;
 mod owed;
+mod pages;
 mod paper;
 mod promoted;
 mod rechecks;

@@ -158,6 +158,7 @@ impl Turn {
         output::render(&Table {
             headings: vec![String::new(), "before".to_owned(), "after".to_owned()],
             rows: [rows, self.changed_values()].concat(),
+            below: None,
         })
     }
 
