@@ -173,18 +173,22 @@ fn missed(
         return Missed::No;
     };
     let refreshed = mirror.and_then(|mirror| mirror.refreshed_at);
-    if refreshed.is_some_and(|refreshed| refreshed >= at) {
-        return Missed::No;
-    }
+    let is_refreshed = refreshed.is_some_and(|refreshed| refreshed >= at);
     // A list that shows nothing of the visitor proves nothing about them.
     let shows_nothing = conversation.meta == Metas::default();
     let had_email = mirror.is_some_and(|mirror| mirror.email.is_some());
     if conversation.meta.email.is_none() && !had_email && !shows_nothing {
         return Missed::No;
     }
+    // A refresh since then may have relied on the mirror, and shown the previous person's data once more. Only a read knows
+    // better than the list; one too many costs a call.
+    let is_read = mirror
+        .and_then(|mirror| mirror.read_at)
+        .is_some_and(|read| before(read, OVERLAP) >= at);
     match mirror {
+        _ if is_refreshed && (is_read || shows_nothing) => Missed::No,
         Some(mirror) if !agrees(conversation, mirror, owned, address) => Missed::Differs,
-        Some(_) if is_ours(at, refreshed) => Missed::No,
+        Some(_) if is_refreshed || is_ours(at, refreshed) => Missed::No,
         _ => Missed::Changed,
     }
 }
