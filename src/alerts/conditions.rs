@@ -297,7 +297,7 @@ fn silent(listening: &Listening, before: &[ConditionRow]) -> Option<Condition> {
         kind: SILENCE.to_owned(),
         subject,
         detail: format!(
-            "no webhook since {}, though Crisp lists conversations that changed later: is the plugin's webhook still registered, and does its address lead here?",
+            "no webhook since {}, though Crisp lists visitors who came or wrote later: is the plugin's webhook still registered, and does its address lead here?",
             shown(since)
         ),
     })

@@ -633,6 +633,45 @@ async fn a_quiet_website_is_not_silent() {
     world.finish().await;
 }
 
+/// The last chat of the day is answered a while later, and nobody writes until morning. Few plugins are told of answers.
+#[tokio::test]
+async fn an_answer_in_the_evening_is_no_silence() {
+    let mut world = listening().await;
+    let session = world.open(OpenChat::by(ADA).proven()).await;
+    run_for(&mut world, 15 * MINUTE).await;
+    nobody_listens(&world).await;
+    world
+        .sandbox
+        .agent_answers(&session, "done")
+        .expect("there");
+    world
+        .sandbox
+        .set_state(&session, "resolved")
+        .expect("there");
+    run_for(&mut world, 14 * HOUR).await;
+    assert_eq!(heard(&world).await.silent_since, None);
+    world.finish().await;
+}
+
+/// Somebody who has chatted before writes, and no webhook says so.
+#[tokio::test]
+async fn a_visitor_who_writes_unheard_shows_a_silence() {
+    let mut world = listening().await;
+    let session = world.open(OpenChat::by(ADA).proven()).await;
+    world
+        .sandbox
+        .agent_answers(&session, "done")
+        .expect("there");
+    run_for(&mut world, 15 * MINUTE).await;
+    let last = heard(&world).await.heard_at;
+    nobody_listens(&world).await;
+    run_for(&mut world, HOUR).await;
+    world.sandbox.message(&session, "and now?").expect("there");
+    run_for(&mut world, 8 * HOUR).await;
+    assert_eq!(heard(&world).await.silent_since, last);
+    world.finish().await;
+}
+
 /// Where nobody listened, nobody can have been heard.
 #[tokio::test]
 async fn an_absence_of_ours_is_not_crisps_silence() {
