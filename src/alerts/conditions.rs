@@ -10,7 +10,9 @@ use jiff::{Timestamp, Unit};
 use super::Watch;
 use crate::{
     breaker::Standing,
-    ledger::{Condition, ConditionRow, Gap, Lane, Latch, LedgerError, Listening, Pause},
+    ledger::{
+        Condition, ConditionRow, Gap, Lane, Latch, LedgerError, Listening, Pause, PauseScope,
+    },
     reconcile::{Outlook, outlook},
     telemetry::{Metrics, events, metrics::WebhookLabels},
 };
@@ -41,7 +43,7 @@ kinds! {
     SIGNATURES_REFUSED = "signatures_refused";
     /// A website sends no webhook though its conversations go on.
     SILENCE = "silence";
-    /// Crisp refuses our token, or us for a website.
+    /// Crisp refuses our token, or us for a website or its contacts.
     CRISP_PAUSED = "crisp_paused";
     /// Something outside is down.
     BREAKER_OPEN = "breaker_open";
@@ -261,17 +263,17 @@ fn paused(pause: &Pause, now: Timestamp) -> Option<Condition> {
     let lasts = Duration::try_from(pause.until.duration_since(pause.since)).unwrap_or_default();
     (age.max(lasts) >= PAUSE_IS_NEWS).then(|| Condition {
         kind: CRISP_PAUSED.to_owned(),
-        subject: pause
-            .website
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
+        subject: match &pause.website {
+            Some(website) if pause.scope == PauseScope::People => format!("contacts of {website}"),
+            Some(website) => website.to_string(),
+            None => String::new(),
+        },
         detail: format!(
             "Crisp refuses {} (`{}`): nothing is lost, calls wait, and a probe goes now and then",
-            if pause.website.is_some() {
-                "this website"
-            } else {
-                "the token"
+            match pause.scope {
+                PauseScope::Token => "the token",
+                PauseScope::Website => "this website",
+                PauseScope::People => "what is done for contacts of this website; chats go on",
             },
             pause.reason
         ),

@@ -73,6 +73,11 @@ impl WorkKind {
         )
     }
 
+    /// Whether such work calls Crisp for contacts alone, and so waits while these are refused.
+    pub fn is_about_people(self) -> bool {
+        matches!(self, Self::Person | Self::Erase)
+    }
+
     /// Whether such a row is tried for ever: nothing else would take up its work. It is about no conversation's mirror and no
     /// person's.
     pub fn stands_for_ever(self) -> bool {
@@ -318,6 +323,16 @@ pub enum Outcome {
         /// Why, without private text.
         reason: String,
     },
+    /// Crisp refuses us for contacts of this website: the work on people waits, conversations go on. The attempt is not
+    /// counted.
+    PausePeople {
+        /// When the first probe may go.
+        until: Timestamp,
+        /// How long after an unanswered probe the next may go.
+        probe_every: Duration,
+        /// Why, without private text.
+        reason: String,
+    },
     /// What the row is about does not exist any more.
     Gone,
     /// Crisp refuses what we wrote; the same would be refused again. The row is dead until revived.
@@ -343,6 +358,7 @@ impl Outcome {
             Self::PutOff { .. } => "put_off",
             Self::PauseToken { .. } => "pause_token",
             Self::PauseWebsite { .. } => "pause_website",
+            Self::PausePeople { .. } => "pause_people",
             Self::Gone => "gone",
             Self::Invalid { .. } => "invalid",
             Self::Buried { .. } => "buried",

@@ -115,7 +115,7 @@ pub struct PeopleEventLabels {
 /// What is paused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ScopeLabels {
-    /// `token` or `website`.
+    /// `token`, `website`, or `people`: the work on people of a website.
     pub scope: &'static str,
 }
 

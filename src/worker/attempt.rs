@@ -237,9 +237,9 @@ impl Worker {
             reason: run.trace.facts.join("; "),
             again_at: match &verdict.settling {
                 Settling::Retry { at, .. } | Settling::Wait { at, .. } => Some(*at),
-                Settling::PauseToken { until, .. } | Settling::PauseWebsite { until, .. } => {
-                    Some(*until)
-                }
+                Settling::PauseToken { until, .. }
+                | Settling::PauseWebsite { until, .. }
+                | Settling::PausePeople { until, .. } => Some(*until),
                 _ => None,
             },
         };

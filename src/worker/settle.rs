@@ -125,11 +125,21 @@ pub(super) fn verdict(
             probe_every: settings.probe_every,
             reason,
         },
-        (Disposition::PauseWebsite { reason }, _) => Settling::PauseWebsite {
-            until: later(now, settings.probe_every),
-            probe_every: settings.probe_every,
-            reason,
-        },
+        // What is refused for contacts must not make the chats of a website old: they have a pause of their own.
+        (Disposition::PauseKind { reason }, _) if claim.kind.is_about_people() => {
+            Settling::PausePeople {
+                until: later(now, settings.probe_every),
+                probe_every: settings.probe_every,
+                reason,
+            }
+        }
+        (Disposition::PauseWebsite { reason } | Disposition::PauseKind { reason }, _) => {
+            Settling::PauseWebsite {
+                until: later(now, settings.probe_every),
+                probe_every: settings.probe_every,
+                reason,
+            }
+        }
         (Disposition::Gone, _) => Settling::Gone,
         (Disposition::Invalid, _) => Settling::Invalid {
             error: told.clone(),
