@@ -112,6 +112,8 @@ words! {
         ProfileRemoved = "profile_removed",
         /// The refresh of a conversation asks for its person.
         Conversation = "conversation",
+        /// The same, of a conversation whose visitor did not prove their address: anybody can type that of somebody else.
+        Unproven = "unproven",
         /// It changed while nobody listened.
         Gap = "gap",
         /// A sweep found that something happened to them.
@@ -126,6 +128,9 @@ words! {
 }
 
 impl Trigger {
+    /// The standing of what makes no run more urgent that somebody else has planned.
+    pub const LAST: u8 = 5;
+
     /// Which of the triggers that one run serves stands on its row: the smallest, since what a run does depends on who asked.
     /// Among equals the more urgent one does, or the one that brought the run forward.
     pub fn standing(self) -> u8 {
@@ -137,6 +142,8 @@ impl Trigger {
             Self::Sweep | Self::FollowUp => 3,
             // Something happened to them: that goes before looking once more.
             Self::Rescan => 4,
+            // What others asked for stays theirs, and is not held up for a stranger's sake.
+            Self::Unproven => Self::LAST,
             // Somebody looks at the result.
             _ => 1,
         }

@@ -244,7 +244,7 @@ impl Worker {
             },
         };
         let mut made = settle::count(&calls);
-        made.extend(budget::unproven(run.trust, calls.len()));
+        made.extend(budget::unproven(claim, run.trust, calls.len()));
         let mut counted = made.clone();
         if let Some(answered) = answered.filter(|_| !calls.is_empty()) {
             let corrected =
