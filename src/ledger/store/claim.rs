@@ -148,13 +148,13 @@ async fn select(
         .collect();
     // What never calls Crisp is never urgent: what waits for a pause need not be walked past to find it.
     let is_calling = |kind: &WorkKind| (selection.kinds)(*kind) && kind.calls_crisp();
-    let statement = if !WorkKind::ALL.iter().any(is_calling) {
-        query_for(due!("3"), due_and_free!("(CAST(3 AS BIGINT))"))
-    } else {
+    let statement = if WorkKind::ALL.iter().any(is_calling) {
         query_for(
             due!("0, 1, 2, 3"),
             due_and_free!("(CAST(0 AS BIGINT)), (1), (2), (3)"),
         )
+    } else {
+        query_for(due!("3"), due_and_free!("(CAST(3 AS BIGINT))"))
     };
     let rows = statement
         .bind(now)
