@@ -10,7 +10,9 @@ use jiff::{Timestamp, Unit};
 use super::Watch;
 use crate::{
     breaker::{DEFINITION, RESULTS, Standing},
-    ledger::{Condition, ConditionRow, Gap, Lane, Latch, LedgerError, Listening, Pause},
+    ledger::{
+        Condition, ConditionRow, Gap, Lane, Latch, LedgerError, Listening, Pause, PauseScope,
+    },
     reconcile::{Outlook, outlook},
     telemetry::{Metrics, events, metrics::WebhookLabels},
 };
@@ -41,7 +43,7 @@ kinds! {
     SIGNATURES_REFUSED = "signatures_refused";
     /// A website sends no webhook though its conversations go on.
     SILENCE = "silence";
-    /// Crisp refuses our token, or us for a website.
+    /// Crisp refuses our token, or us for a website or its contacts.
     CRISP_PAUSED = "crisp_paused";
     /// Something outside is down.
     BREAKER_OPEN = "breaker_open";
@@ -68,14 +70,30 @@ const DEBT_IS_NEWS: Duration = Duration::from_hours(24);
 /// Refusals are counted over this time.
 const REFUSAL_WINDOW: Duration = Duration::from_mins(10);
 
-/// The counter of refused requests at the looks of the last minutes.
-#[derive(Debug, Default)]
-pub(super) struct Refusals(VecDeque<(Timestamp, u64)>);
+/// So many that look like Crisp's are told, where nothing genuine comes: a quiet website whose secret was replaced never sends
+/// as many as somebody who tries.
+const A_FEW: u64 = 3;
 
-impl Refusals {
+/// Requests that were refused of late.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    all: Counted,
+    /// With a well-formed signature that no secret made.
+    mismatched: Counted,
+}
+
+/// A counter at the looks of the last minutes.
+#[derive(Debug, Default)]
+struct Counted(VecDeque<(Timestamp, u64)>);
+
+fn before_window(now: Timestamp) -> Timestamp {
+    now.checked_sub(REFUSAL_WINDOW).unwrap_or(Timestamp::MIN)
+}
+
+impl Counted {
     /// How many requests were refused within the window, with the counter at `total` now.
     fn within(&mut self, total: u64, now: Timestamp) -> u64 {
-        let horizon = now.checked_sub(REFUSAL_WINDOW).unwrap_or(Timestamp::MIN);
+        let horizon = before_window(now);
         // The last look before the window is its beginning.
         while self.0.len() > 1 && self.0.get(1).is_some_and(|(at, _)| *at <= horizon) {
             self.0.pop_front();
@@ -113,6 +131,8 @@ impl Watch {
             ));
         }
         if waiting.held + waiting.unsure > 0 {
+            let all = waiting.held + waiting.unsure;
+            seen.extend(grown(EVENTS_HELD, all));
             seen.push(condition(
                 EVENTS_HELD,
                 format!(
@@ -122,6 +142,7 @@ impl Watch {
             ));
         }
         if waiting.dead > 0 {
+            seen.extend(grown(DEAD_LETTERS, waiting.dead));
             seen.push(condition(
                 DEAD_LETTERS,
                 format!(
@@ -147,6 +168,17 @@ impl Watch {
                 announce(&outlook);
             }
             seen.push(condition(QUOTA_SHORT, short_of(&outlook)));
+            // That it would not last was told hours ago, perhaps.
+            seen.extend((outlook.calls >= outlook.limit).then(|| Condition {
+                subject: "used up".to_owned(),
+                ..condition(
+                    QUOTA_SHORT,
+                    format!(
+                        "the day's quota of {} calls is used up: only conversations that an operator opens are tried until it is reset",
+                        outlook.limit
+                    ),
+                )
+            }));
         }
         seen.extend(
             ledger
@@ -155,9 +187,8 @@ impl Watch {
                 .iter()
                 .filter_map(|pause| paused(pause, now)),
         );
-        for listening in ledger.listening().await? {
-            seen.extend(silent(&listening, before));
-        }
+        let listening = ledger.listening().await?;
+        seen.extend(listening.iter().filter_map(|one| silent(one, before)));
         if let Some(gap) = ledger.last_gap().await?.filter(|gap| is_news(gap, now)) {
             seen.push(condition(
                 LEDGER_CAUTIOUS,
@@ -169,12 +200,16 @@ impl Watch {
             ));
         }
         seen.extend(self.sweep_behind(now).await?);
-        let refused = refusals.within(refused_so_far(&self.metrics), now);
-        if refused >= self.settings.signature_failures {
+        let refused = refusals.all.within(refused_so_far(&self.metrics), now);
+        let mismatched = (refusals.mismatched).within(refused_as(&self.metrics, "plugin"), now);
+        let horizon = before_window(now);
+        let is_heard = (listening.iter()).any(|one| one.heard_at.is_some_and(|at| at > horizon));
+        if refused >= self.settings.signature_failures || (mismatched >= A_FEW && !is_heard) {
             seen.push(condition(
                 SIGNATURES_REFUSED,
                 format!(
-                    "{refused} requests in 10 minutes bore no valid signature: either somebody tries, or a signing secret was replaced and CRISP_SIGNING_SECRETS lacks the new one"
+                    "{refused} requests in 10 minutes bore no valid signature{}: either somebody tries, or a signing secret was replaced and CRISP_SIGNING_SECRETS lacks the new one",
+                    if is_heard { "" } else { ", and no webhook was genuine" }
                 ),
             ));
         }
@@ -213,6 +248,16 @@ fn condition(kind: &'static str, detail: String) -> Condition {
     }
 }
 
+/// That what was told of has grown tenfold, and tenfold again, each as a condition of its own: one old row must not hide
+/// hundreds of new ones.
+fn grown(kind: &'static str, count: u64) -> impl Iterator<Item = Condition> {
+    let powers = std::iter::successors(Some(10_u64), |power| power.checked_mul(10));
+    (powers.take_while(move |power| *power <= count)).map(move |power| Condition {
+        subject: format!("{power} or more"),
+        ..condition(kind, format!("{count} by now"))
+    })
+}
+
 fn braked(latch: &Latch) -> Condition {
     let Latch {
         website,
@@ -243,9 +288,7 @@ fn announce(outlook: &Outlook) {
 fn short_of(outlook: &Outlook) -> String {
     let Outlook { calls, limit, .. } = outlook;
     match outlook.forecast.exhausted_at {
-        Some(_) if calls >= limit => format!(
-            "the day's quota of {limit} calls is used up: only conversations that an operator opens are tried until it is reset"
-        ),
+        Some(_) if calls >= limit => format!("all of the day's {limit} calls are used"),
         Some(at) => format!(
             "{calls} of the day's {limit} calls are used; at this pace the quota is exhausted at {} UTC",
             at.strftime("%H:%M")
@@ -261,17 +304,17 @@ fn paused(pause: &Pause, now: Timestamp) -> Option<Condition> {
     let lasts = Duration::try_from(pause.until.duration_since(pause.since)).unwrap_or_default();
     (age.max(lasts) >= PAUSE_IS_NEWS).then(|| Condition {
         kind: CRISP_PAUSED.to_owned(),
-        subject: pause
-            .website
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
+        subject: match &pause.website {
+            Some(website) if pause.scope == PauseScope::People => format!("contacts of {website}"),
+            Some(website) => website.to_string(),
+            None => String::new(),
+        },
         detail: format!(
             "Crisp refuses {} (`{}`): nothing is lost, calls wait, and a probe goes now and then",
-            if pause.website.is_some() {
-                "this website"
-            } else {
-                "the token"
+            match pause.scope {
+                PauseScope::Token => "the token",
+                PauseScope::Website => "this website",
+                PauseScope::People => "what is done for contacts of this website; chats go on",
             },
             pause.reason
         ),
@@ -297,7 +340,7 @@ fn silent(listening: &Listening, before: &[ConditionRow]) -> Option<Condition> {
         kind: SILENCE.to_owned(),
         subject,
         detail: format!(
-            "no webhook since {}, though Crisp lists conversations that changed later: is the plugin's webhook still registered, and does its address lead here?",
+            "no webhook since {}, though Crisp lists visitors who came or wrote later: is the plugin's webhook still registered, and does its address lead here?",
             shown(since)
         ),
     })
@@ -336,14 +379,14 @@ fn is_news(gap: &Gap, now: Timestamp) -> bool {
 fn refused_so_far(metrics: &Metrics) -> u64 {
     ["none", "plugin", "website"]
         .into_iter()
-        .map(|hook| {
-            let labels = WebhookLabels {
-                outcome: "refused",
-                hook,
-            };
-            metrics.webhooks.get(&labels).map_or(0, |count| count.get())
-        })
+        .map(|hook| refused_as(metrics, hook))
         .sum()
+}
+
+fn refused_as(metrics: &Metrics, hook: &'static str) -> u64 {
+    let outcome = "refused";
+    let count = metrics.webhooks.get(&WebhookLabels { outcome, hook });
+    count.map_or(0, |count| count.get())
 }
 
 fn shown(at: Timestamp) -> String {
@@ -357,7 +400,7 @@ mod tests {
     #[test]
     fn refusals_are_counted_over_ten_minutes() {
         let start: Timestamp = "2026-03-02T09:00:00Z".parse().expect("an instant");
-        let mut refusals = Refusals::default();
+        let mut refusals = Counted::default();
         for (seconds, total, within) in [
             (0, 5, 5),
             (30, 9, 9),

@@ -110,6 +110,12 @@ pub enum Verdict {
         /// A short code.
         reason: &'static str,
     },
+    /// The same, as far as this kind of call goes: a plan or a scope that is missing for contacts says nothing about
+    /// conversations.
+    PauseKind {
+        /// A short code.
+        reason: &'static str,
+    },
     /// What the call was about is no longer there.
     Gone,
     /// The same request will never succeed.
@@ -137,10 +143,10 @@ impl CrispError {
                 after: *retry_after,
                 reason: "throttled",
             },
-            Self::PlanRequired => Verdict::PauseWebsite {
+            Self::PlanRequired => Verdict::PauseKind {
                 reason: "plan_required",
             },
-            Self::Forbidden { .. } => Verdict::PauseWebsite {
+            Self::Forbidden { .. } => Verdict::PauseKind {
                 reason: "forbidden",
             },
             Self::NotSubscribed => Verdict::PauseWebsite {

@@ -42,6 +42,9 @@ pub struct Conversation {
     /// When it last changed, in epoch milliseconds.
     #[serde(default, deserialize_with = "lenient")]
     pub updated_at: Option<i64>,
+    /// Since when the visitor waits for an answer, in epoch milliseconds. Nothing once an agent has answered.
+    #[serde(default, deserialize_with = "lenient")]
+    pub waiting_since: Option<i64>,
 }
 
 /// What Crisp holds about the visitor of a conversation.

@@ -11,7 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::client::Tier;
 
-/// Counted once more, beside its own purpose: a call for a conversation without a proven address.
+/// Counted once more, beside its own purpose: a call for a conversation without a proven address, or for a contact that only
+/// such a conversation asked for.
 pub const UNPROVEN: &str = "unproven";
 /// Calls that somebody else must have made with our token: Crisp refused us before our own count reached the limit.
 pub const ELSEWHERE: &str = "elsewhere";

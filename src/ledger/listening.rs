@@ -42,7 +42,7 @@ pub struct Listening {
     pub checked_to: Option<Timestamp>,
     /// The look that is under way.
     pub scan: Option<Scan>,
-    /// The newest change in its lists, since the last webhook, that no webhook told of.
+    /// The newest visitor in its lists, since the last webhook, of whom no webhook told.
     pub unheard_at: Option<Timestamp>,
     /// Since when it has been silent though its conversations go on. The next webhook ends it.
     pub silent_since: Option<Timestamp>,
@@ -57,7 +57,7 @@ pub struct Listened {
     pub checked_to: Option<Timestamp>,
     /// The look that is under way, or `None` at its end.
     pub scan: Option<Scan>,
-    /// The newest change that no webhook told of, if there is one.
+    /// The newest visitor of whom no webhook told, if there is one.
     pub unheard_at: Option<Timestamp>,
     /// Since when the website has been silent, if it was found to be. `None` leaves it.
     pub silent_since: Option<Timestamp>,

@@ -13,6 +13,8 @@ words! {
         Token = "token",
         /// The calls for one website.
         Website = "website",
+        /// The work on people of one website.
+        People = "people",
     }
 }
 

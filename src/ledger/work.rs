@@ -73,6 +73,11 @@ impl WorkKind {
         )
     }
 
+    /// Whether such work calls Crisp for contacts alone, and so waits while these are refused.
+    pub fn is_about_people(self) -> bool {
+        matches!(self, Self::Person | Self::Erase)
+    }
+
     /// Whether such a row is tried for ever: nothing else would take up its work. It is about no conversation's mirror and no
     /// person's.
     pub fn stands_for_ever(self) -> bool {
@@ -107,6 +112,8 @@ words! {
         ProfileRemoved = "profile_removed",
         /// The refresh of a conversation asks for its person.
         Conversation = "conversation",
+        /// The same, of a conversation whose visitor did not prove their address: anybody can type that of somebody else.
+        Unproven = "unproven",
         /// It changed while nobody listened.
         Gap = "gap",
         /// A sweep found that something happened to them.
@@ -121,6 +128,9 @@ words! {
 }
 
 impl Trigger {
+    /// The standing of what makes no run more urgent that somebody else has planned.
+    pub const LAST: u8 = 5;
+
     /// Which of the triggers that one run serves stands on its row: the smallest, since what a run does depends on who asked.
     /// Among equals the more urgent one does, or the one that brought the run forward.
     pub fn standing(self) -> u8 {
@@ -132,6 +142,8 @@ impl Trigger {
             Self::Sweep | Self::FollowUp => 3,
             // Something happened to them: that goes before looking once more.
             Self::Rescan => 4,
+            // What others asked for stays theirs, and is not held up for a stranger's sake.
+            Self::Unproven => Self::LAST,
             // Somebody looks at the result.
             Self::MessageSend
             | Self::SetEmail
@@ -151,7 +163,7 @@ impl Trigger {
     /// Whether nobody asked but a sweep, or an earlier run that waits for something: there is no chat in which somebody looks
     /// at the result.
     pub fn is_unwatched(self) -> bool {
-        self.standing() > Self::Gap.standing()
+        matches!(self, Self::Sweep | Self::FollowUp | Self::Rescan)
     }
 }
 
@@ -335,6 +347,16 @@ pub enum Outcome {
         /// Why, without private text.
         reason: String,
     },
+    /// Crisp refuses us for contacts of this website: the work on people waits, conversations go on. The attempt is not
+    /// counted.
+    PausePeople {
+        /// When the first probe may go.
+        until: Timestamp,
+        /// How long after an unanswered probe the next may go.
+        probe_every: Duration,
+        /// Why, without private text.
+        reason: String,
+    },
     /// What the row is about does not exist any more.
     Gone,
     /// Crisp refuses what we wrote; the same would be refused again. The row is dead until revived.
@@ -360,6 +382,7 @@ impl Outcome {
             Self::PutOff { .. } => "put_off",
             Self::PauseToken { .. } => "pause_token",
             Self::PauseWebsite { .. } => "pause_website",
+            Self::PausePeople { .. } => "pause_people",
             Self::Gone => "gone",
             Self::Invalid { .. } => "invalid",
             Self::Buried { .. } => "buried",

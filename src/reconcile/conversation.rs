@@ -295,9 +295,13 @@ fn was_erased(mirror: &ConversationMirror) -> bool {
     mirror.trust.as_deref() == Some(ERASED)
 }
 
-/// The refresh of the person behind a conversation. Where nobody waits for the one, nobody waits for the other.
+/// The refresh of the person behind a conversation. Where nobody waits for the one, nobody waits for the other. What a
+/// stranger asks for is charged to strangers, unless an operator looks at it.
 fn person(website: &WebsiteId, user: &UserKey, run: &Run) -> Write {
-    let trigger = match &run.claim {
+    let claim = run.claim.as_ref();
+    let is_watched = claim.is_some_and(|claim| claim.priority == 0);
+    let trigger = match claim {
+        _ if run.trust == Some(Trust::Unproven) && !is_watched => Trigger::Unproven,
         Some(claim) if claim.trigger == Trigger::Gap => Trigger::Gap,
         _ => Trigger::Conversation,
     };

@@ -62,6 +62,11 @@ pub enum Disposition {
         /// Why, for people.
         reason: String,
     },
+    /// Every call for this website waits that is of the work's kind.
+    PauseKind {
+        /// Why, for people.
+        reason: String,
+    },
     /// What it was about is gone; there is nothing to do.
     Gone,
     /// Trying again would fail the same way.
@@ -81,6 +86,9 @@ impl ReconcileError {
                     reason: reason.to_owned(),
                 },
                 Verdict::PauseWebsite { reason } => Disposition::PauseWebsite {
+                    reason: reason.to_owned(),
+                },
+                Verdict::PauseKind { reason } => Disposition::PauseKind {
                     reason: reason.to_owned(),
                 },
                 Verdict::Gone => Disposition::Gone,

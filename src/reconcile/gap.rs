@@ -7,7 +7,7 @@
 //!
 //! A page is a read of fifty conversations for one call. What it shows of a conversation is compared with the mirror: where
 //! both agree, a refresh may rely on the mirror and asks Crisp nothing; where they do not, hooks were missed, and Crisp is
-//! read. A website that sends no webhook though its list shows newer conversations is silent, and said to be.
+//! read. A website that sends no webhook though its list shows newer visitors is silent, and said to be.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -53,8 +53,7 @@ impl Default for GapSettings {
 
 /// Crisp's clock and ours differ, and its list may lag behind.
 const OVERLAP: Duration = Duration::from_mins(5);
-/// A change that follows the last webhook so soon proves nothing: its own may be on the way, or it is an agent's answer, of
-/// which not every plugin is told.
+/// What follows the last webhook so soon proves nothing: its own may be on the way.
 const ON_ITS_WAY: Duration = Duration::from_mins(10);
 /// A change so close to our own refresh is ours.
 const OURS: Duration = Duration::from_mins(1);
@@ -93,7 +92,7 @@ impl GapSettings {
         }
     }
 
-    /// What a list says about a website's silence: the newest change that no webhook told of, and since when it has been
+    /// What a list says about a website's silence: the newest visitor of whom no webhook told, and since when it has been
     /// silent, if that is long enough. A time in which nobody listened is not its fault.
     fn silence(
         &self,
@@ -118,20 +117,19 @@ impl GapSettings {
 /// What a list says about a website's silence.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Silence {
-    /// The newest change that no webhook told of.
+    /// The newest visitor of whom no webhook told.
     unheard_at: Option<Timestamp>,
     /// Since when it has been silent.
     since: Option<Timestamp>,
 }
 
-/// When a conversation was last changed by somebody else than us.
-fn changed_by_others(
-    conversation: &Conversation,
-    mirror: Option<&ConversationMirror>,
-) -> Option<Timestamp> {
-    let at = updated_at(conversation)?;
-    let refreshed = mirror.and_then(|mirror| mirror.refreshed_at);
-    (!is_ours(at, refreshed)).then_some(at)
+/// When a visitor last came or wrote, as far as a list says: webhooks tell of both. Of agents' answers, of what they do with
+/// a conversation, and of our own writes not every plugin is told, so that a change alone is no sign.
+fn last_visit(conversation: &Conversation) -> Option<Timestamp> {
+    [conversation.created_at, conversation.waiting_since]
+        .into_iter()
+        .filter_map(instant)
+        .max()
 }
 
 fn is_ours(changed: Timestamp, refreshed: Option<Timestamp>) -> bool {
@@ -145,9 +143,11 @@ fn is_last(page: &[Conversation], scan: Scan) -> bool {
 }
 
 fn updated_at(conversation: &Conversation) -> Option<Timestamp> {
-    conversation
-        .updated_at
-        .and_then(|at| Timestamp::from_millisecond(at).ok())
+    instant(conversation.updated_at)
+}
+
+fn instant(millis: Option<i64>) -> Option<Timestamp> {
+    Timestamp::from_millisecond(millis?).ok()
 }
 
 /// What is to be done about a listed conversation.
@@ -173,18 +173,22 @@ fn missed(
         return Missed::No;
     };
     let refreshed = mirror.and_then(|mirror| mirror.refreshed_at);
-    if refreshed.is_some_and(|refreshed| refreshed >= at) {
-        return Missed::No;
-    }
+    let is_refreshed = refreshed.is_some_and(|refreshed| refreshed >= at);
     // A list that shows nothing of the visitor proves nothing about them.
     let shows_nothing = conversation.meta == Metas::default();
     let had_email = mirror.is_some_and(|mirror| mirror.email.is_some());
     if conversation.meta.email.is_none() && !had_email && !shows_nothing {
         return Missed::No;
     }
+    // A refresh since then may have relied on the mirror, and shown the previous person's data once more. Only a read knows
+    // better than the list; one too many costs a call.
+    let is_read = mirror
+        .and_then(|mirror| mirror.read_at)
+        .is_some_and(|read| before(read, OVERLAP) >= at);
     match mirror {
+        _ if is_refreshed && (is_read || shows_nothing) => Missed::No,
         Some(mirror) if !agrees(conversation, mirror, owned, address) => Missed::Differs,
-        Some(_) if is_ours(at, refreshed) => Missed::No,
+        Some(_) if is_refreshed || is_ours(at, refreshed) => Missed::No,
         _ => Missed::Changed,
     }
 }
@@ -222,14 +226,7 @@ impl Reconciler {
         let scan = settings.scan(known, last_gap, run.now);
         let page = run.hand.conversations(website, scan.page).await?;
         let mirrors = self.mirrors_of(website, &page).await?;
-        let mirror_of = |conversation: &Conversation| {
-            let session = conversation.session_id.as_ref()?;
-            mirrors.get(session)
-        };
-        let newest = page
-            .iter()
-            .filter_map(|listed| changed_by_others(listed, mirror_of(listed)))
-            .max();
+        let newest = page.iter().filter_map(last_visit).max();
         let silence = known.map_or_else(Silence::default, |known| {
             settings.silence(known, last_gap, newest, run.now)
         });

@@ -62,6 +62,28 @@ impl State {
         }
     }
 
+    /// An agent's answer. Not every plugin is told of it.
+    pub(super) fn agent_answer(&mut self, session: &str, text: &str, now: i64) -> bool {
+        let Some(conversation) = self.conversation_mut(session) else {
+            return false;
+        };
+        conversation.messages.push(Message {
+            from: "operator",
+            text: text.to_owned(),
+            at: now,
+        });
+        conversation.updated_at = now;
+        let extra = json!({
+            "type": "text",
+            "from": "operator",
+            "origin": "chat",
+            "content": text,
+            "timestamp": now,
+        });
+        self.emit_session(session, "message:received", extra, Author::Agent, now);
+        true
+    }
+
     /// The website of a conversation or contact; the first one otherwise.
     pub(super) fn website_of(&self, session: Option<&str>, people: Option<&str>) -> String {
         let of_session = session

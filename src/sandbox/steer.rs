@@ -85,6 +85,12 @@ impl Sandbox {
             .act(|state, now| found(state.operator_starts(session, now), "conversation"))
     }
 
+    /// An agent answers.
+    pub fn agent_answers(&self, session: &str, text: &str) -> Result<(), Missing> {
+        self.shared
+            .act(|state, now| found(state.agent_answer(session, text, now), "conversation"))
+    }
+
     /// An agent resolves (`resolved`) or reopens (`unresolved`) the conversation.
     pub fn set_state(&self, session: &str, to: &str) -> Result<(), Missing> {
         self.shared.act(|state, now| {

@@ -1,6 +1,6 @@
 //! The ops listener: metrics and the state of the service, for people and machines that run it.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::net::SocketAddr;
 
 use actix_web::{HttpRequest, HttpResponse, ResponseError, http::StatusCode, web};
 use secrecy::{ExposeSecret, SecretString};
@@ -10,7 +10,7 @@ use crate::{
     breaker::Breakers,
     clock::Clock,
     crisp::quota::QuotaSettings,
-    ledger::Ledger,
+    ledger::{Ledger, PauseScope},
     telemetry::{
         Metrics,
         metrics::{ConditionLabels, LaneLabels, ScopeLabels},
@@ -124,14 +124,12 @@ impl Ops {
             .pending
             .set(total(status.health.pending));
         self.metrics.ledger.dead.set(total(status.health.dead));
-        let mut paused = BTreeMap::from([("token", 0), ("website", 0)]);
-        for pause in &status.health.pauses {
-            let whole = pause.website.is_none();
-            paused.insert(if whole { "token" } else { "website" }, 1);
-        }
-        for (scope, value) in paused {
-            let labels = ScopeLabels { scope };
-            self.metrics.paused.get_or_create(&labels).set(value);
+        for scope in PauseScope::ALL {
+            let mut pauses = status.health.pauses.iter();
+            let is_paused = pauses.any(|pause| pause.scope == *scope);
+            let scope = scope.as_str();
+            let gauge = self.metrics.paused.get_or_create(&ScopeLabels { scope });
+            gauge.set(is_paused.into());
         }
         let gauges = &self.metrics.watch;
         let outlook = &status.quota;

@@ -69,6 +69,17 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// Which hook it claims to come from, as far as that was looked at.
+    pub(super) fn hook(&self) -> &'static str {
+        match self {
+            // Signed, by a secret that we do not know.
+            Self::Unsigned(SignatureError::Mismatch) => "plugin",
+            _ => "none",
+        }
+    }
+}
+
 impl ResponseError for Refusal {
     fn status_code(&self) -> StatusCode {
         match self {

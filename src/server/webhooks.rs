@@ -318,7 +318,7 @@ impl FromRequest for VerifiedWebhook {
                     held,
                 }),
                 Err(refusal) => {
-                    receiver.refused(&refusal, "none", attempts);
+                    receiver.refused(&refusal, refusal.hook(), attempts);
                     Err(refusal)
                 }
             }

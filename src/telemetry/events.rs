@@ -79,7 +79,7 @@ events! {
         ["work.kind", "website.id", "session.id", "user.ref", "attempt", "outcome", "error", "hint"];
     WORK_LEASE_LOST = "work.lease_lost", "WARN", "The lease ran out before the result was settled; nothing was written.",
         ["work.kind", "website.id", "session.id", "user.ref", "duration_ms"];
-    CRISP_PAUSED = "crisp.paused", "WARN", "Crisp refused; calls with this token or for this website wait.",
+    CRISP_PAUSED = "crisp.paused", "WARN", "Crisp refused; calls with this token or for this website wait, or, with `scope` people, those for its contacts.",
         ["scope", "website.id", "reason", "until", "hint"];
     CRISP_RESUMED = "crisp.resumed", "INFO", "A probe came through; calls go on.", ["website.id"];
     CRISP_PAUSE_REMAINS = "crisp.pause_remains", "WARN", "The token was replaced, and a pause that the old one led to could not be ended at once; its probe ends it.",

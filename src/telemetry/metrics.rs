@@ -74,7 +74,7 @@ pub struct WatchMetrics {
 pub struct WebhookLabels {
     /// `accepted`, `ignored`, `foreign`, `refused`, `malformed`, `too_large`, `unavailable`.
     pub outcome: &'static str,
-    /// `plugin`, `website` or `none`.
+    /// `plugin`, `website` or `none`; a signature that none of the secrets made is `plugin` too.
     pub hook: &'static str,
 }
 
@@ -115,7 +115,7 @@ pub struct PeopleEventLabels {
 /// What is paused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ScopeLabels {
-    /// `token` or `website`.
+    /// `token`, `website`, or `people`: the work on people of a website.
     pub scope: &'static str,
 }
 

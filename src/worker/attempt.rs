@@ -237,14 +237,14 @@ impl Worker {
             reason: run.trace.facts.join("; "),
             again_at: match &verdict.settling {
                 Settling::Retry { at, .. } | Settling::Wait { at, .. } => Some(*at),
-                Settling::PauseToken { until, .. } | Settling::PauseWebsite { until, .. } => {
-                    Some(*until)
-                }
+                Settling::PauseToken { until, .. }
+                | Settling::PauseWebsite { until, .. }
+                | Settling::PausePeople { until, .. } => Some(*until),
                 _ => None,
             },
         };
         let mut made = settle::count(&calls);
-        made.extend(budget::unproven(run.trust, calls.len()));
+        made.extend(budget::unproven(claim, run.trust, calls.len()));
         let mut counted = made.clone();
         if let Some(answered) = answered.filter(|_| !calls.is_empty()) {
             let corrected =

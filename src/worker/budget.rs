@@ -47,7 +47,7 @@ pub(super) async fn admits(
             let share = settings.left(Usage::default(), Priority::Background);
             (PERSON_COST + share / 2, true)
         }
-        _ => (PERSON_COST, true),
+        _ => (PERSON_COST, claim.trigger != Trigger::Unproven),
     };
     Ok(settings.admits(usage, priority(claim), proven, cost))
 }
@@ -99,9 +99,13 @@ pub(super) async fn corrections(
 }
 
 /// What a run's calls are counted as besides their purposes.
-pub(super) fn unproven(trust: Option<Trust>, calls: usize) -> Option<(&'static str, u32)> {
-    (trust == Some(Trust::Unproven) && calls > 0)
-        .then(|| (UNPROVEN, u32::try_from(calls).unwrap_or(u32::MAX)))
+pub(super) fn unproven(
+    claim: &Claim,
+    trust: Option<Trust>,
+    calls: usize,
+) -> Option<(&'static str, u32)> {
+    let is_unproven = trust == Some(Trust::Unproven) || claim.trigger == Trigger::Unproven;
+    (is_unproven && calls > 0).then(|| (UNPROVEN, u32::try_from(calls).unwrap_or(u32::MAX)))
 }
 
 /// Whether the conversation was last seen with a proven address, Crisp says that it was proven since, or an operator looks at

@@ -51,6 +51,7 @@ pub(super) fn announce(claim: &Claim, settling: &Settling, error: Option<&str>) 
     let (scope, until, reason) = match settling {
         Settling::PauseToken { until, reason, .. } => ("token", until, reason),
         Settling::PauseWebsite { until, reason, .. } => ("website", until, reason),
+        Settling::PausePeople { until, reason, .. } => ("people", until, reason),
         Settling::Done | Settling::Again { .. } if claim.probe => {
             tracing::info!(
                 event = events::CRISP_RESUMED,

@@ -94,6 +94,7 @@ pub(super) fn verdict(
             after_outage(outage, claim.priority, now, jitter)
         }
     };
+    let longest = later(now, settings.retry.longest);
     let settling = match (error.disposition(), around.outage) {
         (Disposition::Retry { after }, Some(outage)) => {
             let asked_for = after.unwrap_or_default().min(settings.retry.longest);
@@ -106,9 +107,7 @@ pub(super) fn verdict(
                     at: later(now, wait),
                     error: told.clone(),
                 },
-                AfterFailure::Bury if around.fails_everybody() => {
-                    wait(later(now, settings.retry.longest))
-                }
+                AfterFailure::Bury if around.fails_everybody() => wait(longest),
                 AfterFailure::Bury => Settling::Buried {
                     error: told.clone(),
                 },
@@ -125,11 +124,21 @@ pub(super) fn verdict(
             probe_every: settings.probe_every,
             reason,
         },
-        (Disposition::PauseWebsite { reason }, _) => Settling::PauseWebsite {
-            until: later(now, settings.probe_every),
-            probe_every: settings.probe_every,
-            reason,
-        },
+        // What is refused for contacts must not make the chats of a website old: they have a pause of their own.
+        (Disposition::PauseKind { reason }, _) if claim.kind.is_about_people() => {
+            Settling::PausePeople {
+                until: later(now, settings.probe_every),
+                probe_every: settings.probe_every,
+                reason,
+            }
+        }
+        (Disposition::PauseWebsite { reason } | Disposition::PauseKind { reason }, _) => {
+            Settling::PauseWebsite {
+                until: later(now, settings.probe_every),
+                probe_every: settings.probe_every,
+                reason,
+            }
+        }
         (Disposition::Gone, _) => Settling::Gone,
         (Disposition::Invalid, _) => Settling::Invalid {
             error: told.clone(),
@@ -145,28 +154,29 @@ pub(super) fn verdict(
         Settling::Wait { .. } if around.outage.is_none() => "retry",
         settling => settling.as_str(),
     };
-    let settling = match settling {
-        // The next run has to know that a write of an earlier one may still land.
-        Settling::Wait { at, error } if in_doubt && claim.attempt == 1 => {
-            Settling::Retry { at, error }
-        }
-        settling => settling,
-    };
-    // A row that stands for ever is never buried: nothing would take up its work.
-    let settling = match settling {
-        Settling::Buried { .. } | Settling::Invalid { .. } | Settling::Gone
-            if claim.kind.stands_for_ever() =>
-        {
-            wait(later(now, settings.retry.longest))
-        }
-        settling => settling,
-    };
+    let settling = kept(claim, settling, in_doubt, wait(longest));
     Verdict {
         word,
         settling,
         writes: reconciled.writes,
         error: Some(told),
         in_doubt,
+    }
+}
+
+/// The same, with what the next run has to know, and never an end for a row whose work nothing would take up.
+fn kept(claim: &Claim, settling: Settling, in_doubt: bool, waits: Settling) -> Settling {
+    match settling {
+        // A write of an earlier run may still land.
+        Settling::Wait { at, error } if in_doubt && claim.attempt == 1 => {
+            Settling::Retry { at, error }
+        }
+        Settling::Buried { .. } | Settling::Invalid { .. } | Settling::Gone
+            if claim.kind.stands_for_ever() =>
+        {
+            waits
+        }
+        settling => settling,
     }
 }
 

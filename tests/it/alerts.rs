@@ -30,7 +30,7 @@ use crate::{
         silence::{Trigger, Way},
     },
     telemetry::lines,
-    world::{SIGNING_SECRET, Setup, World},
+    world::{OTHER_SECRET, SIGNING_SECRET, Setup, World},
 };
 
 const ADA: &str = "ada@northwind.example";
@@ -257,6 +257,38 @@ async fn a_dead_letter_is_told_once_and_its_end_once() {
     world.finish().await;
 }
 
+/// One old dead letter does not hide that hundreds follow.
+#[tokio::test]
+async fn dead_letters_are_told_again_when_they_are_ten_times_as_many() {
+    let (mut world, receiver) = world(|_| {}).await;
+    let fault = Fault {
+        reason: Some("invalid_data".to_owned()),
+        ..Fault::status("conversation.get", 400)
+    };
+    world.sandbox.fault(fault.times(0));
+    world.open(OpenChat::by(ADA).proven()).await;
+    assert_eq!(looks(&mut world, &receiver, MINUTE).await, ["dead letters"]);
+    for _ in 0..8 {
+        world.open(OpenChat::by(ADA).proven()).await;
+    }
+    assert_eq!(looks(&mut world, &receiver, 2 * MINUTE).await, NOTHING);
+    world.open(OpenChat::by(ADA).proven()).await;
+    world.open(OpenChat::by(ADA).proven()).await;
+    let grown = "dead letters (10 or more)";
+    assert_eq!(looks(&mut world, &receiver, 2 * MINUTE).await, [grown]);
+    assert_eq!(looks(&mut world, &receiver, 10 * MINUTE).await, NOTHING);
+    world.sandbox.clear_faults();
+    let now = world.now();
+    let revived = world.service.ledger.revive_all(now).await;
+    assert_eq!(revived.expect("revived"), 11);
+    world.settle().await;
+    assert_eq!(
+        looks(&mut world, &receiver, CALM + 2 * MINUTE).await,
+        ["-dead letters", &format!("-{grown}")]
+    );
+    world.finish().await;
+}
+
 /// Held at the brake, as after a bad migration of the app's.
 #[tokio::test]
 async fn held_events_are_told() {
@@ -328,6 +360,63 @@ async fn a_quota_that_will_not_last_is_told_with_its_hour() {
     assert_eq!(
         looks(&mut world, &receiver, 10 * 60 * MINUTE).await,
         NOTHING
+    );
+    world.finish().await;
+}
+
+/// That it will not last is one thing, and that it is used up another.
+#[tokio::test]
+async fn a_quota_that_is_used_up_is_told_once_more() {
+    let (mut world, receiver) = world(|_| {}).await;
+    let ledger = world.service.ledger.clone();
+    let use_up = async |world: &World, calls| {
+        let used = [("conversation.get", calls)];
+        let counted = ledger.count_calls(&used, world.now()).await;
+        counted.expect("counted");
+    };
+    use_up(&world, 2_700).await;
+    assert_eq!(looks(&mut world, &receiver, MINUTE).await, ["quota short"]);
+    use_up(&world, 2_300).await;
+    let messages = {
+        world.pass(2 * MINUTE).await;
+        look(&world).await;
+        receiver.messages()
+    };
+    let [message] = messages.as_slice() else {
+        panic!("one message: {messages:#?}");
+    };
+    let text = message["text"].as_str().expect("a text");
+    assert!(text.contains("quota short (used up)"), "{text}");
+    assert!(text.contains("is used up: only conversations"), "{text}");
+    assert_eq!(looks(&mut world, &receiver, 30 * MINUTE).await, NOTHING);
+    world.finish().await;
+}
+
+/// A signing secret is replaced in Crisp, and the site is quiet: no twenty webhooks in ten minutes.
+#[tokio::test]
+async fn a_few_wrong_signatures_are_told_where_nothing_genuine_comes() {
+    let (mut world, receiver) = world(|_| {}).await;
+    look(&world).await;
+    let session = world.open(OpenChat::by(ADA).proven()).await;
+    world.service.worker.beat().await;
+    let rotated = WebhookSettings::signed(world.webhook_url(), OTHER_SECRET);
+    world.sandbox.set_webhook(Some(rotated));
+    let speaks = async |world: &mut World| {
+        for _ in 0..3 {
+            world.sandbox.message(&session, "hello?").expect("there");
+        }
+        world.hooks_arrive().await;
+    };
+    speaks(&mut world).await;
+    assert_eq!(
+        looks(&mut world, &receiver, 9 * MINUTE).await,
+        NOTHING,
+        "somebody tries, and Crisp was heard"
+    );
+    speaks(&mut world).await;
+    assert_eq!(
+        looks(&mut world, &receiver, 2 * MINUTE).await,
+        ["signatures refused"]
     );
     world.finish().await;
 }

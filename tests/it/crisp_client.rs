@@ -423,9 +423,9 @@ const REFUSALS: &str = r#"
 401 invalid_session               | unauthorized     | unauthorized           | pause token unauthorized     | no
 401 ""                            | unauthorized     | unauthorized           | pause token unauthorized     | no
 403 restricted_route_tier         | unauthorized     | unauthorized           | pause token unauthorized     | no
-403 not_allowed                   | forbidden        | forbidden              | pause website forbidden      | no
+403 not_allowed                   | forbidden        | forbidden              | pause kind forbidden         | no
 403 "<html>blocked</html>"        | unreadable       | unreadable             | retry                        | yes
-402 upgrade_required              | plan_required    | plan_required          | pause website plan_required  | no
+402 upgrade_required              | plan_required    | plan_required          | pause kind plan_required     | no
 409 people_exists                 | conflict         | conflict               | retry                        | no
 400 invalid_data                  | invalid          | invalid                | invalid                      | no
 400 "<html>bad request</html>"    | unreadable       | unreadable             | retry                        | yes
@@ -445,6 +445,7 @@ fn in_words(verdict: Verdict) -> String {
         Verdict::Retry { .. } => "retry".to_owned(),
         Verdict::PauseToken { reason, .. } => format!("pause token {reason}"),
         Verdict::PauseWebsite { reason } => format!("pause website {reason}"),
+        Verdict::PauseKind { reason } => format!("pause kind {reason}"),
         Verdict::Gone => "gone".to_owned(),
         Verdict::Invalid => "invalid".to_owned(),
     }

@@ -191,6 +191,58 @@ async fn a_list_that_shows_what_the_ledger_knows_saves_the_reads() {
     world.finish().await;
 }
 
+/// A hook is lost, and a later one makes a refresh that the mirror answers. From then on only the list knows better.
+async fn is_found_by_the_list(lost: impl FnOnce(&World, &str)) -> (World, String) {
+    let mut world = listening().await;
+    let session = world.open(OpenChat::by(ADA).proven()).await;
+    world.pass(20 * MINUTE).await;
+    nobody_listens(&world).await;
+    lost(&world, &session);
+    hear_again(&world);
+    world.clock.advance(2 * MINUTE);
+    let marker = world.marker();
+    world.sandbox.message(&session, "hello?").expect("there");
+    world.refresh().await;
+    assert_eq!(world.calls_since(marker), [""; 0], "by the mirror");
+    run_for(&mut world, HOUR).await;
+    let calls = world.calls_since(marker);
+    let reads = calls.iter().filter(|name| **name == "conversation.get");
+    assert!((1..=2).contains(&reads.count()), "{calls:?}");
+    let marker = world.marker();
+    run_for(&mut world, 3 * HOUR).await;
+    let calls = world.calls_since(marker);
+    assert_eq!(calls, ["conversations.list"; 3], "found once");
+    (world, session)
+}
+
+#[tokio::test]
+async fn another_person_under_a_later_message_is_found_by_the_list() {
+    let (world, session) = is_found_by_the_list(|world, session| {
+        let sandbox = &world.sandbox;
+        let taken = sandbox.change_identity(session, Some(BEN), false);
+        taken.expect("there");
+    })
+    .await;
+    assert_eq!(world.data(&session, "plan"), "", "it was Ada's");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_forged_value_under_a_later_message_is_found_by_the_list() {
+    let (world, session) = is_found_by_the_list(|world, session| {
+        let edit = LabelEdit {
+            data: Map::from_iter([("plan".to_owned(), json!("gold"))]),
+            ..LabelEdit::default()
+        };
+        let sandbox = &world.sandbox;
+        let forged = sandbox.edit_session(session, Author::Visitor, edit);
+        forged.expect("there");
+    })
+    .await;
+    assert_eq!(world.data(&session, "plan"), "pro");
+    world.finish().await;
+}
+
 /// A deployment takes seconds. What is said meanwhile Crisp says again, and what it does not is found within the hour.
 #[tokio::test]
 async fn a_start_after_a_short_stop_lists_nothing() {
@@ -578,6 +630,45 @@ async fn a_quiet_website_is_not_silent() {
     assert_eq!(world.data(&session, "plan"), "starter");
     run_for(&mut world, 8 * HOUR).await;
     assert_eq!(heard(&world).await.silent_since, None);
+    world.finish().await;
+}
+
+/// The last chat of the day is answered a while later, and nobody writes until morning. Few plugins are told of answers.
+#[tokio::test]
+async fn an_answer_in_the_evening_is_no_silence() {
+    let mut world = listening().await;
+    let session = world.open(OpenChat::by(ADA).proven()).await;
+    run_for(&mut world, 15 * MINUTE).await;
+    nobody_listens(&world).await;
+    world
+        .sandbox
+        .agent_answers(&session, "done")
+        .expect("there");
+    world
+        .sandbox
+        .set_state(&session, "resolved")
+        .expect("there");
+    run_for(&mut world, 14 * HOUR).await;
+    assert_eq!(heard(&world).await.silent_since, None);
+    world.finish().await;
+}
+
+/// Somebody who has chatted before writes, and no webhook says so.
+#[tokio::test]
+async fn a_visitor_who_writes_unheard_shows_a_silence() {
+    let mut world = listening().await;
+    let session = world.open(OpenChat::by(ADA).proven()).await;
+    world
+        .sandbox
+        .agent_answers(&session, "done")
+        .expect("there");
+    run_for(&mut world, 15 * MINUTE).await;
+    let last = heard(&world).await.heard_at;
+    nobody_listens(&world).await;
+    run_for(&mut world, HOUR).await;
+    world.sandbox.message(&session, "and now?").expect("there");
+    run_for(&mut world, 8 * HOUR).await;
+    assert_eq!(heard(&world).await.silent_since, last);
     world.finish().await;
 }
 

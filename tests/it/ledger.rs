@@ -352,6 +352,8 @@ on_both_engines! {
     a_paused_token_lets_one_probe_through_and_spends_no_attempts,
     an_unanswered_probe_is_followed_by_another_when_its_row_would_go,
     a_pause_of_one_website_ends_with_its_subscription,
+    a_pause_for_contacts_leaves_conversations_alone,
+    a_website_that_is_paused_for_contacts_too_is_probed_by_either,
     an_operator_ends_a_pause,
     a_clock_set_back_pulls_what_it_had_planned,
     a_clock_set_back_between_two_starts_is_noticed_by_the_heartbeat,
@@ -1103,6 +1105,108 @@ async fn a_pause_of_one_website_ends_with_its_subscription(home: Home) {
     home.effect(Effect::Resume { website: website() }, secs(2))
         .await;
     assert_eq!(home.claim(secs(2)).await.website, website());
+}
+
+fn pause_people(until: Timestamp) -> Outcome {
+    Outcome::PausePeople {
+        until,
+        probe_every: Duration::from_secs(60),
+        reason: "forbidden".to_owned(),
+    }
+}
+
+async fn a_pause_for_contacts_leaves_conversations_alone(home: Home) {
+    let somebody = |name: &str, at| Enqueue {
+        key: name.to_owned(),
+        ..person(Trigger::Command, at)
+    };
+    home.enqueue(somebody("u1", at(0)), at(0)).await;
+    home.enqueue(somebody("u2", at(0)), at(0)).await;
+    let claims = home.ledger.claim(1, LEASE, at(0)).await.expect("a claim");
+    home.settle(&claims[0], pause_people(secs(60)), at(0)).await;
+    assert_eq!(
+        home.ledger.next_due(at(0)).await.expect("a read"),
+        Some(secs(60))
+    );
+    let elsewhere = Enqueue {
+        website: WebsiteId::parse("w-2").expect("an id"),
+        ..somebody("u1", secs(1))
+    };
+    home.enqueue(elsewhere, secs(1)).await;
+    home.enqueue(message("a", secs(1)), secs(1)).await;
+    let claims = home.claims(secs(2)).await;
+    let free: Vec<_> = claims.iter().map(|claim| claim.kind).collect();
+    assert_eq!(free, [WorkKind::Conversation, WorkKind::Person]);
+    assert_eq!(claims[1].website.as_str(), "w-2");
+    for claim in &claims {
+        assert!(!claim.probe);
+        let done = called(Outcome::Done);
+        let settled = home.ledger.settle(claim, done, secs(3)).await;
+        assert_eq!(settled.expect("an answer"), Settled::Written);
+    }
+    let pauses = home.ledger.pauses().await.expect("a read");
+    assert_eq!(pauses.len(), 1, "a chat proves nothing about contacts");
+    assert_eq!(
+        (pauses[0].scope, &pauses[0].website),
+        (PauseScope::People, &Some(website()))
+    );
+
+    let probe = home.claim(secs(60)).await;
+    assert!(probe.probe && probe.kind == WorkKind::Person);
+    assert!(home.claims(secs(61)).await.is_empty(), "one is enough");
+    home.settle(&probe, pause_people(secs(120)), secs(61)).await;
+    assert!(home.claims(secs(119)).await.is_empty());
+    let probe = home.claim(secs(120)).await;
+    let settled = home
+        .ledger
+        .settle(&probe, called(Outcome::Done), secs(121))
+        .await;
+    assert_eq!(settled.expect("an answer"), Settled::Written);
+    assert!(home.ledger.pauses().await.expect("a read").is_empty());
+    assert_eq!(home.claims(secs(122)).await.len(), 1);
+}
+
+/// Whatever is due first: none of the two pauses waits for a probe that the other holds back.
+async fn a_website_that_is_paused_for_contacts_too_is_probed_by_either(home: Home) {
+    home.enqueue(person(Trigger::Command, at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    home.settle(&claim, pause_people(secs(60)), at(0)).await;
+    home.enqueue(message("a", at(0)), at(0)).await;
+    let claim = home.claim(secs(1)).await;
+    let pause = Outcome::PauseWebsite {
+        until: secs(30),
+        probe_every: Duration::from_secs(60),
+        reason: "not_subscribed".to_owned(),
+    };
+    home.settle(&claim, pause, secs(1)).await;
+    let gone = Effect::ForgetConversation {
+        website: website(),
+        session: session("a"),
+    };
+    home.effect(gone, secs(2)).await;
+    assert!(home.claims(secs(30)).await.is_empty(), "contacts wait");
+    assert_eq!(
+        home.ledger.next_due(secs(30)).await.expect("a read"),
+        Some(secs(60))
+    );
+    let probe = home.claim(secs(60)).await;
+    assert!(probe.probe && probe.kind == WorkKind::Person);
+    // Refused for contacts: whether the website is paused still, a conversation may find out at once.
+    home.settle(&probe, pause_people(secs(600)), secs(61)).await;
+    home.enqueue(message("b", secs(61)), secs(61)).await;
+    let probe = home.claim(secs(62)).await;
+    assert!(probe.probe && probe.kind == WorkKind::Conversation);
+    let settled = home
+        .ledger
+        .settle(&probe, called(Outcome::Done), secs(63))
+        .await;
+    assert_eq!(settled.expect("an answer"), Settled::Written);
+    let pauses = home.ledger.pauses().await.expect("a read");
+    assert_eq!(pauses.len(), 1);
+    assert_eq!(pauses[0].scope, PauseScope::People);
+    home.effect(Effect::Resume { website: website() }, secs(64))
+        .await;
+    assert!(home.ledger.pauses().await.expect("a read").is_empty());
 }
 
 async fn an_operator_ends_a_pause(home: Home) {

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::super::{Service, mode_name};
 use crate::{
-    ledger::ConditionRow,
+    ledger::{ConditionRow, PauseScope},
     lifecycle::OutboxState,
     server::{
         command::{Answer, instant},
@@ -89,6 +89,9 @@ impl Service {
         lines.extend(status.sweeps.iter().map(swept));
         for pause in &health.pauses {
             let what = match &pause.website {
+                Some(website) if pause.scope == PauseScope::People => {
+                    format!("contacts of {website}")
+                }
                 Some(website) => format!("website {website}"),
                 None => "the token".to_owned(),
             };

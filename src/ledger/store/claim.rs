@@ -62,7 +62,8 @@ pub(super) async fn reap(
     for row in &rows {
         let cells = Cells::of(row, ROW);
         if cells.flag("probe")? {
-            pauses::probed(tx, &cells.text("website")?, false, now).await?;
+            let kind = cells.parsed("kind", WorkKind::parse)?;
+            pauses::probed(tx, &cells.text("website")?, kind, false, now).await?;
         }
         if cells.text("kind")? == WorkKind::Conversation.as_str() {
             held::spoil(tx, &cells.text("website")?, &cells.text("key")?).await?;
@@ -73,10 +74,12 @@ pub(super) async fn reap(
 
 /// Which rows a selection may take.
 struct Selection<'a> {
-    /// Only those that do not call Crisp, or only those that do, or all.
-    calling: Option<bool>,
+    /// Of these kinds alone.
+    kinds: fn(WorkKind) -> bool,
     /// None of these websites, unless it does not call.
     without: &'a [String],
+    /// No work on people of these websites.
+    without_people: &'a [String],
     /// Only this website.
     only: Option<&'a str>,
     limit: i64,
@@ -93,6 +96,8 @@ macro_rules! due {
                AND kind IN (SELECT value ->> 0 FROM json_each($2)) \
                AND (kind NOT IN (SELECT value ->> 0 FROM json_each($3)) \
                     OR website NOT IN (SELECT value ->> 0 FROM json_each($4))) \
+               AND (kind NOT IN (SELECT value ->> 0 FROM json_each($8)) \
+                    OR website NOT IN (SELECT value ->> 0 FROM json_each($7))) \
                AND ($5 IS NULL OR website = $5) \
              ORDER BY priority, due_at LIMIT $6"
         )
@@ -113,10 +118,17 @@ macro_rules! due_and_free {
                AND kind IN (SELECT value ->> 0 FROM json_each($2)) \
                AND (kind NOT IN (SELECT value ->> 0 FROM json_each($3)) \
                     OR website NOT IN (SELECT value ->> 0 FROM json_each($4))) \
+               AND (kind NOT IN (SELECT value ->> 0 FROM json_each($8)) \
+                    OR website NOT IN (SELECT value ->> 0 FROM json_each($7))) \
                AND ($5 IS NULL OR website = $5) \
              ORDER BY due_at LIMIT $6 FOR UPDATE SKIP LOCKED) AS due LIMIT $6"
         )
     };
+}
+
+fn about_people() -> Vec<&'static str> {
+    let about_people = WorkKind::ALL.iter().filter(|kind| kind.is_about_people());
+    about_people.map(|kind| kind.as_str()).collect()
 }
 
 async fn select(
@@ -126,11 +138,7 @@ async fn select(
 ) -> Result<Vec<Key>, LedgerError> {
     let kinds: Vec<&str> = WorkKind::ALL
         .iter()
-        .filter(|kind| {
-            selection
-                .calling
-                .is_none_or(|calling| kind.calls_crisp() == calling)
-        })
+        .filter(|kind| (selection.kinds)(**kind))
         .map(|kind| kind.as_str())
         .collect();
     let calling: Vec<&str> = WorkKind::ALL
@@ -139,13 +147,14 @@ async fn select(
         .map(|kind| kind.as_str())
         .collect();
     // What never calls Crisp is never urgent: what waits for a pause need not be walked past to find it.
-    let statement = if selection.calling == Some(false) {
-        query_for(due!("3"), due_and_free!("(CAST(3 AS BIGINT))"))
-    } else {
+    let is_calling = |kind: &WorkKind| (selection.kinds)(*kind) && kind.calls_crisp();
+    let statement = if WorkKind::ALL.iter().any(is_calling) {
         query_for(
             due!("0, 1, 2, 3"),
             due_and_free!("(CAST(0 AS BIGINT)), (1), (2), (3)"),
         )
+    } else {
+        query_for(due!("3"), due_and_free!("(CAST(3 AS BIGINT))"))
     };
     let rows = statement
         .bind(now)
@@ -154,6 +163,8 @@ async fn select(
         .bind(list(selection.without))
         .bind(selection.only)
         .bind(selection.limit)
+        .bind(list(selection.without_people))
+        .bind(list(&about_people()))
         .fetch_all(tx)
         .await
         .map_err(failed("look for due work"))?;
@@ -176,53 +187,67 @@ async fn candidates(
     now: i64,
 ) -> Result<Vec<(Key, bool)>, LedgerError> {
     let state = pauses::state(tx, now).await?;
+    let calling: fn(WorkKind) -> bool = WorkKind::calls_crisp;
+    let about_people_alone: fn(WorkKind) -> bool = WorkKind::is_about_people;
     let mut taken: Vec<(Key, bool)> = Vec::new();
+    let left =
+        |taken: &[(Key, bool)]| (limit - i64::try_from(taken.len()).unwrap_or(i64::MAX)).max(0);
     if state.token_paused {
         if state.token_probe {
             let probe = Selection {
-                calling: Some(true),
+                kinds: calling,
                 without: &state.blocked,
+                without_people: &state.people_blocked,
                 only: None,
                 limit: 1,
             };
             for key in select(tx, &probe, now).await? {
-                if pauses::probe(tx, Some(&key.1), true, now).await? {
+                if pauses::probe(tx, &key.1, PauseScope::Token, now).await? {
                     taken.push((key, true));
                 }
             }
         }
         let others = Selection {
-            calling: Some(false),
+            kinds: |kind| !kind.calls_crisp(),
             without: &[],
+            without_people: &[],
             only: None,
-            limit: limit - i64::try_from(taken.len()).unwrap_or(0),
+            limit: left(&taken),
         };
         let others = select(tx, &others, now).await?;
         taken.extend(others.into_iter().map(|key| (key, false)));
         return Ok(taken);
     }
-    for website in &state.probes {
-        if i64::try_from(taken.len()).is_ok_and(|taken| taken >= limit) {
+    let paused: Vec<String> = state.blocked.iter().chain(&state.probes).cloned().collect();
+    let probes = (state.probes.iter()).map(|website| (website, PauseScope::Website, calling));
+    // Where nothing is called, contacts are not either.
+    let people_probes = (state.people_probes.iter())
+        .filter(|website| !paused.contains(website))
+        .map(|website| (website, PauseScope::People, about_people_alone));
+    for (website, scope, kinds) in probes.chain(people_probes) {
+        if left(&taken) == 0 {
             break;
         }
         let probe = Selection {
-            calling: Some(true),
+            kinds,
             without: &[],
+            without_people: &state.people_blocked,
             only: Some(website),
             limit: 1,
         };
         for key in select(tx, &probe, now).await? {
-            if pauses::probe(tx, Some(website), false, now).await? {
+            if pauses::probe(tx, website, scope, now).await? {
                 taken.push((key, true));
             }
         }
     }
-    let paused: Vec<String> = state.blocked.iter().chain(&state.probes).cloned().collect();
+    let people = [state.people_blocked, state.people_probes].concat();
     let rest = Selection {
-        calling: None,
+        kinds: |_| true,
         without: &paused,
+        without_people: &people,
         only: None,
-        limit: (limit - i64::try_from(taken.len()).unwrap_or(0)).max(0),
+        limit: left(&taken),
     };
     let rest = select(tx, &rest, now).await?;
     taken.extend(rest.into_iter().map(|key| (key, false)));
@@ -294,10 +319,14 @@ impl Store {
         if self.older.load(Ordering::SeqCst) || self.is_outdated() {
             return Ok(None);
         }
-        let calling: Vec<&str> = WorkKind::ALL
-            .iter()
-            .filter(|kind| kind.calls_crisp())
-            .map(|kind| kind.as_str())
+        // With the pause that holds up this kind alone, if there is one.
+        let calling: Vec<_> = (WorkKind::ALL.iter().filter(|kind| kind.calls_crisp()))
+            .map(|kind| {
+                (
+                    kind.as_str(),
+                    kind.is_about_people().then_some(PauseScope::People),
+                )
+            })
             .collect();
         // A paused row is due when it is due and a probe may go. Without a pause only the first entry of the index per
         // priority is looked at.
@@ -327,12 +356,13 @@ impl Store {
                WHERE lease_token IS NOT NULL \
                UNION ALL SELECT min(CASE WHEN kind IN (SELECT value ->> 0 FROM json_each($1)) THEN max(due_at, \
                  coalesce((SELECT until FROM pauses WHERE scope = 'token'), 0), \
-                 coalesce((SELECT until FROM pauses WHERE scope = 'website' AND pauses.website = work.website), 0)) \
+                 coalesce((SELECT max(until) FROM pauses WHERE pauses.website = work.website AND (scope = 'website' \
+                   OR scope IN (SELECT value ->> 1 FROM json_each($1) WHERE value ->> 0 = work.kind))), 0)) \
                  ELSE due_at END) \
                FROM work WHERE state = 'ready' AND want_gen > done_gen AND lease_token IS NULL) AS soonest"
         };
         let at: Option<i64> = query(statement)
-            .bind(list(&calling))
+            .bind(json(&calling))
             .bind(ms(now))
             .bind(span(self.settings.longest_lease))
             .fetch_number(&self.readers)

@@ -5,7 +5,10 @@ use jiff::Timestamp;
 use crate::ids::{SessionId, WebsiteId};
 
 use super::{
-    super::quota::{Pause, PauseScope},
+    super::{
+        quota::{Pause, PauseScope},
+        work::WorkKind,
+    },
     LedgerError, Store, begin,
     cells::{Cells, failed, ms, span},
     engine::{Readers, Transaction, query},
@@ -19,6 +22,10 @@ pub(super) struct State {
     pub(super) blocked: Vec<String>,
     /// Websites that may send one probe.
     pub(super) probes: Vec<String>,
+    /// Websites whose work on people waits.
+    pub(super) people_blocked: Vec<String>,
+    /// Websites that may send one probe of it.
+    pub(super) people_probes: Vec<String>,
 }
 
 pub(super) async fn state(tx: &mut Transaction<'_>, now: i64) -> Result<State, LedgerError> {
@@ -31,6 +38,8 @@ pub(super) async fn state(tx: &mut Transaction<'_>, now: i64) -> Result<State, L
         token_probe: false,
         blocked: Vec::new(),
         probes: Vec::new(),
+        people_blocked: Vec::new(),
+        people_probes: Vec::new(),
     };
     for row in &rows {
         let cells = Cells::of(row, "a pause");
@@ -42,35 +51,33 @@ pub(super) async fn state(tx: &mut Transaction<'_>, now: i64) -> Result<State, L
             }
             (PauseScope::Website, true) => state.probes.push(cells.text("website")?),
             (PauseScope::Website, false) => state.blocked.push(cells.text("website")?),
+            (PauseScope::People, true) => state.people_probes.push(cells.text("website")?),
+            (PauseScope::People, false) => state.people_blocked.push(cells.text("website")?),
         }
     }
     Ok(state)
 }
 
-/// Notes that a probe goes: the next may only follow after the interval that the pause was given. `false`: another process
-/// has just sent one.
+/// Notes that a probe of a scope goes: the next may only follow after the interval that the pause was given. `false`: another
+/// process has just sent one.
 pub(super) async fn probe(
     tx: &mut Transaction<'_>,
-    website: Option<&str>,
-    token: bool,
+    website: &str,
+    asked_for: PauseScope,
     now: i64,
 ) -> Result<bool, LedgerError> {
     let sent = query(
         "UPDATE pauses SET until = $1 + probe_every, probing = 1 \
-         WHERE until <= $1 AND ((scope = 'token' AND $3 = 1) OR (scope = 'website' AND website = $2)) \
+         WHERE until <= $1 AND ((scope = 'token' AND $3 = 'token') OR (website = $2 AND scope = 'website' AND $3 <> 'people') \
+           OR (website = $2 AND scope = 'people' AND $3 = 'people')) \
          RETURNING scope",
     )
     .bind(now)
     .bind(website)
-    .bind(i64::from(token))
+    .bind(asked_for.as_str())
     .fetch_texts(tx)
     .await
     .map_err(failed("send a probe"))?;
-    let asked_for = if token {
-        PauseScope::Token
-    } else {
-        PauseScope::Website
-    };
     // A website's own pause may be over as well; that alone is no leave to try the token.
     Ok(sent.iter().any(|scope| scope == asked_for.as_str()))
 }
@@ -78,17 +85,12 @@ pub(super) async fn probe(
 /// Begins or prolongs a pause.
 pub(super) async fn pause(
     tx: &mut Transaction<'_>,
-    website: Option<&str>,
+    (scope, website): (PauseScope, &str),
     until: Timestamp,
     probe_every: std::time::Duration,
     reason: &str,
     now: i64,
 ) -> Result<(), LedgerError> {
-    let scope = if website.is_some() {
-        PauseScope::Website
-    } else {
-        PauseScope::Token
-    };
     query(
         "INSERT INTO pauses (scope, website, reason, since, until, probe_every) VALUES ($1, $2, $3, $4, $5, $6) \
          ON CONFLICT (scope, website) DO UPDATE SET \
@@ -96,7 +98,7 @@ pub(super) async fn pause(
            probe_every = excluded.probe_every, probing = 0",
     )
     .bind(scope.as_str())
-    .bind(website.unwrap_or_default())
+    .bind(website)
     .bind(reason)
     .bind(now)
     .bind(ms(until))
@@ -107,22 +109,34 @@ pub(super) async fn pause(
     Ok(())
 }
 
+/// Which pauses a probe may have probed. A conversation says nothing about contacts.
+macro_rules! probed_by {
+    ($statement:literal) => {
+        concat!(
+            $statement,
+            " WHERE probing = 1 AND (scope = 'token' OR (website = $1 AND (scope = 'website' OR $3 = 1)))"
+        )
+    };
+}
+
 /// A probe came back. With an answer the pauses it probed are over; without a single call it proved nothing, and the
 /// next row may try at once.
 pub(super) async fn probed(
     tx: &mut Transaction<'_>,
     website: &str,
+    kind: WorkKind,
     called: bool,
     now: i64,
 ) -> Result<(), LedgerError> {
     let statement = if called {
-        "DELETE FROM pauses WHERE probing = 1 AND (scope = 'token' OR website = $1) AND $2 = $2"
+        concat!(probed_by!("DELETE FROM pauses"), " AND $2 = $2")
     } else {
-        "UPDATE pauses SET until = $2, probing = 0 WHERE probing = 1 AND (scope = 'token' OR website = $1)"
+        probed_by!("UPDATE pauses SET until = $2, probing = 0")
     };
     query(statement)
         .bind(website)
         .bind(now)
+        .bind(i64::from(kind.is_about_people()))
         .execute(tx)
         .await
         .map_err(failed("end a pause"))?;
@@ -134,14 +148,15 @@ pub(super) async fn probed(
 pub(super) async fn unanswered(
     tx: &mut Transaction<'_>,
     website: &str,
+    kind: WorkKind,
     at: Timestamp,
 ) -> Result<(), LedgerError> {
-    query(
-        "UPDATE pauses SET until = min(until, $2), probing = 0 \
-         WHERE probing = 1 AND (scope = 'token' OR website = $1)",
-    )
+    query(probed_by!(
+        "UPDATE pauses SET until = min(until, $2), probing = 0"
+    ))
     .bind(website)
     .bind(ms(at))
+    .bind(i64::from(kind.is_about_people()))
     .execute(tx)
     .await
     .map_err(failed("send another probe"))?;
@@ -156,7 +171,7 @@ pub(super) async fn forget_probe(
 ) -> Result<(), LedgerError> {
     query(
         "UPDATE pauses SET until = since, probing = 0 \
-         WHERE probing = 1 AND (scope = 'token' OR website = $1) AND EXISTS (SELECT 1 FROM work \
+         WHERE probing = 1 AND (scope = 'token' OR (scope = 'website' AND website = $1)) AND EXISTS (SELECT 1 FROM work \
            WHERE kind = 'conversation' AND website = $1 AND key = $2 AND lease_token IS NOT NULL AND probe = 1)",
     )
     .bind(website.as_str())
@@ -167,17 +182,12 @@ pub(super) async fn forget_probe(
     Ok(())
 }
 
-/// Ends a pause without a probe.
+/// Ends the pauses of a website, or that of the token, without a probe.
 pub(super) async fn end(
     tx: &mut Transaction<'_>,
     website: Option<&str>,
 ) -> Result<bool, LedgerError> {
-    let done = query("DELETE FROM pauses WHERE scope = $1 AND website = $2")
-        .bind(if website.is_some() {
-            PauseScope::Website.as_str()
-        } else {
-            PauseScope::Token.as_str()
-        })
+    let done = query("DELETE FROM pauses WHERE website = $1")
         .bind(website.unwrap_or_default())
         .execute(tx)
         .await
@@ -198,7 +208,7 @@ pub(super) async fn list(readers: &Readers) -> Result<Vec<Pause>, LedgerError> {
                 scope,
                 website: match scope {
                     PauseScope::Token => None,
-                    PauseScope::Website => {
+                    PauseScope::Website | PauseScope::People => {
                         Some(cells.parsed("website", |text| WebsiteId::parse(text).ok())?)
                     }
                 },

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::ids::SessionId;
+use crate::{clock::millis, ids::SessionId};
 
 use super::{
     super::{
         mirror::Write,
+        quota::PauseScope,
         work::{Claim, Outcome, Settled, Settlement, Trigger, WorkKind, priority},
     },
     LedgerError, Store, begin,
@@ -39,9 +40,9 @@ impl Store {
             Outcome::Retry { at, error } => retry(&mut tx, claim, ms(*at), error).await?,
             Outcome::Wait { at, error } => wait(&mut tx, claim, ms(*at), error).await?,
             Outcome::PutOff { at, reason } => put_off(&mut tx, claim, ms(*at), reason).await?,
-            Outcome::PauseToken { reason, .. } | Outcome::PauseWebsite { reason, .. } => {
-                put_back(&mut tx, claim, reason).await?
-            }
+            Outcome::PauseToken { reason, .. }
+            | Outcome::PauseWebsite { reason, .. }
+            | Outcome::PausePeople { reason, .. } => put_back(&mut tx, claim, reason).await?,
             Outcome::Invalid { error } | Outcome::Buried { error } => {
                 bury(
                     &mut tx,
@@ -276,30 +277,38 @@ async fn settle_pauses(
     now: i64,
 ) -> Result<(), LedgerError> {
     let called = settlement.calls.iter().any(|(_, count)| *count > 0);
-    match &settlement.outcome {
+    let website = claim.website.as_str();
+    let (whose, until, probe_every, reason) = match &settlement.outcome {
         Outcome::PauseToken {
             until,
             probe_every,
             reason,
-        } => pauses::pause(tx, None, *until, *probe_every, reason, now).await,
+        } => ((PauseScope::Token, ""), until, probe_every, reason),
         Outcome::PauseWebsite {
             until,
             probe_every,
             reason,
-        } => {
-            let website = Some(claim.website.as_str());
-            pauses::pause(tx, website, *until, *probe_every, reason, now).await
-        }
+        } => ((PauseScope::Website, website), until, probe_every, reason),
+        Outcome::PausePeople {
+            until,
+            probe_every,
+            reason,
+        } => ((PauseScope::People, website), until, probe_every, reason),
         // Crisp answered as it should, or refused only what was said.
         Outcome::Done | Outcome::Again { .. } | Outcome::Gone | Outcome::Invalid { .. }
             if claim.probe =>
         {
-            pauses::probed(tx, claim.website.as_str(), called, now).await
+            return pauses::probed(tx, website, claim.kind, called, now).await;
         }
         // No answer, or one that says nothing about the pause.
         Outcome::Retry { at, .. } | Outcome::Wait { at, .. } if claim.probe => {
-            pauses::unanswered(tx, claim.website.as_str(), *at).await
+            return pauses::unanswered(tx, website, claim.kind, *at).await;
         }
-        _ => Ok(()),
+        _ => return Ok(()),
+    };
+    if whose.0 == PauseScope::People && claim.probe {
+        // Refused for contacts alone: of another pause it may have probed that says nothing, and a conversation may try.
+        pauses::unanswered(tx, website, claim.kind, millis(now)).await?;
     }
+    pauses::pause(tx, whose, *until, *probe_every, reason, now).await
 }

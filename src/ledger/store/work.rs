@@ -51,7 +51,9 @@ const ASKED: [Column; 12] = [
 
 static ENQUEUE: LazyLock<RowsStatement> = LazyLock::new(|| {
     let singles = ["now", "urgent_limit", "urgent_window", "revive_every"];
-    let template = include_str!("statements/enqueue.sql").replace("{standing}", &standing());
+    let template = include_str!("statements/enqueue.sql")
+        .replace("{standing}", &standing())
+        .replace("{last}", &Trigger::LAST.to_string());
     RowsStatement::new(&template, &ASKED, &singles)
 });
 

@@ -234,6 +234,8 @@ fn full(conversation: &Conversation) -> Json {
         .messages
         .last()
         .map_or("", |message| message.text.as_str());
+    let unanswered = (conversation.messages.iter().rev()).take_while(|one| one.from == "user");
+    let waiting_since = unanswered.last().map(|message| message.at);
     let mut json = json!({
         "session_id": conversation.session_id,
         "website_id": conversation.website,
@@ -254,6 +256,7 @@ fn full(conversation: &Conversation) -> Json {
         "meta": metas(conversation),
         "created_at": conversation.created_at,
         "updated_at": conversation.updated_at,
+        "waiting_since": waiting_since,
     });
     if let (Some(people), Some(object)) = (&conversation.people_id, json.as_object_mut()) {
         object.insert("people_id".to_owned(), json!(people));

@@ -7,8 +7,15 @@ use crisp_sync::{
     sandbox::{Fault, FaultBody, OpenChat, Reset},
 };
 
-use super::{ADA, Heals, Meanwhile, Story, ada_chats, agent_looks, assert_shows, hours};
-use crate::world::World;
+use super::{
+    ADA, Heals, Meanwhile, Story, ada_chats, agent_looks, assert_shows, hours, operators_see,
+};
+use crate::world::{World, also_on_postgres};
+
+also_on_postgres! {
+    a_403_of_the_events_holds_up_contacts_alone,
+    a_403_of_the_contacts_holds_up_contacts_alone,
+}
 
 const READ: &str = "conversation.get";
 const WRITE: &str = "metas.update";
@@ -110,6 +117,81 @@ async fn a_402_pauses_the_website_until_its_plan_allows_it() {
 #[tokio::test]
 async fn a_403_pauses_the_website_until_the_scope_is_granted() {
     refuses_the_website(403, "forbidden", Heals::Within(BETWEEN_PROBES)).await;
+}
+
+/// Crisp refuses what is done for contacts, or one kind of it. For two hours an agent looks at a chat every five minutes.
+async fn refuses_contacts(route: &str, status: u16, reason: &str) {
+    let (mut world, session) = ada_chats(|setup| {
+        setup.add(
+            "[lifecycle]\nsender = \"sole\"\ngrace = \"0s\"\n\n\
+             [[lifecycle.event]]\nname = \"user:subscription:canceled\"\nat = \"canceled_at\"\n",
+        );
+    })
+    .await;
+    let (ledger, now) = (world.service.ledger.clone(), world.now());
+    ledger
+        .arm(&world.website, "user:subscription:canceled", now, now)
+        .await
+        .expect("armed");
+    world.clock.advance(Duration::from_mins(1));
+    let at = world.now().strftime("%F %T");
+    world
+        .change_user("u1", &format!("canceled_at = '{at}'"))
+        .await;
+    world.sandbox.fault(Fault::status(route, status).times(0));
+    let marker = world.marker();
+    for plan in ["team", "starter", "pro"].iter().cycle().take(23) {
+        world.change_user("u1", &format!("plan = '{plan}'")).await;
+        agent_looks(&mut world, &session).await;
+        assert_eq!(world.data(&session, "plan"), *plan, "the chat is fresh");
+        world.pass(Duration::from_mins(5)).await;
+    }
+    let pauses = ledger.pauses().await.expect("readable");
+    let [pause] = pauses.as_slice() else {
+        panic!("one pause: {pauses:?}");
+    };
+    assert_eq!(
+        (pause.scope.as_str(), pause.reason.as_str()),
+        ("people", reason)
+    );
+    operators_see(&world, "/status").await;
+    let metrics = operators_see(&world, "/metrics").await;
+    assert!(
+        metrics.contains("crisp_sync_paused{scope=\"people\"} 1\n"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("crisp_sync_paused{scope=\"website\"} 0\n"),
+        "{metrics}"
+    );
+    world.service.watch.look().await;
+    let told = ledger.conditions().await.expect("readable");
+    let subject = format!("contacts of {}", world.website);
+    assert!(told.iter().any(|row| row.subject == subject), "{told:?}");
+    let tried = world.calls_since(marker);
+    let tried = tried.iter().filter(|call| **call == route).count();
+    assert!((5..=10).contains(&tried), "{tried} probes in two hours");
+    world.sandbox.clear_faults();
+    world.pass(BETWEEN_PROBES).await;
+    assert_shows(&world, &session, "starter");
+    assert_eq!(world.timeline(ADA), ["user:subscription:canceled"]);
+    assert_eq!(ledger.pauses().await.expect("readable"), []);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_403_of_the_events_holds_up_contacts_alone() {
+    refuses_contacts("people_event.add", 403, "forbidden").await;
+}
+
+#[tokio::test]
+async fn a_403_of_the_contacts_holds_up_contacts_alone() {
+    refuses_contacts(CONTACT, 403, "forbidden").await;
+}
+
+#[tokio::test]
+async fn a_402_of_the_events_holds_up_contacts_alone() {
+    refuses_contacts("people_event.add", 402, "plan_required").await;
 }
 
 #[tokio::test]

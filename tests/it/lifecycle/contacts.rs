@@ -140,7 +140,7 @@ async fn a_contact_that_came_back_unheard_is_found() {
     while world.run_due().await {}
     assert_stands(&world, EVENT, OutboxState::Parked, "contact_removed").await;
     minutes(&mut world, 61).await;
-    world.open(OpenChat::by(ADA)).await;
+    world.open(OpenChat::by(ADA).proven()).await;
     while world.run_due().await {}
     assert_eq!(world.timeline(ADA), [EVENT]);
     assert_eq!(world.contact_data(ADA, "plan"), "pro");

@@ -3,7 +3,8 @@
 -- One statement for many rows: each trigger is joined with its row as it was, and the new row is computed whole.
 -- A run that is planned, has not begun and comes early enough covers the trigger already: then nothing is written. Whoever
 -- claims that run reads Crisp and the app's database later than this statement looked, and so sees what was told here.
--- Which trigger stands on a row is decided by their standing, which the code knows.
+-- Which trigger stands on a row is decided by their standing, which the code knows. What stands last makes nothing
+-- more urgent that somebody else asked for: strangers would spend what is kept for that.
 WITH asked (kind, website, key, triggers, priority, trigger, standing, debounce, urgent_at, normal_at, fresh, timer_at)
 AS MATERIALIZED ({rows}),
 met AS (
@@ -20,6 +21,8 @@ met AS (
            coalesce(old.state = 'ready' AND old.want_gen > coalesce(CASE WHEN old.lease_token IS NOT NULL
                THEN old.claimed_gen END, old.done_gen), FALSE) AS planned,
            coalesce(old.state = 'dead' AND (old.revived_at IS NULL OR old.revived_at <= {now} - {revive_every}), FALSE) AS revives,
+           coalesce(asked.standing = {last} AND {standing} < {last} AND (old.lease_token IS NOT NULL
+               OR old.state = 'ready' AND old.want_gen > old.done_gen), FALSE) AS yields,
            CASE WHEN old.done_at IS NULL OR old.unsettled = 1 THEN asked.debounce ELSE 0 END AS wait,
            CASE WHEN old.done_at IS NULL OR old.unsettled = 1 THEN 0
                 ELSE old.done_at + asked.fresh END AS fresh_until,
@@ -39,8 +42,8 @@ timed AS (
 judged AS (
     SELECT timed.*,
            urgent_at IS NOT NULL AND NOT (planned AND old_run_at <= next_run) AS spends,
-           NOT planned OR standing < old_standing
-               OR (standing = old_standing AND (next_run < old_run_at OR priority < old_priority)) AS leads,
+           NOT yields AND (NOT planned OR standing < old_standing
+               OR (standing = old_standing AND (next_run < old_run_at OR priority < old_priority))) AS leads,
            CASE WHEN urgent_at IS NULL AND normal_at IS NULL THEN max(timer_at, {now}) ELSE {now} END AS first,
            CASE WHEN urgent_at IS NULL AND timer_at IS NULL THEN fresh ELSE 0 END AS asked_fresh
     FROM timed
@@ -55,7 +58,7 @@ SELECT kind, website, key,
        CASE WHEN revives THEN 0 ELSE coalesce(old_crashes, 0) END,
        CASE WHEN old_state = 'dead' AND NOT revives THEN 'dead' ELSE 'ready' END,
        CASE WHEN leads THEN trigger ELSE old_trigger END,
-       CASE WHEN planned THEN min(old_priority, priority) ELSE priority END,
+       CASE WHEN yields THEN old_priority WHEN planned THEN min(old_priority, priority) ELSE priority END,
        CASE WHEN planned THEN min(old_first, first) ELSE first END,
        CASE WHEN waits_for_lease THEN min(old_fresh, asked_fresh) ELSE asked_fresh END,
        CASE WHEN spends AND NOT in_window THEN {now} ELSE urgent_since END,
