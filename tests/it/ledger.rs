@@ -1110,7 +1110,7 @@ async fn a_pause_of_one_website_ends_with_its_subscription(home: Home) {
 fn pause_people(until: Timestamp) -> Outcome {
     Outcome::PausePeople {
         until,
-        probe_every: Duration::from_secs(60),
+        probe_every: Duration::from_mins(1),
         reason: "forbidden".to_owned(),
     }
 }
@@ -1175,7 +1175,7 @@ async fn a_website_that_is_paused_for_contacts_too_is_probed_by_either(home: Hom
     let claim = home.claim(secs(1)).await;
     let pause = Outcome::PauseWebsite {
         until: secs(30),
-        probe_every: Duration::from_secs(60),
+        probe_every: Duration::from_mins(1),
         reason: "not_subscribed".to_owned(),
     };
     home.settle(&claim, pause, secs(1)).await;
