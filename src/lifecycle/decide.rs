@@ -289,7 +289,7 @@ impl<'a> Bench<'a> {
     /// Whether it may have happened before the rule was armed, or longer ago than it may be sent: it is as old as the look
     /// that shows it, and the one before that was long ago.
     fn may_be_old(&self, rule: &Rule, occurrence: &Occurrence) -> bool {
-        let earliest = self.memory.earliest(occurrence);
+        let earliest = self.memory.earliest(occurrence, self.now);
         let armed_at = self.memory.watermark(rule);
         armed_at.is_none_or(|armed_at| earliest < armed_at) || self.is_too_old(rule, earliest)
     }

@@ -116,8 +116,11 @@ impl Look<'_> {
             && value.is_some()
             && let Some(at) = self.first()?
         {
-            let occurrence =
-                self.occurrence(subject.clone(), OccurrenceAt::Edge(0, at), at, holds)?;
+            // The ledger may have told of it, as a change of a value that it has forgotten, and under another number.
+            let is_forgotten = gaps.iter().any(|gap| at <= gap.until);
+            let earliest = if is_forgotten { Timestamp::MIN } else { at };
+            let which = OccurrenceAt::Edge(0, at);
+            let occurrence = self.occurrence(subject.clone(), which, earliest, holds)?;
             let waits = !holds && self.scope.now <= self.rule.sent_until(at);
             if waits {
                 // Until `when` is true, or it is too late, the value is seen for the first time at each look.

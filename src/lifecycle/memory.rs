@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Known, Occurrence, OutboxState, Rule, period::later, reason};
+use super::{
+    Known, Occurrence, OutboxState, Rule, occurrence::whole_second, period::later, reason,
+};
 
 /// How long until a row that waits for something undated is looked at again.
 pub const LOOK_AGAIN: SignedDuration = SignedDuration::from_hours(1);
@@ -143,11 +145,14 @@ impl Verdict {
 }
 
 impl Memory<'_> {
-    /// When something happened at the earliest that a look has shown.
-    pub(super) fn earliest(&self, occurrence: &Occurrence) -> Timestamp {
+    /// When something happened at the earliest that a look shows. Of what an earlier look has shown already, and waits since, the
+    /// sweep tells nothing more.
+    pub(super) fn earliest(&self, occurrence: &Occurrence, now: Timestamp) -> Timestamp {
         let (earliest, seen_at) = (occurrence.earliest, occurrence.happened_at());
         match self.swept {
-            Some(swept) if swept.from <= earliest => earliest.max(swept.to).min(seen_at),
+            Some(swept) if swept.from <= earliest && whole_second(now) <= seen_at => {
+                earliest.max(swept.to).min(seen_at)
+            }
             _ => earliest,
         }
     }

@@ -342,6 +342,7 @@ on_both_engines! {
     rows_are_claimed_by_priority_and_by_one_holder,
     a_trigger_that_arrives_while_leased_leaves_the_row_due_again,
     who_is_watched_leads_over_who_is_not,
+    what_is_owed_goes_before_what_a_stranger_asked_for_meanwhile,
     again_runs_at_its_time_or_at_an_earlier_trigger,
     a_lost_lease_writes_nothing,
     an_expired_lease_is_a_crash_and_makes_the_mirror_dirty,
@@ -594,6 +595,7 @@ async fn a_trigger_revives_a_dead_row_once_in_fifteen_minutes(home: Home) {
     home.enqueue(message("a", secs(60)), secs(60)).await;
     let claim = home.claim(secs(60)).await;
     assert_eq!(claim.attempt, 1, "a revived row starts again");
+    assert_eq!(claim.first_triggered_at, at(0), "nobody looked since");
     home.settle(&claim, bury("second"), secs(60)).await;
     home.enqueue(message("a", secs(61)), secs(61)).await;
     home.enqueue(message("a", secs(959)), secs(959)).await;
@@ -658,7 +660,9 @@ async fn an_operator_revives_what_is_dead(home: Home) {
         .revive(WorkKind::Conversation, &website(), key.as_str(), secs(1))
         .await;
     assert_eq!(one.expect("revived"), 1);
-    assert_eq!(home.claim(secs(1)).await.trigger, Trigger::Command);
+    let claim = home.claim(secs(1)).await;
+    assert_eq!(claim.trigger, Trigger::Command);
+    assert_eq!(claim.first_triggered_at, at(0), "nobody looked since");
     assert_eq!(home.ledger.revive_all(secs(2)).await.expect("revived"), 2);
     assert_eq!(home.claims(secs(2)).await.len(), 2);
 }
@@ -731,6 +735,17 @@ async fn rows_are_claimed_by_priority_and_by_one_holder(home: Home) {
         .collect();
     assert_eq!(keys, ["session_early", "session_late", "42", "all"]);
     assert!(home.claims(at(10)).await.is_empty(), "all of it is leased");
+}
+
+async fn what_is_owed_goes_before_what_a_stranger_asked_for_meanwhile(home: Home) {
+    let stranger = |now| person(Trigger::Unproven, now);
+    home.enqueue(stranger(at(0)), at(0)).await;
+    let claim = home.claim(at(0)).await;
+    home.enqueue(stranger(secs(1)), secs(1)).await;
+    home.settle(&claim, Outcome::Again { at: secs(500) }, secs(2))
+        .await;
+    let claim = home.claim(secs(500)).await;
+    assert_eq!(claim.trigger, Trigger::FollowUp);
 }
 
 async fn a_trigger_that_arrives_while_leased_leaves_the_row_due_again(home: Home) {

@@ -150,7 +150,8 @@ macro_rules! under_lease {
     }};
 }
 
-/// Sets the claimed generation done. What was triggered meanwhile waits for its freshness, counted from now.
+/// Sets the claimed generation done. What was triggered meanwhile waits for its freshness, counted from now. What is still owed
+/// goes before what a stranger asked for meanwhile, whose share of the quota may be spent.
 async fn complete(
     tx: &mut Transaction<'_>,
     claim: &Claim,
@@ -166,8 +167,10 @@ async fn complete(
          run_at = CASE WHEN want_gen > claimed_gen \
                        THEN min(max(run_at, $5 + fresh_ms), coalesce($6, max(run_at, $5 + fresh_ms))) \
                        ELSE coalesce($6, run_at) END, \
-         trigger = CASE WHEN $6 IS NOT NULL AND want_gen = claimed_gen THEN 'follow_up' ELSE trigger END, \
-         priority = CASE WHEN $6 IS NOT NULL AND want_gen = claimed_gen THEN $7 ELSE priority END, \
+         trigger = CASE WHEN $6 IS NOT NULL AND (want_gen = claimed_gen OR trigger = 'unproven') \
+                        THEN 'follow_up' ELSE trigger END, \
+         priority = CASE WHEN $6 IS NOT NULL AND (want_gen = claimed_gen OR trigger = 'unproven') \
+                         THEN $7 ELSE priority END, \
          first_triggered_at = CASE WHEN $6 IS NOT NULL AND want_gen = claimed_gen THEN $6 \
                                    ELSE first_triggered_at END",
         now,

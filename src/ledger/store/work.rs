@@ -279,7 +279,7 @@ impl Store {
         let mut tx = begin(&mut writer, WHAT).await?;
         let done = query(
             "UPDATE work SET state = 'ready', attempts = 0, crashes = 0, not_before = 0, run_at = $1, dead_at = NULL, \
-               want_gen = want_gen + 1, trigger = 'command', first_triggered_at = $1 \
+               want_gen = want_gen + 1, trigger = 'command' \
              WHERE state = 'dead' AND ($2 IS NULL OR (kind = $2 AND website = $3 AND key = $4))",
         )
         .bind(ms(now))

@@ -2,7 +2,8 @@
 
 use super::{OutboxState::*, *};
 
-const RULES: &str = "[[event]]\nname = \"changed\"\non_change = \"plan\"\nmax_age = \"3d\"";
+const RULES: &str =
+    "sender = \"sole\"\n[[event]]\nname = \"changed\"\non_change = \"plan\"\nmax_age = \"3d\"";
 
 /// What becomes of a change that was seen at a minute, where the look before was at another, or is not remembered.
 fn decided(
@@ -26,8 +27,13 @@ fn decided(
         }),
         ..Remembered::armed(&rules, armed)
     };
-    let now = minute(seen + 30);
-    let decisions = decide(&rules, &found, &remembered.memory(), Guards::OPEN, now);
+    let decisions = decide(
+        &rules,
+        &found,
+        &remembered.memory(),
+        Guards::OPEN,
+        minute(seen),
+    );
     let [decision] = &decisions[..] else {
         panic!("{decisions:?}");
     };
@@ -135,4 +141,72 @@ fn the_first_value_waits_for_when() {
     assert_eq!(found.len(), 1);
     let (_, edges) = look(false, &edges, 4 * DAY);
     assert!(!edges.is_empty(), "it is too late");
+}
+
+#[test]
+fn the_sweep_does_not_answer_for_what_an_earlier_look_has_shown() {
+    let rules = rules(&format!("{RULES}\nwhen = \"paid\""));
+    let edges = serde_json::json!({ "changed": {
+        "value": "free", "count": 0, "of": "plan", "seen_at": minute(-60).to_string(),
+    }});
+    let edges: Edges = serde_json::from_value(edges).expect("edges");
+    let look = |paid, edges: &Edges, now| {
+        let user = user([("plan", text("pro")), ("paid", Value::Bool(paid))]);
+        occurrences(&rules, &user, &BTreeMap::new(), edges, &[], minute(now))
+    };
+    let waits = look(false, &edges, 5);
+    let found = look(true, &waits.edges, 65);
+    // Armed at noon; the sweep looked before that, and since.
+    let remembered = Remembered {
+        swept: Some(Swept {
+            from: minute(-DAY),
+            to: minute(60),
+        }),
+        ..Remembered::armed(&rules, 0)
+    };
+    let decisions = decide(
+        &rules,
+        &found,
+        &remembered.memory(),
+        Guards::OPEN,
+        minute(65),
+    );
+    let decided: Vec<_> = decisions
+        .iter()
+        .map(|one| (one.state, one.reason))
+        .collect();
+    assert_eq!(decided, [(Held, reason::CHANGED_UNSEEN)]);
+}
+
+#[test]
+fn the_first_value_of_a_time_that_was_forgotten_waits_for_a_person() {
+    let rules = rules(
+        "sender = \"sole\"\n[[event]]\nname = \"changed\"\non_change = \"plan\"\nfirst = \"since\"",
+    );
+    let user = user([("plan", text("pro")), ("since", at(5))]);
+    let gap = |until| Gap {
+        from: minute(-60),
+        until: minute(until),
+    };
+    for (until, state) in [(4, Due), (60, Held)] {
+        let none = Edges::default();
+        let found = occurrences(
+            &rules,
+            &user,
+            &BTreeMap::new(),
+            &none,
+            &[gap(until)],
+            minute(70),
+        );
+        let remembered = Remembered::armed(&rules, 0);
+        let decisions = decide(
+            &rules,
+            &found,
+            &remembered.memory(),
+            Guards::OPEN,
+            minute(70),
+        );
+        let decided: Vec<_> = decisions.iter().map(|one| one.state).collect();
+        assert_eq!(decided, [state], "{until}");
+    }
 }
