@@ -40,7 +40,7 @@ async fn junk_reaches_neither_the_ledger_nor_the_parser() {
         let answer = exchange(&world, request).await.expect("an answer");
         assert_eq!(answer.status, 403, "{}", answer.head);
     }
-    assert_eq!(webhooks(&world, "refused", "none"), 6);
+    assert_eq!(webhooks(&world, "refused", "plugin"), 6);
     assert_eq!(
         webhooks(&world, "malformed", "plugin"),
         0,
