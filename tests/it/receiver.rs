@@ -13,7 +13,7 @@ use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
-    telemetry::lines,
+    telemetry,
     world::{OTHER_SECRET, SIGNING_SECRET, Setup, World},
 };
 
@@ -405,7 +405,7 @@ async fn what_asks_for_nothing_is_acknowledged_and_not_stored() {
 #[tokio::test]
 async fn which_attempt_it_was_is_logged_and_kept() {
     let world = World::start().await;
-    let marker = lines().len();
+    let marker = telemetry::marker();
     let request = signed(&world, &opened())
         .header("X-Delivery-Attempt-Count", "3")
         .header("X-Delivery-Attempt-Limit", "5")
@@ -414,7 +414,7 @@ async fn which_attempt_it_was_is_logged_and_kept() {
     let deliveries = world.deliveries().await;
     assert_eq!(deliveries[0].attempt, Some(3));
     assert_eq!(deliveries[0].origin.as_deref(), Some("plugin"));
-    let logged = lines()[marker..].iter().any(|line| {
+    let logged = telemetry::lines_since(marker).iter().any(|line| {
         line["event"] == "delivery.accepted"
             && line["attempt"] == 3
             && line["attempt_limit"] == 5
@@ -425,7 +425,7 @@ async fn which_attempt_it_was_is_logged_and_kept() {
         .header("X-Delivery-Attempt-Count", "4")
         .header("X-Delivery-Attempt-Limit", "5");
     assert_eq!(status(refused).await, 403);
-    let logged = lines()[marker..]
+    let logged = telemetry::lines_since(marker)
         .iter()
         .any(|line| line["event"] == "delivery.refused" && line["attempt"] == 4);
     assert!(logged, "so does the line about a refusal");

@@ -10,7 +10,7 @@ use crisp_sync::{
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
-    telemetry::lines,
+    telemetry,
     world::{Setup, World},
 };
 
@@ -189,7 +189,7 @@ async fn whoever_forges_again_is_corrected_again() {
 async fn after_two_equal_corrections_the_form_is_accepted() {
     let world = World::with(|setup| setup.behaviour.echoes = false).await;
     let (mut world, session) = ada_chats(world).await;
-    let before = lines().len();
+    let before = telemetry::marker();
     let mut calls = Vec::new();
     for _ in 0..4 {
         let marker = world.marker();
@@ -204,7 +204,7 @@ async fn after_two_equal_corrections_the_form_is_accepted() {
     }
     assert_eq!(calls, [2, 2, 0, 0]);
     assert_eq!(world.data(&session, "plan"), "PRO");
-    let warned = lines()[before..]
+    let warned = telemetry::lines_since(before)
         .iter()
         .filter(|line| line["event"] == "mirror.normalised" && line["session.id"] == session)
         .count();

@@ -1,6 +1,7 @@
 //! Logs and metrics are interfaces: their names are those of the tables, and they carry nobody's address.
 
 use std::{
+    collections::VecDeque,
     io::Write,
     sync::{Mutex, MutexGuard, OnceLock},
     time::Duration,
@@ -16,8 +17,38 @@ use tracing_subscriber::{EnvFilter, fmt::MakeWriter, layer::SubscriberExt as _};
 
 use crate::{source, world::World};
 
-/// Every line that this process has logged, as it would stand on standard error.
-static LINES: Mutex<Vec<Json>> = Mutex::new(Vec::new());
+/// What this process has logged, as it would stand on standard error.
+static LOGGED: Mutex<Logged> = Mutex::new(Logged {
+    lines: VecDeque::new(),
+    dropped: 0,
+    fault: None,
+});
+
+/// The stories of a whole run log millions of lines: more than these are not kept.
+const KEPT: usize = 400_000;
+
+struct Logged {
+    /// The last ones.
+    lines: VecDeque<Json>,
+    /// How many came before them.
+    dropped: usize,
+    /// What is wrong with the first line that is not what it promises. Each is looked at once, when it comes.
+    fault: Option<String>,
+}
+
+impl Logged {
+    fn keep(&mut self, line: Json) {
+        if self.fault.is_none() {
+            let fault = fault_of(&line);
+            self.fault = fault.map(|fault| format!("{fault}\n{line:#}"));
+        }
+        self.lines.push_back(line);
+        if self.lines.len() > KEPT {
+            self.lines.pop_front();
+            self.dropped += 1;
+        }
+    }
+}
 
 /// What none of our lines may hold. Addresses and tenants of every story end in `.example`.
 const PRIVATE: [&str; 6] = [
@@ -37,7 +68,7 @@ struct Keep;
 impl Write for Keep {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
         let json = serde_json::from_slice(line).map_err(std::io::Error::other)?;
-        kept().push(json);
+        logged().keep(json);
         Ok(line.len())
     }
 
@@ -54,8 +85,8 @@ impl<'a> MakeWriter<'a> for Keep {
     }
 }
 
-fn kept() -> MutexGuard<'static, Vec<Json>> {
-    LINES
+fn logged() -> MutexGuard<'static, Logged> {
+    LOGGED
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -75,9 +106,22 @@ pub(crate) fn listen() {
     });
 }
 
-/// The lines so far.
+/// The last lines so far.
 pub(crate) fn lines() -> Vec<Json> {
-    kept().clone()
+    lines_since(0)
+}
+
+/// How many lines there were so far.
+pub(crate) fn marker() -> usize {
+    let logged = logged();
+    logged.dropped + logged.lines.len()
+}
+
+/// The lines after a marker.
+pub(crate) fn lines_since(marker: usize) -> Vec<Json> {
+    let logged = logged();
+    let from = marker.saturating_sub(logged.dropped);
+    logged.lines.iter().skip(from).cloned().collect()
 }
 
 /// What is wrong with a line, if anything.
@@ -103,12 +147,11 @@ fn fault_of(line: &Json) -> Option<String> {
         .map(|key| format!("`{name}` has no field `{key}`"))
 }
 
-/// Holds every line so far against the table. Each story ends with it.
+/// Every line so far is as the table has it. Each story ends with it.
 pub(crate) fn assert_lines_are_as_documented() {
-    for line in lines() {
-        if let Some(fault) = fault_of(&line) {
-            panic!("a log line is not what it promises: {fault}\n{line:#}");
-        }
+    let fault = logged().fault.clone();
+    if let Some(fault) = fault {
+        panic!("a log line is not what it promises: {fault}");
     }
 }
 
