@@ -21,7 +21,7 @@
 #   at work     as durable, while the worker refreshes 8 conversations at a time against the sandbox, which answers in 50 ms
 #
 # Each webhook of the file is of a conversation of its own, their ids in no order. Every answer must be 2xx, and every
-# webhook that was acknowledged as durable must be in the ledger afterwards. A forged one must be answered 401.
+# webhook that was acknowledged as durable must be in the ledger afterwards. A forged one must be answered 403.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -128,7 +128,8 @@ impl Worker {
             ),
             // Background work waits for hours, and many rows do.
             "over_quota" if claim.priority > 2 => self.log_waiting(claim, worked, session, user),
-            "retry" | "over_quota" | "pause_token" | "pause_website" | "unsettled" => {
+            "retry" | "over_quota" | "pause_token" | "pause_website" | "pause_people"
+            | "unsettled" => {
                 tracing::warn!(
                     event = events::WORK_RETRY,
                     "work.kind" = claim.kind.as_str(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crisp_sync::{
+    ids::UserKey,
     ledger::WorkKind,
     sandbox::{Fault, FaultBody, OpenChat, Reset},
 };
@@ -10,7 +11,10 @@ use crisp_sync::{
 use super::{
     ADA, Heals, Meanwhile, Story, ada_chats, agent_looks, assert_shows, hours, operators_see,
 };
-use crate::world::{World, also_on_postgres};
+use crate::{
+    telemetry,
+    world::{World, also_on_postgres},
+};
 
 also_on_postgres! {
     a_403_of_the_events_holds_up_contacts_alone,
@@ -140,12 +144,16 @@ async fn refuses_contacts(route: &str, status: u16, reason: &str) {
         .await;
     world.sandbox.fault(Fault::status(route, status).times(0));
     let marker = world.marker();
+    let logged_before = telemetry::marker();
     for plan in ["team", "starter", "pro"].iter().cycle().take(23) {
         world.change_user("u1", &format!("plan = '{plan}'")).await;
         agent_looks(&mut world, &session).await;
         assert_eq!(world.data(&session, "plan"), *plan, "the chat is fresh");
         world.pass(Duration::from_mins(5)).await;
     }
+    let user = UserKey::parse("u1").expect("a key");
+    let user = ledger.pseudonyms().user(&user);
+    let logged = telemetry::lines_since(logged_before);
     let pauses = ledger.pauses().await.expect("readable");
     let [pause] = pauses.as_slice() else {
         panic!("one pause: {pauses:?}");
@@ -168,6 +176,14 @@ async fn refuses_contacts(route: &str, status: u16, reason: &str) {
     let told = ledger.conditions().await.expect("readable");
     let subject = format!("contacts of {}", world.website);
     assert!(told.iter().any(|row| row.subject == subject), "{told:?}");
+    let is_told = |event: &str, key: &str, value: &str| {
+        let mut theirs = logged
+            .iter()
+            .filter(|line| line["user.ref"] == user.as_str());
+        theirs.any(|line| line["event"] == event && line[key] == value)
+    };
+    assert!(is_told("work.retry", "work.kind", "person"));
+    assert!(!is_told("person.refreshed", "outcome", "pause_people"));
     let tried = world.calls_since(marker);
     let tried = tried.iter().filter(|call| **call == route).count();
     assert!((5..=10).contains(&tried), "{tried} probes in two hours");
