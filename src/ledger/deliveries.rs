@@ -11,7 +11,7 @@ use crate::{
     pseudonym::EmailMac,
 };
 
-use super::work::{Enqueue, Trigger};
+use super::trigger::{Enqueue, Trigger};
 
 /// One receipt of one verified webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,10 +15,7 @@ use crate::{
 };
 
 use super::{
-    listening::Listened,
-    outbox::OutboxRow,
-    sweeping::SweptPage,
-    work::{Enqueue, words},
+    listening::Listened, outbox::OutboxRow, sweeping::SweptPage, trigger::Enqueue, work::words,
 };
 
 /// What stands in the place of the trust of a conversation whose person was erased.

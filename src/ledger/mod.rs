@@ -25,6 +25,7 @@ pub mod quota;
 mod reads;
 mod store;
 pub mod sweeping;
+pub mod trigger;
 pub mod work;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -54,9 +55,9 @@ pub use outbox::{
 pub use quota::{DayQuota, Gap, Health, Pause, PauseScope, Standing};
 pub use store::{MIGRATIONS, MigrationFile, Move, POSTGRES_MIGRATIONS};
 pub use sweeping::{Lane, SweepCounts, SweepLag, SweepLook, SweepSpan, Sweeping, SweptPage};
+pub use trigger::{Enqueue, Trigger, Urgency};
 pub use work::{
-    Claim, Enqueue, Outcome, Settled, Settlement, Trace, TraceRow, Trigger, Urgency, WorkKind,
-    WorkRow, WorkState,
+    Claim, Outcome, Settled, Settlement, Trace, TraceRow, WorkKind, WorkRow, WorkState,
 };
 
 /// What the ledger has to know before it is opened.

@@ -16,7 +16,8 @@ use super::{
     super::{
         deliveries::{Acceptance, Effect, PersonBy},
         mirror::ContactState,
-        work::{Enqueue, Trigger, Urgency, WorkKind},
+        trigger::{Enqueue, Trigger, Urgency},
+        work::WorkKind,
     },
     LedgerError, Store, Writers, begin,
     cells::{failed, json, ms},

@@ -11,7 +11,8 @@ use crate::{
 use super::{
     super::{
         outbox::{OutboxFilter, OutboxRow, OutboxTotal},
-        work::{Enqueue, Trigger, Urgency, WorkKind},
+        trigger::{Enqueue, Trigger, Urgency},
+        work::WorkKind,
     },
     LedgerError, Store, begin, brake,
     cells::{Cells, failed, list, ms},

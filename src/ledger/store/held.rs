@@ -12,7 +12,8 @@ use super::{
     super::{
         echo::{Corrections, Verdict, judge_data, judge_segments},
         mirror::ERASED,
-        work::{Enqueue, Trigger, Urgency, WorkKind},
+        trigger::{Enqueue, Trigger, Urgency},
+        work::WorkKind,
     },
     LedgerError,
     cells::{Cells, failed, json},

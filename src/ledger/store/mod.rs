@@ -24,6 +24,7 @@ mod outbox;
 mod pauses;
 mod postgres;
 mod processes;
+mod selection;
 mod send;
 mod settle;
 mod sqlite;

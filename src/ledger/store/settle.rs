@@ -10,7 +10,8 @@ use super::{
     super::{
         mirror::Write,
         quota::PauseScope,
-        work::{Claim, Outcome, Settled, Settlement, Trigger, WorkKind, priority},
+        trigger::{Trigger, priority},
+        work::{Claim, Outcome, Settled, Settlement, WorkKind},
     },
     LedgerError, Store, begin,
     cells::{failed, ms, span},

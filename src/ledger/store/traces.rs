@@ -3,7 +3,10 @@
 use crate::ids::WebsiteId;
 
 use super::{
-    super::work::{Claim, Trace, TraceRow, Trigger, WorkKind},
+    super::{
+        trigger::Trigger,
+        work::{Claim, Trace, TraceRow, WorkKind},
+    },
     LedgerError, Store,
     cells::{Cells, failed, json},
     engine::{Transaction, query},

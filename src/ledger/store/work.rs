@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use crate::ids::WebsiteId;
 
 use super::{
-    super::work::{Enqueue, Trigger, Urgency, WorkKind, WorkRow, WorkState, priority},
+    super::{
+        trigger::{Enqueue, Trigger, Urgency, priority},
+        work::{WorkKind, WorkRow, WorkState},
+    },
     LedgerError, Store, begin,
     cells::{Cells, failed, json, ms, span},
     columns::columns,

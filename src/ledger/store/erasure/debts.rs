@@ -5,7 +5,10 @@ use jiff::Timestamp;
 use crate::{
     clock::millis,
     ids::{SessionId, WebsiteId},
-    ledger::work::{Claim, Enqueue, Trigger, Urgency, WorkKind},
+    ledger::{
+        trigger::{Enqueue, Trigger, Urgency},
+        work::{Claim, WorkKind},
+    },
 };
 
 use super::{

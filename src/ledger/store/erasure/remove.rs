@@ -6,7 +6,8 @@ use crate::{
     ids::{SessionId, UserKey, WebsiteId},
     ledger::{
         mirror::FormerContact,
-        work::{Enqueue, Trigger, Urgency, WorkKind},
+        trigger::{Enqueue, Trigger, Urgency},
+        work::WorkKind,
     },
 };
 
