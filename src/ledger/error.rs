@@ -219,6 +219,12 @@ pub enum LedgerError {
         #[source]
         source: Source,
     },
+    /// The file was taken away while it was open, or another one lies in its place: nothing that is written is kept.
+    #[error("could not go on with the ledger `{}`: its file was removed or replaced while it was in use\nhint: start the service again: it takes up what lies there, cautiously; what was acknowledged within the last minute may be gone with the old file. Stop the service before you replace its ledger", path.display())]
+    Replaced {
+        /// The ledger's file.
+        path: PathBuf,
+    },
     /// The storage does not answer as it should.
     #[error("could not {what}: the ledger's storage failed")]
     Storage {

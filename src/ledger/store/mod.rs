@@ -37,6 +37,7 @@ mod writes;
 
 use std::{
     fs::File,
+    io,
     path::Path,
     sync::{
         Arc, OnceLock,
@@ -96,6 +97,8 @@ enum Writers {
     Only {
         writer: Mutex<Option<Connection>>,
         folding: Arc<sqlite::Folding>,
+        /// Where the file lay when it was opened.
+        place: String,
         /// Held until the ledger is closed.
         lock: File,
     },
@@ -122,6 +125,7 @@ impl Store {
                 let writers = Writers::Only {
                     writer: Mutex::new(Some(opened.writer)),
                     folding: opened.folding,
+                    place: opened.place,
                     lock: opened.lock,
                 };
                 (writers, opened.readers, secret)
@@ -202,6 +206,31 @@ impl Store {
         matches!(self.writers, Writers::Pool { .. })
     }
 
+    /// Whether the file is still the one that was opened. Of one that was taken away nothing else tells: it can be written
+    /// until it is closed. What else is wrong with the storage is told by whoever meets it.
+    fn is_in_place(&self) -> Result<(), LedgerError> {
+        let (Writers::Only { place, .. }, Some(path)) =
+            (&self.writers, self.settings.location.path())
+        else {
+            return Ok(());
+        };
+        match sqlite::place(path) {
+            Ok(found) if found == *place => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Ok(()),
+            _ => Err(LedgerError::Replaced {
+                path: path.to_owned(),
+            }),
+        }
+    }
+
+    /// Empties the write-ahead log of a file that was taken away: who opens the one that lies there now would fold it in.
+    pub(super) async fn empty_foreign_log(&self) {
+        if self.is_in_place().is_err() {
+            // There is nothing else to be done about it.
+            let _left = self.truncate_log().await;
+        }
+    }
+
     /// A connection that writes, for as long as the guard lives.
     async fn writer(&self) -> Result<Writing<'_>, LedgerError> {
         match &self.writers {
@@ -231,6 +260,7 @@ impl Store {
         }
         self.leave().await;
         self.fault_is_over().await;
+        self.empty_foreign_log().await;
         match &self.readers {
             Readers::Sqlite(pool) => pool.close().await,
             Readers::Postgres(server) => server.close().await,
@@ -239,6 +269,7 @@ impl Store {
             writer,
             folding,
             lock,
+            ..
         } = &self.writers
         else {
             return Ok(());

@@ -270,6 +270,69 @@ async fn a_file_that_becomes_read_only_takes_nothing_and_says_so() {
     world.finish().await;
 }
 
+/// A backup is put in the place of a file that is in use, or the file is removed: nothing more is acknowledged into what is
+/// gone, and the next start takes up what lies there.
+#[tokio::test]
+async fn a_file_that_is_replaced_while_the_service_runs_is_noticed() {
+    for is_removed in [false, true] {
+        let (mut world, session) = ada_chats(|setup| setup.needs_file = true).await;
+        let path = world.ledger_path();
+        world.service.worker.beat().await;
+        if is_removed {
+            fs::remove_file(&path).expect("removed");
+        } else {
+            let copy = path.with_extension("copy");
+            let copied = world.service.ledger.backup(&copy).await;
+            copied.expect("a copy");
+            fs::rename(&copy, &path).expect("in its place");
+        }
+        let beat = world.service.ledger.heartbeat(world.now()).await;
+        let error = beat.expect_err("it is another file").to_string();
+        assert!(
+            error.contains("removed or replaced") && error.contains("\nhint: "),
+            "{error}"
+        );
+        // The process ends with failure: whoever keeps it running starts it again.
+        world.service.ledger.stops_accepting().await;
+        world.sandbox.operator_opens(&session).expect("there");
+        world.hooks_arrive().await;
+        let last = world
+            .sandbox
+            .look(|state| state.hooks().last().map(|hook| hook.state));
+        assert_eq!(last, Some(HookState::Failed), "Crisp is to send it again");
+        world.change_user("u1", "plan = 'starter'").await;
+        // The log of the old file lies beside the new one.
+        world.restart(|_| {}).await;
+        assert!(world.sandbox.retry_hooks() > 0);
+        world.refresh().await;
+        world.pass(Duration::from_mins(2)).await;
+        assert_shows(&world, &session, "starter");
+        world.finish().await;
+    }
+}
+
+/// The same where nobody notices before the service is stopped: what it wrote since is not folded into the copy.
+#[tokio::test]
+async fn the_log_of_a_file_that_was_replaced_is_not_taken_for_that_of_the_copy() {
+    let file = file(64).await;
+    let ledger = open(&file.path).await.expect("a ledger");
+    let copy = file.path.with_extension("copy");
+    ledger.backup(&copy).await.expect("a copy");
+    for second in 1..50 {
+        let at = now() + Duration::from_secs(second);
+        ledger.heartbeat(at).await.expect("it says so");
+    }
+    fs::rename(&copy, &file.path).expect("in its place");
+    let whole = fs::read(&file.path).expect("readable");
+    ledger.close().await.expect("it closes");
+    let found = fs::read(&file.path).expect("readable");
+    assert!(whole == found, "something was written into the copy");
+    let log = file.path.with_extension("db-wal");
+    assert!(fs::metadata(&log).is_ok_and(|log| log.len() == 0));
+    let ledger = open(&file.path).await.expect("whole");
+    ledger.close().await.expect("it closes");
+}
+
 /// A file of a format that this SQLite may read and not write, which is how it looks when nothing can be written.
 #[tokio::test]
 async fn a_ledger_that_cannot_be_written_is_refused_at_the_start() {

@@ -94,7 +94,7 @@ pub(super) fn lock(path: &Path) -> Result<File, LedgerError> {
 }
 
 /// Where the file lies: differs for a copy, even one in the same place.
-pub(super) fn place(path: &Path) -> io::Result<String> {
+pub(in super::super) fn place(path: &Path) -> io::Result<String> {
     let canonical = path.canonicalize()?;
     #[cfg(unix)]
     {

@@ -24,6 +24,7 @@ use super::{
 };
 
 pub(super) use copy::back_up;
+pub(super) use files::place;
 pub(super) use fold::Folding;
 pub use schema::MIGRATIONS;
 
