@@ -77,7 +77,7 @@ unproven_share = 100
 pause = "1s"
 
 [users]
-query = "SELECT id, email, name, plan, status, created_at, canceled_at, subscribed_at, change FROM users WHERE lower(email) = :email"
+query = "SELECT id, email, name, plan, status, created_at, canceled_at, subscribed_at, change, marketing_opt_in FROM users WHERE lower(email) = :email"
 query_by_key = "SELECT id, email FROM users WHERE id = :key"
 
 [context.data]
@@ -88,7 +88,7 @@ plan = "{{ plan }}"
 const PAGE_SIZES: [usize; 3] = [20, 3, 10];
 
 /// What differs from one schedule to the next besides the acts.
-fn rules(seed: u64, grace: Duration, match_within: Duration) -> Rules {
+fn rules(seed: u64, grace: Duration, match_within: Duration, delay: Duration) -> Rules {
     Rules {
         shared: !seed.is_multiple_of(3),
         holds: seed % 2 == 1,
@@ -103,7 +103,7 @@ fn rules(seed: u64, grace: Duration, match_within: Duration) -> Rules {
         sweeps: subject(seed) == Subject::Sweep,
         twist: twist(seed),
         delay: if twist(seed) == Twist::Delayed {
-            Duration::from_mins(20)
+            delay
         } else {
             Duration::ZERO
         },
@@ -113,18 +113,16 @@ fn rules(seed: u64, grace: Duration, match_within: Duration) -> Rules {
 
 /// The rules of a schedule that is played here.
 pub(super) fn rules_here(seed: u64) -> Rules {
-    rules(seed, Duration::from_mins(10), Duration::from_mins(10))
+    let minutes = Duration::from_mins;
+    rules(seed, minutes(10), minutes(10), minutes(20))
 }
 
-/// The rules of one that the binary plays, by the machine's clock: an hour is an hour there, for the brake, too.
+/// The rules of one that the binary plays, by the machine's clock. The sweep's column is dated by another one.
 pub(super) fn rules_spawned(seed: u64) -> Rules {
+    let seconds = Duration::from_secs;
     Rules {
-        min_gap: Duration::ZERO,
-        brake: None,
         sweeps: false,
-        twist: Twist::Nothing,
-        delay: Duration::ZERO,
-        ..rules(seed, Duration::from_secs(2), Duration::from_secs(3))
+        ..rules(seed, seconds(2), seconds(3), seconds(2))
     }
 }
 
@@ -163,15 +161,15 @@ fn lifecycle(rules: Rules, quiet: &str) -> String {
     )
 }
 
-/// Each rule gets another name, and says which it had.
-pub(super) fn rename(setup: &mut Setup) {
-    for name in TEXTS {
+/// How each rule gets another name, and says which it had: what stands in the configuration, and what then.
+pub(super) fn renaming() -> impl Iterator<Item = (String, String)> {
+    TEXTS.into_iter().map(|name| {
         let other = renamed(name);
-        setup.replace(
-            &format!("name = \"{name}\""),
-            &format!("name = \"{other}\"\nrenamed_from = \"{name}\""),
-        );
-    }
+        (
+            format!("name = \"{name}\""),
+            format!("name = \"{other}\"\nrenamed_from = \"{name}\""),
+        )
+    })
 }
 
 /// The configuration of the service in this process.

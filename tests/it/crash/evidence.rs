@@ -62,6 +62,15 @@ impl Entry {
         self.who == one.who && self.event.text == one.text && self.what() == what(one)
     }
 
+    /// Whether it is what a row of the same event and person tells.
+    pub(super) fn is_of(&self, row: &Row) -> bool {
+        match row.change {
+            // The row's time is when the change was seen, and after a rollback it is seen again.
+            Some(number) => self.what() == number.to_string(),
+            None => self.occurred_at() == row.at.to_string(),
+        }
+    }
+
     /// What tells one of the event from another.
     pub(super) fn what(&self) -> String {
         if self.event.text == PLAN {

@@ -10,7 +10,8 @@ use super::{
     audit::Audit,
     evidence::{Entry, Row},
     forgotten::{
-        contact_at, forgotten_elsewhere, newer_contact, unreadable_elsewhere, was_told_before,
+        contact_at, forgot_the_return, forgot_the_telling, forgotten_elsewhere, newer_contact,
+        unreadable_elsewhere, was_told_before,
     },
     lists::{cut, earliest, told_by_others},
     seen::looks,
@@ -40,11 +41,7 @@ pub(super) fn ours_of<'a, S: Stage>(
 }
 
 fn is_there<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> bool {
-    ours_of(audit, row).any(|entry| match row.change {
-        // The row's time is when the change was seen, and after a rollback it is seen again.
-        Some(number) => entry.what() == number.to_string(),
-        None => entry.occurred_at() == row.at.to_string(),
-    })
+    ours_of(audit, row).any(|entry| entry.is_of(row))
 }
 
 /// Whether the schedule forced a row to where it stands.
@@ -59,6 +56,7 @@ pub(super) fn forced<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
         ("superseded", "no_longer_true") => no_longer_true(audit, row),
         ("superseded", "older_than_sent") => older(audit, row),
         ("held", "min_gap") => too_soon(audit, row),
+        ("held", "changed_unseen") => forgot_the_return(audit, row),
         ("held", "proven_absent") => {
             excused(!is_there(audit, row), "Crisp has it")?;
             excused(audit.play.rules.holds, "nobody said so")?;
@@ -146,7 +144,17 @@ pub(super) fn is_another_unnoticed<S: Stage>(
 ) -> bool {
     let addresses = &audit.play.app.people[who].addresses;
     (audit.play.weather.removals.iter()).any(|one| {
-        let noticed = |look| one.at < look && look < by;
+        // A contact to which nothing is new is not written to, and nothing says that it is gone.
+        let written = looks(audit, who).filter(|look| *look <= one.at).max();
+        let is_news = |look: Timestamp| {
+            (audit.play.app.happenings.iter()).any(|news| {
+                news.who == who
+                    && news.text == PLAN
+                    && written.is_none_or(|written| written < news.noted_at)
+                    && news.noted_at <= look
+            })
+        };
+        let noticed = |look| one.at < look && look < by && is_news(look);
         addresses.contains(&one.address)
             && one.at <= by
             && one.back.is_some()
@@ -205,6 +213,7 @@ fn in_time<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row, overtaken_at: Timestam
     let weather = &audit.play.weather;
     excused(
         overtaken_at <= due
+            || forgot_the_telling(audit, row)
             || weather.hindered(look, overtaken_at, S::RECOVERS)
             || weather.was_braked(&row.event, look, overtaken_at)
             || is_too_soon(audit, row, due - AT_ONCE, overtaken_at)
@@ -245,8 +254,10 @@ fn older<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
         let mut others = others_went_at(audit, row).filter(|at| later.iter().all(|one| at < one));
         !gap.is_zero() && others.any(|at| row.at - gap - S::TOLERANCE <= at)
     };
+    // It was held until then, and for that.
+    let was_held = || forgot_the_return(audit, row).is_ok();
     excused(
-        was_corrected || row.attempted_at.is_some() || was_too_soon(),
+        was_corrected || row.attempted_at.is_some() || was_too_soon() || was_held(),
         "it was overtaken",
     )
 }

@@ -31,6 +31,36 @@ pub(super) fn was_told_before<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> 
     row.event == PLAN && row.reason == "found_in_timeline" && ours_of(audit, row).any(is_forgotten)
 }
 
+/// Whether what a row tells was told in a time that the ledger forgot: it waits once more, and what comes then finds it old.
+pub(super) fn forgot_the_telling<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> bool {
+    let mut told = ours_of(audit, row).filter(|entry| entry.is_of(row));
+    told.any(|entry| {
+        (audit.play.weather.rollbacks.iter()).any(|back| {
+            back.forgets
+                && back.at <= row.updated_at
+                && (back.copied_at..=back.at).contains(&entry.at())
+        })
+    })
+}
+
+/// The ledger forgot that they were erased and came back, and what it remembers of them is from before: a change since then
+/// may be one that nobody is to be told of.
+pub(super) fn forgot_the_return<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
+    let weather = &audit.play.weather;
+    let back_again = |back: &Rollback| {
+        (weather.erasures.iter()).any(|one| {
+            let forgotten = |lifted| (back.copied_at..=back.at).contains(&lifted);
+            one.who == row.who && one.lifted.is_some_and(forgotten)
+        })
+    };
+    let forced = (weather.rollbacks.iter())
+        .any(|back| back.forgets && row.is_since(back.at) && back_again(back));
+    excused(
+        row.change.is_some() && forced,
+        "nothing was forgotten about their return",
+    )
+}
+
 /// Whether an entry was made by a ledger that was rolled back to before it knew them: where it was told, nobody can say who
 /// looks for it at another address.
 pub(super) fn is_of_a_stranger<S: Stage>(audit: &Audit<'_, '_, S>, entry: &Entry) -> bool {

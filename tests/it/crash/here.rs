@@ -16,7 +16,7 @@ use super::{
     acts::{Order, Point, Span},
     app::App,
     death::busy,
-    definition::{CHANGED_AT, rename},
+    definition::{CHANGED_AT, renaming},
     orders::operation,
     stage::{Stage, read_lists},
 };
@@ -203,7 +203,13 @@ impl Stage for Here {
             return false;
         }
         self.world.hooks_arrive().await;
-        self.world.restart(rename).await;
+        self.world
+            .restart(|setup| {
+                for (from, to) in renaming() {
+                    setup.replace(&from, &to);
+                }
+            })
+            .await;
         true
     }
 

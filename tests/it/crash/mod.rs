@@ -70,9 +70,9 @@ const SHARES: u64 = 4;
 /// One in so many has two processes on a server's ledger, where there is a server: such a one takes as long as fifty others.
 const TWO_PROCESSES: u64 = 100;
 /// One in so many is played by the spawned binary.
-const SPAWNED: u64 = 40;
+const SPAWNED: u64 = 8;
 /// So many of those at a time: they mostly wait.
-const AT_A_TIME: usize = 8;
+const AT_A_TIME: usize = 16;
 
 /// The ledger's file is another one now.
 fn put_in_place(copy: &Path, ledger: &Path, in_place: bool) {
@@ -115,7 +115,7 @@ async fn played_here(seed: u64) -> Result<Count, String> {
 
 async fn played_spawned(seed: u64) -> Result<Count, String> {
     let rules = rules_spawned(seed);
-    let mut stage = Spawned::begin(&spawned_config(rules)).await;
+    let mut stage = Spawned::begin(spawned_config(rules)).await;
     let result = played(&mut stage, rules, &drawn(seed)).await;
     if result.is_ok() {
         stage.ends().await;

@@ -51,9 +51,18 @@ pub(super) fn operation(order: Order, receipts_at: &Path) -> Operation {
 
 /// The order as a person types it.
 pub(super) fn arguments(order: Order, receipts_at: &Path) -> Vec<String> {
-    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let words =
+        |words: &[&str]| -> Vec<String> { words.iter().map(|word| (*word).to_owned()).collect() };
     match order {
-        Order::Decide(_) => unreachable!("an hour is too long for the brake there"),
+        Order::Decide(how) => {
+            let mut typed = words(&["events", "release", "--state", "held", "--yes", "--json"]);
+            match how {
+                Decision::Release => {}
+                Decision::ReleaseOverCap => typed.push("--over-cap".to_owned()),
+                Decision::Drop => "drop".clone_into(&mut typed[1]),
+            }
+            typed
+        }
         Order::Erase(email) => words(&["erase", "--email", &email, "--json"]),
         Order::Lift(key) => words(&["erase", "--user", &key, "--lift", "--json"]),
         Order::Receipts => words(&["erase", "--list", "--json"]),

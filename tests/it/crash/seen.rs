@@ -45,9 +45,9 @@ pub(super) fn unseen<S: Stage>(audit: &Audit<'_, '_, S>, one: &Happening) -> Exc
         let is_in_the_copy = looked(one.noted_at, back.copied_at);
         let found_again = match one.ended {
             Some(ended) => {
-                // The copy may know the very same plan, from before.
+                // The copy may know the very same plan, from before, and not that it ended.
                 let is_known = one.text == PLAN
-                    && had_before(audit, one).is_some_and(|until| back.copied_at < until);
+                    && had_before(audit, one).is_some_and(|until| !looked(until, back.copied_at));
                 looked(back.at, ended) && !is_known
             }
             None if one.text == PLAN => {

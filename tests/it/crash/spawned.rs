@@ -16,6 +16,7 @@ use sqlx::{ConnectOptions as _, Executor as _, SqliteConnection, sqlite::SqliteC
 use super::{
     acts::{Order, Point, Span},
     app::App,
+    definition::renaming,
     orders::arguments,
     stage::{Stage, read_lists},
 };
@@ -32,12 +33,14 @@ const COLUMNS: &str = "
     ALTER TABLE users ADD COLUMN status TEXT;
     ALTER TABLE users ADD COLUMN subscribed_at TEXT;
     ALTER TABLE users ADD COLUMN change TEXT;
-    ALTER TABLE users ADD COLUMN created_at TEXT;";
+    ALTER TABLE users ADD COLUMN created_at TEXT;
+    ALTER TABLE users ADD COLUMN marketing_opt_in BOOLEAN NOT NULL DEFAULT 1;";
 /// Of few requests, some deaths come in silence.
 const SILENCE: Duration = Duration::from_millis(700);
 
 pub(super) struct Spawned {
     site: Site,
+    config: String,
     app: SqliteConnection,
     serving: Option<Serving>,
     copy: Option<PathBuf>,
@@ -45,8 +48,8 @@ pub(super) struct Spawned {
 }
 
 impl Spawned {
-    pub(super) async fn begin(config: &str) -> Self {
-        let site = Site::with(config).await;
+    pub(super) async fn begin(config: String) -> Self {
+        let site = Site::with(&config).await;
         let mut app = SqliteConnectOptions::new()
             .filename(site.path("app.db"))
             .connect()
@@ -60,6 +63,7 @@ impl Spawned {
         });
         let mut this = Self {
             site,
+            config,
             app,
             serving: None,
             copy: None,
@@ -196,7 +200,14 @@ impl Stage for Spawned {
     }
 
     async fn renames(&mut self) -> bool {
-        false
+        self.hooks_arrive().await;
+        self.is_killed();
+        for (from, to) in renaming() {
+            self.config = self.config.replace(&from, &to);
+        }
+        self.site.write_config(&self.config);
+        self.starts().await;
+        true
     }
 
     async fn is_displaced(&mut self) -> bool {
