@@ -38,6 +38,11 @@ const ANSWER: u64 = 50;
 const DEBOUNCE: u64 = 1_000;
 /// Read the conversation, write the conversation.
 const ROUND_TRIPS: u64 = 2;
+/// How many milliseconds all but one in a hundred writes may take.
+const P99_ALLOWED: i64 = 5_000;
+/// How many MB the program may take before the flood, and in it.
+const IDLE_ALLOWED: f64 = 25.0;
+const PEAK_ALLOWED: f64 = 80.0;
 /// How many webhooks are under way at a time.
 const POSTING: usize = 64;
 /// Between two looks whether the service is ready.
@@ -412,15 +417,15 @@ fn report(sandbox: &Sandbox, seen: &Seen, idle: f64, peak: f64) -> Result<(), Fa
         end.conversations, end.contacts
     )?;
     let unavoidable = ROUND_TRIPS * ANSWER;
+    let allowed = i64::try_from(unavoidable * 120 / 100 + 20)?;
     writeln!(
         out,
         "to the write       p50 {} ms, p90 {} ms, p99 {} ms, last {} ms after the debounce; two round trips are \
-         {unavoidable} ms, allowed at the median {} ms",
+         {unavoidable} ms, allowed at the median {allowed} ms",
         end.percentile(50),
         end.percentile(90),
         end.percentile(99),
         end.percentile(100),
-        unavoidable * 120 / 100 + 20
     )?;
     let calls: usize = end.calls.values().sum();
     writeln!(
@@ -441,5 +446,22 @@ fn report(sandbox: &Sandbox, seen: &Seen, idle: f64, peak: f64) -> Result<(), Fa
     if end.unexpected > 0 {
         return Err("Crisp would have refused a call".into());
     }
-    Ok(())
+    let beyond: Vec<&str> = [
+        (end.percentile(50) > allowed, "the median"),
+        (end.percentile(99) >= P99_ALLOWED, "p99"),
+        (idle > IDLE_ALLOWED, "the memory it takes idle"),
+        (peak > PEAK_ALLOWED, "the memory it takes at the most"),
+    ]
+    .into_iter()
+    .filter_map(|(is_beyond, what)| is_beyond.then_some(what))
+    .collect();
+    if beyond.is_empty() {
+        writeln!(
+            out,
+            "limits             met: the median, p99 below {P99_ALLOWED} ms, {IDLE_ALLOWED} MB idle, {PEAK_ALLOWED} MB at the most"
+        )?;
+        Ok(())
+    } else {
+        Err(format!("beyond its limit: {}", beyond.join(", ")).into())
+    }
 }

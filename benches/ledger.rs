@@ -24,6 +24,8 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 /// How often each step is measured.
 const TIMES: usize = 200;
+/// How often the claim beside a pause is.
+const PAUSED_TIMES: u64 = 20;
 /// Rows per claim, and acceptances per commit.
 const CLAIMED: u32 = 8;
 const ACCEPTED: usize = 64;
@@ -194,8 +196,50 @@ async fn measure(ledger: &str, sizes: &[&str]) -> Result<(), Failure> {
         }
         writeln!(out)?;
     }
+    let took = beside_a_pause(&mut filled).await?;
+    writeln!(
+        out,
+        "claim of a row behind {} of a paused website: {:.3} ms",
+        filled.rows,
+        took.as_secs_f64() * 1e3
+    )?;
     filled.ledger.close().await?;
     Ok(())
+}
+
+/// How long the claim of another website's row takes while the website of all others is paused: each of them is passed over.
+async fn beside_a_pause(filled: &mut Filled) -> Result<Duration, Failure> {
+    let now = filled.now;
+    let mut paused = filled.ledger.claim(1, LEASE, now).await?;
+    let refused = paused.pop().ok_or("no row is due")?;
+    let outcome = Outcome::PauseWebsite {
+        until: now.checked_add(LEASE)?,
+        probe_every: LEASE,
+        reason: "Crisp refuses us".to_owned(),
+    };
+    let settled = filled.ledger.settle(&refused, Settlement::of(outcome), now);
+    if settled.await? != Settled::Written {
+        return Err("a lease was lost".into());
+    }
+    let mut times = Vec::new();
+    for number in 0..PAUSED_TIMES {
+        let other = Enqueue {
+            website: WebsiteId::parse("5c0c8f9e-2d5b-4e7a-8f0b-6a1d3e9c7b22")?,
+            ..filled.trigger(&session(number)?)
+        };
+        filled.ledger.enqueue(vec![other], now).await?;
+        let (took, claims) = timed(filled.ledger.claim(CLAIMED, LEASE, now)).await?;
+        let [claim] = &claims[..] else {
+            return Err(format!(
+                "{} rows instead of the one that is not paused",
+                claims.len()
+            )
+            .into());
+        };
+        settle(&filled.ledger, claim, now).await?;
+        times.push(took);
+    }
+    Ok(median(times))
 }
 
 async fn round(filled: &mut Filled) -> Result<[Vec<Duration>; STEPS.len()], Failure> {
