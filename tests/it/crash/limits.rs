@@ -76,7 +76,7 @@ impl<S: Stage> Audit<'_, '_, S> {
                         .filter(|(event, _)| event == text)
                         .map(|(_, since)| *since)
                         .min();
-                    since.is_some_and(|since| since < *at && *at < one.at)
+                    since.is_some_and(|since| since + S::TOLERANCE < *at && *at < one.at)
                 });
                 let forgot = (weather.rollbacks.iter()).any(|back| back.at <= *at);
                 if latched && !forgot && !let_go(&|how| how != Decision::Drop) {
@@ -99,6 +99,8 @@ impl<S: Stage> Audit<'_, '_, S> {
                 .map(|(_, since)| *since)
                 .min();
             if let Some(first) = first {
+                // A row says when its run began: requests of other runs left since.
+                let first = first + S::TOLERANCE;
                 let within =
                     |at: Timestamp| at <= first && first.duration_since(at).unsigned_abs() <= HOUR;
                 let told = self.told(text);

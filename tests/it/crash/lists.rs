@@ -64,9 +64,12 @@ pub(super) fn told_by_others<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> E
         .filter(|entry| entry.who == row.who && entry.event.text == row.event)
         .collect();
     let fits = |one: &Row, entry: &Entry| {
-        // For as long as it waited.
+        // For as long as it waited; a row says when its run began, and the list was read within it.
         let near = one.at + audit.play.rules.match_within;
-        let (from, to) = (earliest(audit, one), near.max(one.updated_at));
+        let (from, to) = (
+            earliest(audit, one),
+            near.max(one.updated_at + S::TOLERANCE),
+        );
         entry.occurred_at() == one.at.to_string() || (from..=to).contains(&entry.at())
     };
     excused(
