@@ -38,6 +38,8 @@ const ANSWER: u64 = 50;
 const DEBOUNCE: u64 = 1_000;
 /// Read the conversation, write the conversation.
 const ROUND_TRIPS: u64 = 2;
+/// The flood that has to keep within the limits: conversations, seconds, pieces of work at a time.
+const JUDGED: [&str; 3] = ["10000", "60", "32"];
 /// How many milliseconds all but one in a hundred writes may take.
 const P99_ALLOWED: i64 = 5_000;
 /// How many MB the program may take before the flood, and in it.
@@ -61,6 +63,7 @@ async fn main() -> Result<(), Failure> {
         writeln!(io::stderr(), "{USAGE}")?;
         return Ok(());
     };
+    let is_judged = [conversations, seconds, concurrency] == JUDGED;
     let (conversations, seconds) = (conversations.parse()?, seconds.parse()?);
     let sandbox = Arc::new(Sandbox::start(SandboxSettings::default(), Clock::System)?);
     sandbox.fault(Fault {
@@ -75,7 +78,7 @@ async fn main() -> Result<(), Failure> {
     let flood = flood(&sandbox, &service, conversations, seconds).await;
     let peak = service.peak()?;
     service.stop()?;
-    report(&sandbox, &flood?, idle, peak)
+    report(&sandbox, &flood?, (idle, peak), is_judged)
 }
 
 /// The app's own database.
@@ -400,7 +403,12 @@ fn count<'one>(all: impl Iterator<Item = &'one Labels>) -> usize {
     .count()
 }
 
-fn report(sandbox: &Sandbox, seen: &Seen, idle: f64, peak: f64) -> Result<(), Failure> {
+fn report(
+    sandbox: &Sandbox,
+    seen: &Seen,
+    (idle, peak): (f64, f64),
+    is_judged: bool,
+) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     let end = End::of(sandbox, seen)?;
     writeln!(
@@ -455,7 +463,9 @@ fn report(sandbox: &Sandbox, seen: &Seen, idle: f64, peak: f64) -> Result<(), Fa
     .into_iter()
     .filter_map(|(is_beyond, what)| is_beyond.then_some(what))
     .collect();
-    if beyond.is_empty() {
+    if !is_judged {
+        Ok(())
+    } else if beyond.is_empty() {
         writeln!(
             out,
             "limits             met: the median, p99 below {P99_ALLOWED} ms, {IDLE_ALLOWED} MB idle, {PEAK_ALLOWED} MB at the most"

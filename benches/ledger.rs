@@ -239,6 +239,9 @@ async fn beside_a_pause(filled: &mut Filled) -> Result<Duration, Failure> {
         settle(&filled.ledger, claim, now).await?;
         times.push(took);
     }
+    if !filled.ledger.resume(Some(&filled.website)).await? {
+        return Err("nothing was paused".into());
+    }
     Ok(median(times))
 }
 

@@ -45,7 +45,7 @@ pub(super) async fn until_stopped(
 ) -> anyhow::Result<Ended> {
     let signal = tokio::select! {
         signal = signals.next() => signal,
-        part = running.crashed() => anyhow::bail!("the {part} ended unexpectedly\nhint: the log says why; start the service again"),
+        part = running.crashed() => anyhow::bail!("the {part} ended unexpectedly\nhint: the log says why; the ledger is intact, so start the service again"),
     };
     let clock = Clock::System;
     let began = clock.now();

@@ -221,15 +221,10 @@ impl Ledger {
 
     /// Says that this process listens; to be called every 30 seconds and once it does. Returns the gap since the last
     /// call, if nobody listened for long: the ledger is cautious up to now. A clock that was set back pulls what was
-    /// planned by the wrong one. A file that was taken away accepts nothing more, and the service [ends](Ledger::stops_accepting).
+    /// planned by the wrong one.
     pub async fn heartbeat(&self, now: Timestamp) -> Result<Option<Gap>, LedgerError> {
         self.write_heard(now).await?;
-        let beat = again!(self.shared.store.heartbeat(now));
-        if matches!(beat, Err(LedgerError::Replaced { .. })) {
-            self.shared.writer.close().await;
-            self.shared.store.empty_foreign_log().await;
-        }
-        beat
+        again!(self.shared.store.heartbeat(now))
     }
 
     /// Looks, as whoever opens the ledger does first, whether it was left alone for long or is a copy: from then on every

@@ -219,8 +219,8 @@ pub enum LedgerError {
         #[source]
         source: Source,
     },
-    /// The file was taken away while it was open, or another one lies in its place: nothing that is written is kept.
-    #[error("could not go on with the ledger `{}`: its file was removed or replaced while it was in use\nhint: start the service again: it takes up what lies there, cautiously; what was acknowledged within the last minute may be gone with the old file. Stop the service before you replace its ledger", path.display())]
+    /// The file was taken away while it was open, or another one lies in its place: nothing that is written would be kept.
+    #[error("could not write to the ledger `{}`: its file was removed, or another one was put in its place, while it was in use\nhint: put it back, and it goes on. To go on with another one, save what is still open with `crisp-sync ledger backup`, stop the service, remove `-wal` and `-shm` beside the new file, and start", path.display())]
     Replaced {
         /// The ledger's file.
         path: PathBuf,
@@ -309,6 +309,7 @@ impl LedgerError {
             self,
             Self::Full { .. }
                 | Self::ReadOnly { .. }
+                | Self::Replaced { .. }
                 | Self::Unreachable { .. }
                 | Self::Busy { .. }
                 | Self::NoAnswer { .. }

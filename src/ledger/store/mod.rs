@@ -97,8 +97,8 @@ enum Writers {
     Only {
         writer: Mutex<Option<Connection>>,
         folding: Arc<sqlite::Folding>,
-        /// Where the file lay when it was opened.
-        place: String,
+        /// Which file was opened.
+        identity: Option<(u64, u64)>,
         /// Held until the ledger is closed.
         lock: File,
     },
@@ -125,7 +125,7 @@ impl Store {
                 let writers = Writers::Only {
                     writer: Mutex::new(Some(opened.writer)),
                     folding: opened.folding,
-                    place: opened.place,
+                    identity: opened.identity,
                     lock: opened.lock,
                 };
                 (writers, opened.readers, secret)
@@ -206,16 +206,16 @@ impl Store {
         matches!(self.writers, Writers::Pool { .. })
     }
 
-    /// Whether the file is still the one that was opened. Of one that was taken away nothing else tells: it can be written
-    /// until it is closed. What else is wrong with the storage is told by whoever meets it.
+    /// Whether the file is still the one that was opened: one that was taken away can be written until it is closed, and nothing
+    /// tells that nobody will read it. What else is wrong with the storage is told by whoever meets it.
     fn is_in_place(&self) -> Result<(), LedgerError> {
-        let (Writers::Only { place, .. }, Some(path)) =
+        let (Writers::Only { identity, .. }, Some(path)) =
             (&self.writers, self.settings.location.path())
         else {
             return Ok(());
         };
-        match sqlite::place(path) {
-            Ok(found) if found == *place => Ok(()),
+        match sqlite::identity(path) {
+            Ok(found) if found == *identity => Ok(()),
             Err(error) if error.kind() != io::ErrorKind::NotFound => Ok(()),
             _ => Err(LedgerError::Replaced {
                 path: path.to_owned(),
@@ -223,16 +223,9 @@ impl Store {
         }
     }
 
-    /// Empties the write-ahead log of a file that was taken away: who opens the one that lies there now would fold it in.
-    pub(super) async fn empty_foreign_log(&self) {
-        if self.is_in_place().is_err() {
-            // There is nothing else to be done about it.
-            let _left = self.truncate_log().await;
-        }
-    }
-
     /// A connection that writes, for as long as the guard lives.
     async fn writer(&self) -> Result<Writing<'_>, LedgerError> {
+        self.is_in_place()?;
         match &self.writers {
             Writers::Only { writer, .. } => {
                 let mut writer = writer.lock().await;
@@ -260,7 +253,6 @@ impl Store {
         }
         self.leave().await;
         self.fault_is_over().await;
-        self.empty_foreign_log().await;
         match &self.readers {
             Readers::Sqlite(pool) => pool.close().await,
             Readers::Postgres(server) => server.close().await,
@@ -275,7 +267,10 @@ impl Store {
             return Ok(());
         };
         folding.close().await;
-        if let Some(Connection::Sqlite(writer)) = writer.lock().await.take() {
+        if let Some(Connection::Sqlite(mut writer)) = writer.lock().await.take() {
+            if self.is_in_place().is_err() {
+                sqlite::empty_log(&mut writer).await?;
+            }
             writer.close().await.map_err(failed("close the ledger"))?;
         }
         // Handles may outlive this; what they ask for fails, so they must not keep the next process out.

@@ -122,7 +122,7 @@ pub(super) fn rules_spawned(seed: u64) -> Rules {
     let seconds = Duration::from_secs;
     Rules {
         sweeps: false,
-        ..rules(seed, seconds(2), seconds(3), seconds(2))
+        ..rules(seed, seconds(2), seconds(3), seconds(4))
     }
 }
 

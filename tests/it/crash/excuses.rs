@@ -264,7 +264,7 @@ fn older<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
 
 /// Another one of the event went to them within the gap.
 fn too_soon<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> Excused {
-    let went = is_too_soon(audit, row, row.updated_at, row.updated_at);
+    let went = is_too_soon(audit, row, row.updated_at, row.updated_at + S::TOLERANCE);
     excused(went, "no other one went")
 }
 

@@ -53,12 +53,17 @@ pub(super) fn forgot_the_return<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -
             one.who == row.who && one.lifted.is_some_and(forgotten)
         })
     };
-    let forced = (weather.rollbacks.iter())
-        .any(|back| back.forgets && row.is_since(back.at) && back_again(back));
-    excused(
-        row.change.is_some() && forced,
-        "nothing was forgotten about their return",
-    )
+    // Once somebody has looked at them again, a change is as old as that look at the most.
+    let is_first_seen = |back: &Rollback| {
+        row.change.is_some_and(|number| {
+            let changed = audit.play.app.happenings[number].noted_at;
+            !looks(audit, row.who).any(|look| back.at <= look && look < changed)
+        })
+    };
+    let forced = (weather.rollbacks.iter()).any(|back| {
+        back.forgets && row.is_since(back.at) && back_again(back) && is_first_seen(back)
+    });
+    excused(forced, "nothing was forgotten about their return")
 }
 
 /// Whether an entry was made by a ledger that was rolled back to before it knew them: where it was told, nobody can say who

@@ -118,7 +118,11 @@ impl<S: Stage> Audit<'_, '_, S> {
     /// Who does not want to be told is told nothing.
     pub(super) fn unwanted(&self) -> Vec<String> {
         let weather = &self.play.weather;
-        let is_shut = |who, at| weather.was_shut(who, at, at);
+        let is_shut = |who, at: Timestamp| {
+            // Who looked before it was shut may have sent a moment later.
+            weather.was_shut(who, at - S::TOLERANCE, at - S::TOLERANCE)
+                && weather.was_shut(who, at, at)
+        };
         (self.ours())
             .filter(|entry| {
                 let mut left = self.may_have_left(entry).into_iter();

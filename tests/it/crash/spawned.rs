@@ -89,12 +89,16 @@ impl Spawned {
     }
 
     pub(super) async fn ends(mut self) {
+        self.ends_in_order().await;
+        let unexpected = self.site.sandbox.unexpected();
+        assert!(unexpected.is_empty(), "{unexpected:#?}");
+    }
+
+    async fn ends_in_order(&mut self) {
         if let Some(mut serving) = self.serving.take() {
             serving.signal("TERM");
             assert_eq!(serving.wait_end().await.code(), Some(0));
         }
-        let unexpected = self.site.sandbox.unexpected();
-        assert!(unexpected.is_empty(), "{unexpected:#?}");
     }
 
     async fn hooks_arrive(&self) {
@@ -201,7 +205,7 @@ impl Stage for Spawned {
 
     async fn renames(&mut self) -> bool {
         self.hooks_arrive().await;
-        self.is_killed();
+        self.ends_in_order().await;
         for (from, to) in renaming() {
             self.config = self.config.replace(&from, &to);
         }

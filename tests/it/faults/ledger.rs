@@ -270,39 +270,44 @@ async fn a_file_that_becomes_read_only_takes_nothing_and_says_so() {
     world.finish().await;
 }
 
-/// A backup is put in the place of a file that is in use, or the file is removed: nothing more is acknowledged into what is
-/// gone, and the next start takes up what lies there.
+/// A backup is put in the place of a file that is in use, or the file is removed: nothing is acknowledged into what nobody will
+/// read, what is still open can be saved, and where the file is put back everything goes on.
 #[tokio::test]
-async fn a_file_that_is_replaced_while_the_service_runs_is_noticed() {
+async fn a_file_that_is_replaced_while_the_service_runs_takes_nothing() {
     for is_removed in [false, true] {
         let (mut world, session) = ada_chats(|setup| setup.needs_file = true).await;
         let path = world.ledger_path();
-        world.service.worker.beat().await;
-        if is_removed {
-            fs::remove_file(&path).expect("removed");
-        } else {
-            let copy = path.with_extension("copy");
-            let copied = world.service.ledger.backup(&copy).await;
-            copied.expect("a copy");
-            fs::rename(&copy, &path).expect("in its place");
+        let aside = path.with_extension("aside");
+        let copy = path.with_extension("copy");
+        let copied = world.service.ledger.backup(&copy).await;
+        copied.expect("a copy");
+        fs::rename(&path, &aside).expect("put aside");
+        if !is_removed {
+            fs::copy(&copy, &path).expect("in its place");
         }
-        let beat = world.service.ledger.heartbeat(world.now()).await;
-        let error = beat.expect_err("it is another file").to_string();
+        let refused = world.service.ledger.heartbeat(world.now()).await;
+        let error = refused.expect_err("it is another file").to_string();
         assert!(
-            error.contains("removed or replaced") && error.contains("\nhint: "),
+            error.contains("removed, or another one") && error.contains("\nhint: "),
             "{error}"
         );
-        // The process ends with failure: whoever keeps it running starts it again.
-        world.service.ledger.stops_accepting().await;
+        world.change_user("u1", "plan = 'starter'").await;
         world.sandbox.operator_opens(&session).expect("there");
         world.hooks_arrive().await;
         let last = world
             .sandbox
             .look(|state| state.hooks().last().map(|hook| hook.state));
         assert_eq!(last, Some(HookState::Failed), "Crisp is to send it again");
-        world.change_user("u1", "plan = 'starter'").await;
-        // The log of the old file lies beside the new one.
-        world.restart(|_| {}).await;
+        let stepped = world.service.worker.step().await;
+        assert!(matches!(stepped, Err(LedgerError::Replaced { .. })));
+        let saved = path.with_extension("saved");
+        let rescued = world.service.ledger.backup(&saved).await;
+        rescued.expect("what is open can be saved");
+        if is_removed {
+            fs::rename(&aside, &path).expect("put back");
+        } else {
+            world.restart(|_| {}).await;
+        }
         assert!(world.sandbox.retry_hooks() > 0);
         world.refresh().await;
         world.pass(Duration::from_mins(2)).await;
@@ -311,7 +316,8 @@ async fn a_file_that_is_replaced_while_the_service_runs_is_noticed() {
     }
 }
 
-/// The same where nobody notices before the service is stopped: what it wrote since is not folded into the copy.
+/// What lies beside a file when it is replaced belongs to the old one: it is not folded into the new one when the service is
+/// stopped, nor when it is started again.
 #[tokio::test]
 async fn the_log_of_a_file_that_was_replaced_is_not_taken_for_that_of_the_copy() {
     let file = file(64).await;

@@ -94,7 +94,7 @@ pub(super) fn lock(path: &Path) -> Result<File, LedgerError> {
 }
 
 /// Where the file lies: differs for a copy, even one in the same place.
-pub(in super::super) fn place(path: &Path) -> io::Result<String> {
+pub(super) fn place(path: &Path) -> io::Result<String> {
     let canonical = path.canonicalize()?;
     #[cfg(unix)]
     {
@@ -109,4 +109,17 @@ pub(in super::super) fn place(path: &Path) -> io::Result<String> {
     {
         Ok(canonical.display().to_string())
     }
+}
+
+/// Which file a path leads to, whatever way it takes; where the operating system tells.
+#[cfg(unix)]
+pub(in super::super) fn identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
+    use std::os::unix::fs::MetadataExt;
+    let file = path.metadata()?;
+    Ok(Some((file.dev(), file.ino())))
+}
+
+#[cfg(not(unix))]
+pub(in super::super) fn identity(path: &Path) -> io::Result<Option<(u64, u64)>> {
+    path.metadata().map(|_file| None)
 }

@@ -24,7 +24,7 @@ use super::{
 };
 
 pub(super) use copy::back_up;
-pub(super) use files::place;
+pub(super) use files::identity;
 pub(super) use fold::Folding;
 pub use schema::MIGRATIONS;
 
@@ -43,6 +43,8 @@ pub(super) struct Opened {
     pub(super) folding: Arc<Folding>,
     /// Where it lies: differs for a copy.
     pub(super) place: String,
+    /// Which file it is.
+    pub(super) identity: Option<(u64, u64)>,
     /// Held until the ledger is closed.
     pub(super) lock: File,
 }
@@ -69,12 +71,18 @@ pub(super) async fn open(path: &Path, settings: &LedgerSettings) -> Result<Opene
     if let Some(limit) = settings.size_limit {
         limit_size(&mut writer, limit).await?;
     }
-    let place = files::place(path).map_err(|error| LedgerError::Open {
+    let located = files::place(path).and_then(|place| Ok((place, files::identity(path)?)));
+    let (place, identity) = located.map_err(|error| LedgerError::Open {
         path: path.to_owned(),
         source: Source::new(error),
     })?;
+    // All are opened now and none anew: one that is opened later might find another file under the name.
+    let readers = settings.readers.max(1);
     let readers = SqlitePoolOptions::new()
-        .max_connections(settings.readers.max(1))
+        .max_connections(readers)
+        .min_connections(readers)
+        .idle_timeout(None)
+        .max_lifetime(None)
         .acquire_timeout(Duration::from_secs(5))
         // A file does not go away as a server does; to ask each time would be another wait for the connection's thread.
         .test_before_acquire(false)
@@ -86,6 +94,7 @@ pub(super) async fn open(path: &Path, settings: &LedgerSettings) -> Result<Opene
         readers: Readers::Sqlite(readers),
         folding: Folding::new(path, settings),
         place,
+        identity,
         lock,
     })
 }
@@ -132,6 +141,17 @@ pub(super) async fn connect(
         limit_size(&mut writer, limit).await?;
     }
     Ok(writer)
+}
+
+/// Empties the write-ahead log beside a file that was taken away: who opens the one that lies there now would fold it in.
+pub(super) async fn empty_log(writer: &mut SqliteConnection) -> Result<(), LedgerError> {
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+        .execute(writer)
+        .await
+        .map(drop)
+        .map_err(failed(
+            "empty the log of a ledger's file that was taken away",
+        ))
 }
 
 /// Whether a connection believes to be inside a transaction that nobody holds any more. SQLite ends a transaction by itself
