@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crisp_sync::sandbox::HookState;
+use jiff::Timestamp;
 
 use super::{play::Play, stage::Stage};
 use crate::soak::{Books, audit::IGNORED};
@@ -14,7 +15,7 @@ pub(super) async fn deliveries<S: Stage>(
     faults: &mut Vec<String>,
 ) -> usize {
     let kept = books.deliveries().await;
-    let mut acknowledged: BTreeMap<(String, String), i64> = BTreeMap::new();
+    let mut acknowledged: BTreeMap<(String, String), Vec<u64>> = BTreeMap::new();
     let addresses: Vec<&String> = (play.weather.erasures.iter())
         .flat_map(|one| &play.app.people[one.who].addresses)
         .collect();
@@ -33,7 +34,12 @@ pub(super) async fn deliveries<S: Stage>(
             let about = hook.session.clone().or_else(|| hook.people.clone());
             let is_forgotten = play.weather.rollbacks.iter().any(|one| {
                 let (from, to) = one.hooks;
-                (from + 1..=to).contains(&hook.number)
+                // One that met nobody is sent again, and may be taken after the copy was made.
+                let is_taken_since = hook.attempts.iter().any(|attempt| {
+                    let at = Timestamp::from_millisecond(attempt.at).expect("an instant");
+                    one.copied_at < at && at <= one.at
+                });
+                (from + 1..=to).contains(&hook.number) || hook.attempts.len() > 1 && is_taken_since
             });
             // What is known of somebody goes with them.
             let is_erased = about.as_ref().is_some_and(|about| erased.contains(about));
@@ -43,15 +49,17 @@ pub(super) async fn deliveries<S: Stage>(
                 && !is_forgotten
             {
                 let key = (hook.event.clone(), about.unwrap_or_default());
-                *acknowledged.entry(key).or_default() += 1;
+                acknowledged.entry(key).or_default().push(hook.number);
             }
         }
     });
-    for (what, count) in &acknowledged {
-        if kept.get(what).is_none_or(|kept| kept < count) {
-            faults.push(format!("acknowledged and lost: {what:?}"));
+    for (what, numbers) in &acknowledged {
+        let kept = kept.get(what).copied().unwrap_or(0);
+        if usize::try_from(kept).is_ok_and(|kept| kept < numbers.len()) {
+            faults.push(format!(
+                "acknowledged and lost: {what:?}, of the webhooks {numbers:?} there are {kept}"
+            ));
         }
     }
-    let total: i64 = acknowledged.values().sum();
-    usize::try_from(total).unwrap_or_default()
+    acknowledged.values().map(Vec::len).sum()
 }

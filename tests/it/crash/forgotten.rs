@@ -24,7 +24,8 @@ pub(super) fn was_told_before<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row) -> 
                 && (back.copied_at..=back.at).contains(&entry.at())
         });
         let erased = weather.erasures.iter().any(|one| {
-            one.who == row.who && audit.left_at(entry) <= one.at && row.is_since(one.at)
+            let until = one.at + S::TOLERANCE;
+            one.who == row.who && audit.left_at(entry) <= until && row.is_since(one.at)
         });
         rolled_back || erased
     };
@@ -140,16 +141,10 @@ pub(super) fn unreadable_elsewhere<S: Stage>(audit: &Audit<'_, '_, S>, row: &Row
     excused(forced, "what was told at the old address can be read")
 }
 
-/// The first look at somebody who had moved at a moment.
+/// The first look at somebody who had moved at a moment; never where nobody knows when they were looked at.
 fn noticed<S: Stage>(audit: &Audit<'_, '_, S>, who: usize, moved_at: Timestamp) -> Timestamp {
     let mut later = looks(audit, who).filter(|look| *look >= moved_at);
-    let never = if S::STANDS_STILL {
-        Timestamp::MAX
-    } else {
-        // Nobody knows when that was.
-        moved_at
-    };
-    later.next().unwrap_or(never).max(moved_at)
+    later.next().unwrap_or(Timestamp::MAX).max(moved_at)
 }
 
 /// The ledger may have told it and forgotten, and the contact of now is not the one that it had then, or there is none.

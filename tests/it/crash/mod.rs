@@ -123,6 +123,12 @@ async fn played_spawned(seed: u64) -> Result<Count, String> {
     result
 }
 
+/// Each that fails is told of, as soon as it has: of most no more is printed.
+fn say(seed: u64, why: &str) {
+    let first = why.lines().next().unwrap_or_default();
+    eprintln!("crash campaign: schedule {seed} fails: {first}");
+}
+
 /// Says which schedules failed: how the first one did, and how to play each alone.
 #[track_caller]
 fn judge(what: &str, failed: &[(u64, String)]) {
@@ -159,8 +165,7 @@ async fn explore(share: u64) {
         match Box::pin(played_here(seed)).await {
             Ok(counted) => all.add(counted),
             Err(why) => {
-                let first = why.lines().next().unwrap_or_default();
-                eprintln!("crash campaign: schedule {seed} fails: {first}");
+                say(seed, &why);
                 failed.push((seed, why));
             }
         }
@@ -205,7 +210,10 @@ async fn spawned_whatever_dies_nobody_is_told_twice() {
     for (seed, ended) in played {
         match ended.expect("its panic is caught") {
             Ok(counted) => all.add(counted),
-            Err(why) => failed.push((seed, why)),
+            Err(why) => {
+                say(seed, &why);
+                failed.push((seed, why));
+            }
         }
     }
     eprintln!(

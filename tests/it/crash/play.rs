@@ -167,16 +167,18 @@ impl<'stage, S: Stage> Play<'stage, S> {
         };
         let receipts = self.receipts().await;
         let call = self.stage.sandbox().call_marker();
-        let hooks = (heard, self.heard());
+        let until = self.heard();
         let Some(says_so) = self.stage.restores(in_place).await else {
             return;
         };
+        // A service that does not stand still makes Crisp tell of what it does, up to its end.
+        let until = if S::STANDS_STILL { until } else { self.heard() };
         let displaced = self.stage.is_displaced().await;
         assert!(displaced || !says_so, "a copy that nobody takes for one");
         self.weather.rollbacks.push(Rollback {
             copied_at,
             at: self.stage.now(),
-            hooks,
+            hooks: (heard, until),
             call,
             displaced,
             armed: None,
