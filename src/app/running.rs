@@ -6,7 +6,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Stopped;
-use crate::{ledger::Ledger, server::Server, telemetry::events};
+use crate::{
+    ledger::{Ledger, LedgerError},
+    server::Server,
+    telemetry::events,
+};
 
 /// The running service.
 #[derive(Debug)]
@@ -53,11 +57,19 @@ impl Running {
         socket.abort();
         drop(socket.await);
         if let Err(error) = ledger.close().await {
+            let hint = match error {
+                LedgerError::Replaced { .. } => {
+                    "remove `-wal` and `-shm` beside the file that lies there now: they belong to the one that was taken away"
+                }
+                _ => {
+                    "leave its file and what lies beside it (`-wal`) where they are: the next start takes them up"
+                }
+            };
             tracing::warn!(
                 event = events::LEDGER_UNCLEAN,
                 %error,
-                hint = "leave its file and what lies beside it (`-wal`) where they are: the next start takes them up",
-                "the ledger did not close cleanly; what it acknowledged is safe"
+                hint,
+                "the ledger did not close cleanly"
             );
         }
         stopped

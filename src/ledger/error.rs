@@ -220,7 +220,7 @@ pub enum LedgerError {
         source: Source,
     },
     /// The file was taken away while it was open, or another one lies in its place: nothing that is written would be kept.
-    #[error("could not write to the ledger `{}`: its file was removed, or another one was put in its place, while it was in use\nhint: put it back, and it goes on. To go on with another one, save what is still open with `crisp-sync ledger backup`, stop the service, remove `-wal` and `-shm` beside the new file, and start", path.display())]
+    #[error("could not write to the ledger `{}`: its file was removed, or another one was put in its place, while it was in use\nhint: put it back, and it goes on. To go on with another one, have the running service save what it still has open (`crisp-sync ledger backup`), stop the service, remove `-wal` and `-shm` beside the new file, and start", path.display())]
     Replaced {
         /// The ledger's file.
         path: PathBuf,

@@ -102,7 +102,7 @@ events! {
         ["reason", "until"];
     LEDGER_DISPLACED = "ledger.displaced", "ERROR", "The ledger is a copy, or was moved: no lifecycle event leaves until `crisp-sync events arm` is typed where it lies now.",
         ["hint"];
-    LEDGER_UNCLEAN = "ledger.unclean", "WARN", "The ledger did not close cleanly at the end; what it acknowledged is safe.", ["error", "hint"];
+    LEDGER_UNCLEAN = "ledger.unclean", "WARN", "The ledger did not close cleanly at the end; the hint says what becomes of it.", ["error", "hint"];
     LEDGER_ROW_QUARANTINED = "ledger.row_quarantined", "ERROR", "One row of a batch could not be committed and was set aside.", ["webhook.event", "error"];
     MIRROR_NORMALISED = "mirror.normalised", "WARN", "Crisp keeps another form of what we wrote, correction after correction; its form is accepted.",
         ["website.id", "session.id"];

@@ -225,10 +225,10 @@ impl Store {
 
     /// A connection that writes, for as long as the guard lives.
     async fn writer(&self) -> Result<Writing<'_>, LedgerError> {
-        self.is_in_place()?;
         match &self.writers {
             Writers::Only { writer, .. } => {
                 let mut writer = writer.lock().await;
+                self.is_in_place()?;
                 if let (Some(Connection::Sqlite(connection)), Some(path)) =
                     (writer.as_mut(), self.settings.location.path())
                     && sqlite::is_stuck(connection).await
@@ -267,17 +267,22 @@ impl Store {
             return Ok(());
         };
         folding.close().await;
+        let mut closed = Ok(());
         if let Some(Connection::Sqlite(mut writer)) = writer.lock().await.take() {
-            if self.is_in_place().is_err() {
-                sqlite::empty_log(&mut writer).await?;
+            if let Err(replaced) = self.is_in_place()
+                && !sqlite::empties_log(&mut writer).await
+            {
+                closed = Err(replaced);
             }
-            writer.close().await.map_err(failed("close the ledger"))?;
+            let ended = writer.close().await.map_err(failed("close the ledger"));
+            closed = closed.and(ended);
         }
         // Handles may outlive this; what they ask for fails, so they must not keep the next process out.
-        lock.unlock().map_err(|error| LedgerError::Storage {
+        let unlocked = lock.unlock().map_err(|error| LedgerError::Storage {
             what: "let go of the ledger's lock",
             source: Source::new(error),
-        })
+        });
+        closed.and(unlocked)
     }
 
     /// The server's clock, which every process that shares the ledger follows. `None`: there is no server.

@@ -70,7 +70,7 @@ const SHARES: u64 = 4;
 /// One in so many has two processes on a server's ledger, where there is a server: such a one takes as long as fifty others.
 const TWO_PROCESSES: u64 = 100;
 /// One in so many is played by the spawned binary.
-const SPAWNED: u64 = 8;
+const SPAWNED: u64 = 20;
 /// So many of those at a time: they mostly wait.
 const AT_A_TIME: usize = 16;
 
