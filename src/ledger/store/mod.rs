@@ -206,9 +206,9 @@ impl Store {
         matches!(self.writers, Writers::Pool { .. })
     }
 
-    /// Whether the file is still the one that was opened: one that was taken away can be written until it is closed, and nothing
+    /// Refuses a file that is not the one that was opened any more: one that was taken away can be written until it is closed, and nothing
     /// tells that nobody will read it. What else is wrong with the storage is told by whoever meets it.
-    fn is_in_place(&self) -> Result<(), LedgerError> {
+    fn refuse_replaced(&self) -> Result<(), LedgerError> {
         let (Writers::Only { identity, .. }, Some(path)) =
             (&self.writers, self.settings.location.path())
         else {
@@ -228,7 +228,7 @@ impl Store {
         match &self.writers {
             Writers::Only { writer, .. } => {
                 let mut writer = writer.lock().await;
-                self.is_in_place()?;
+                self.refuse_replaced()?;
                 if let (Some(Connection::Sqlite(connection)), Some(path)) =
                     (writer.as_mut(), self.settings.location.path())
                     && sqlite::is_stuck(connection).await
@@ -269,7 +269,7 @@ impl Store {
         folding.close().await;
         let mut closed = Ok(());
         if let Some(Connection::Sqlite(mut writer)) = writer.lock().await.take() {
-            if let Err(replaced) = self.is_in_place()
+            if let Err(replaced) = self.refuse_replaced()
                 && !sqlite::empties_log(&mut writer).await
             {
                 closed = Err(replaced);
